@@ -1,0 +1,1 @@
+"""Asset graph that evaluates single-cell foundation models as gene regulatory networks."""

@@ -1,0 +1,1 @@
+"""Thin Dagster assets made by factories over the catalogues."""

@@ -1,0 +1,69 @@
+"""Frozen records of prepared cells and perturbation outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """A dataset, or something derived from it, that could not be had; carried downstream with its reason."""
+
+    dataset: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedCells:
+    """Quality-controlled cells of one dataset, counts kept beside the once-normalised matrix.
+
+    ``counts`` and ``log`` are cells x genes over *all* measured genes (CSR, int32 and float32; ``log`` is
+    log1p of counts per 10,000). ``control`` marks the sampled control cells every edge score is computed
+    from; ``cells_hash`` is the sha256 of their ordered names. ``universe`` lists the scored genes in order.
+    """
+
+    dataset: str
+    species: str
+    data_origin: str
+    counts: csr_matrix
+    log: csr_matrix
+    genes: NDArray[np.str_]
+    obs: pd.DataFrame
+    control: NDArray[np.bool_]
+    cells_hash: str
+    universe: NDArray[np.str_]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenLabels:
+    """Outcome of a perturbation screen over the scored universe.
+
+    ``label`` is perturbations x genes, int8: 1 differentially expressed, 0 tested and not, -1 no
+    candidate (the perturbed gene itself, or a pair the screen does not list). ``table`` has one row per
+    tested pair (perturbation, gene, lfc, p, q, label; columns absent from outcome-only screens are NaN).
+    ``exclusions`` has one row per perturbation that cannot be scored (perturbation, reason).
+    ``planted_weight`` is the signed network weight behind a planted screen, else None.
+    """
+
+    dataset: str
+    data_origin: str
+    kind: str  # "cells" | "outcome_only"
+    modality: str
+    perturbations: NDArray[np.str_]
+    genes: NDArray[np.str_]
+    label: NDArray[np.int8]
+    informative: NDArray[np.bool_]  # genes with both labels among training perturbations
+    table: pd.DataFrame
+    exclusions: pd.DataFrame
+    context_mismatch: str = ""
+    planted_weight: NDArray[np.float32] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Edge scores between genes and the reference networks they are held against."""

@@ -1,0 +1,160 @@
+"""One look for every figure, and its export as SVG and PNG.
+
+What belongs here: colours, fonts, the frame around a picture (title, closed mark, data origin and release in
+the corner) and byte-stable export. What does not: what a figure shows.
+
+Text is exported as paths, so that a stored SVG looks the same on a machine without our font; the words reach
+screen readers through the title and description that every SVG carries.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from interp_assets.figures.wording import origin_label, release_label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from interp_assets.figures.records import FigureContext
+
+# Okabe and Ito (2008), safe for the common forms of colour blindness. Shape or position always says the same.
+BLUE, VERMILLION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+SKY, ORANGE, YELLOW = "#56b4e9", "#e69f00", "#f0e442"
+
+# Theme colours of the page: the report replaces exactly these with its own light and dark values.
+INK, MUTED, GRID, PAPER, ALARM = "#1c2128", "#57606b", "#d9dee4", "#fefefe", "#a3210f"
+THEME = {INK: "--fig-ink", MUTED: "--fig-muted", GRID: "--fig-grid", PAPER: "--fig-paper", ALARM: "--fig-alarm"}
+
+SCORE_COLOURS = {
+    "attention": BLUE,
+    "correlation": VERMILLION,
+    "variance": GREEN,
+    "mean": GREEN,
+    "one_minus_dropout": GREEN,
+    "tf_out_degree": PURPLE,
+    "rank_distance": PURPLE,
+    "co_detection": PURPLE,
+}
+SCORE_MARKERS = {"attention": "o", "correlation": "s", "tf_out_degree": "D", "rank_distance": "D", "co_detection": "D"}
+
+PNG_LIMIT = 150_000
+_PNG_RESOLUTIONS = (120, 100, 80, 60)
+
+RC: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "text.color": INK,
+    "text.parse_math": False,  # a gene or release name may hold a dollar sign
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.unicode_minus": False,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "ytick.left": False,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "interp-assets",
+}
+
+WIDTH = 7.4
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """Empty figure of the house style, without pyplot and its global registry; ``height`` in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def frame(figure: Figure, title: str, context: FigureContext) -> None:
+    """Write title, closed mark, release and data origin around the axes of a figure.
+
+    The closed mark is part of the picture, so that a figure that travels without its page still says that its
+    claim may not be made.
+    """
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(title, int(width * 11.5)) or [title]
+    top = height - 0.12
+    for line in lines:
+        figure.text(0.12 / width, top / height, line, fontsize=11.5, fontweight="bold", va="top")
+        top -= 0.23
+    if context.closed:
+        mark = f"CLAIM CLOSED · {context.verdict_state} · this picture does not support the claim"
+        figure.text(0.12 / width, top / height, mark, fontsize=8.5, fontweight="bold", color=ALARM, va="top")
+        top -= 0.22
+    left = f"{origin_label(context.data_origin)}"
+    right = f"{release_label(context.release)} · study {context.study}"
+    corner = {"fontsize": 7.5, "color": MUTED, "va": "bottom"}
+    figure.text(0.12 / width, 0.07 / height, left, ha="left", **corner)
+    figure.text(1 - 0.12 / width, 0.07 / height, textwrap.shorten(right, 84, placeholder=" …"), ha="right", **corner)
+    bottom = 0.30 / height
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0.0, bottom, 1.0, (top - 0.02) / height - bottom), w_pad=0.08, h_pad=0.06)
+
+
+def to_svg(figure: Figure, figure_id: str, title: str, alt: str) -> bytes:
+    """SVG of a figure: no date, no document type, ids prefixed with ``figure_id``, title and description inside.
+
+    The prefix keeps ids unique when several figures stand on one page. Same figure, same bytes.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = buffer.getvalue().decode("utf-8")
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\bid=\"([^\"]+)\"", rf'id="{figure_id}-\1"', svg)
+    svg = re.sub(r"href=\"#([^\"]+)\"", rf'href="#{figure_id}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{figure_id}-\1)", svg)
+    svg = re.sub(r"\n\s*\n+", "\n", svg)
+    head = f'role="img" aria-labelledby="{figure_id}-title {figure_id}-desc"'
+    words = (
+        f'<title id="{figure_id}-title">{escape(title)}</title>\n<desc id="{figure_id}-desc">{escape(alt)}</desc>\n'
+    )
+    opening = re.match(r"<svg[^>]*>", svg)
+    if opening is None:
+        raise ValueError(f"{figure_id}: matplotlib wrote no svg element")
+    tag = opening.group(0)
+    return (tag[:-1] + f" {head}>\n" + words + svg[len(tag) :].lstrip("\n")).encode("utf-8")
+
+
+def to_png(figure: Figure, figure_id: str) -> bytes:
+    """PNG of a figure below `PNG_LIMIT` bytes, at the highest of a few resolutions that fits.
+
+    Raises
+    ------
+    ValueError
+        When even the lowest resolution is too large for an inline picture in the Dagster UI.
+    """
+    size = 0
+    for dpi in _PNG_RESOLUTIONS:
+        buffer = io.BytesIO()
+        figure.savefig(
+            buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"optimize": True}
+        )
+        size = buffer.tell()
+        if size < PNG_LIMIT:
+            return buffer.getvalue()
+    raise ValueError(f"{figure_id}: PNG of {size} bytes is above {PNG_LIMIT} even at {_PNG_RESOLUTIONS[-1]} dpi")

@@ -1,0 +1,144 @@
+"""Words and number formats shared by figures, report and terminal, so that one thing has one name."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MISSING = "–"
+
+SCORE_LABELS = {
+    "attention": "Attention",
+    "correlation": "Correlation (|Spearman|)",
+    "variance": "Target variance",
+    "mean": "Target mean expression",
+    "one_minus_dropout": "Target 1 - dropout",
+    "tf_out_degree": "TF out-degree",
+    "rank_distance": "Rank distance",
+    "co_detection": "Co-detection",
+}
+SPLIT_LABELS = {
+    "perturbation": "Held-out perturbations",
+    "target_gene": "Held-out target genes",
+    "joint": "Both held out (joint)",
+}
+LEARNER_LABELS = {"logistic": "logistic", "boosting": "boosting", "ols": "OLS"}
+METRIC_LABELS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "r_precision": "R-precision",
+    "recall_10": "Recall at 10",
+    "recall_50": "Recall at 50",
+    "recall_100": "Recall at 100",
+}
+SUBSET_LABELS = {"all": "all candidate genes", "informative": "informative genes only"}
+NULL_LABELS = {"label_shuffle": "Label shuffle", "curveball": "Degree-preserving (curveball)"}
+STAGE_LABELS = {
+    "listed": "Listed in the data set",
+    "measured": "Measured in the cells",
+    "in_vocabulary": "In the model's vocabulary",
+    "scorable": "Scorable",
+}
+ROLE_LABELS = {
+    "primary_screen": "primary screen",
+    "second_screen": "second screen",
+    "other_line_screen": "other cell line",
+}
+ORIGIN_LABELS = {
+    "real": "real outcomes on real cells",
+    "archived": "archived outcomes",
+    "semi_synthetic": "semi-synthetic outcomes on real cells",
+    "simulated": "simulated data",
+}
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a table cell holds nothing: None, NaN, NaT or the missing value of pandas."""
+    if value is None:
+        return True
+    if isinstance(value, float):
+        return math.isnan(value)
+    return type(value).__name__ in {"NAType", "NaTType"}
+
+
+def label(labels: dict[str, str], key: Any) -> str:
+    """Display name of a table value; an unknown one reads as itself, never as nothing."""
+    if is_missing(key) or str(key) == "":
+        return MISSING
+    return labels.get(str(key), str(key).replace("_", " "))
+
+
+def origin_label(origin: Any) -> str:
+    """Plain words for a data origin; an unstated origin is said to be unstated."""
+    if is_missing(origin) or str(origin) == "":
+        return "data origin not stated"
+    return ORIGIN_LABELS.get(str(origin), str(origin))
+
+
+def is_small(release: str) -> bool:
+    """Whether a release is one of the shipped small models, read from its name (design section 5)."""
+    return "-small-" in release
+
+
+def release_label(release: str) -> str:
+    """Release name, with "small model" behind it where it is one."""
+    return f"{release} (small model)" if is_small(release) else release
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Number for reading: fixed decimals in the usual range, scientific outside, a dash when missing.
+
+    >>> number(0.70412), number(None), number(1240), number(2e-9)
+    ('0.704', '–', '1,240', '2.0e-09')
+    """
+    if is_missing(value):
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    real = float(value)
+    if math.isinf(real):
+        return "∞" if real > 0 else "-∞"
+    if real == int(real) and not isinstance(value, float):
+        return f"{int(real):,}"
+    if real != 0 and abs(real) < 10.0 ** (-digits) / 2:
+        return f"{real:.1e}"
+    if abs(real) >= 1e5:
+        return f"{real:.2e}"
+    return f"{real:,.{digits}f}"
+
+
+def signed(value: Any, digits: int = 3) -> str:
+    """Number with its sign, for differences."""
+    text = number(value, digits)
+    return text if text == MISSING or text.startswith("-") else f"+{text}"
+
+
+def p_value(value: Any) -> str:
+    """Probability for reading: three decimals, scientific below .001, a dash when missing."""
+    if is_missing(value):
+        return MISSING
+    real = float(value)
+    return f"{real:.3f}" if real >= 0.001 else ("0" if real == 0 else f"{real:.1e}")
+
+
+def interval(low: Any, high: Any, digits: int = 3) -> str:
+    """Interval as "low to high"; a dash when either end is missing."""
+    if is_missing(low) or is_missing(high):
+        return MISSING
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def count(value: Any) -> str:
+    """Whole number with thousands separators; a dash when missing."""
+    return MISSING if is_missing(value) else f"{int(value):,}"
+
+
+def listing(items: list[str]) -> str:
+    """Items as prose: "a, b and c".
+
+    >>> listing(["a", "b", "c"])
+    'a, b and c'
+    """
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,1 @@
+"""Model releases: formats, tokenisers, attention extraction and the controls built here."""

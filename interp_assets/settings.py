@@ -1,0 +1,264 @@
+"""Frozen settings: studies read from YAML, and the folders a run reads and writes.
+
+What belongs here: anything a person may set. What does not: values derived from data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parent
+ROLE = re.compile(r"^[a-z_]+(\[[1-9]\])?$")
+FITS = ("full", "partial")
+
+
+class SettingsError(ValueError):
+    """A study file that cannot be used; the message names file, key and remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a run reads releases and writes artefacts; each can be set by one environment variable."""
+
+    store: Path
+    releases: Path
+    wheels: Path
+    config: Path | None
+
+    @classmethod
+    def from_environment(cls) -> Folders:
+        """Folders named by INTERP_STORE, INTERP_RELEASES, INTERP_DATA_WHEELS and INTERP_CONFIG_DIR."""
+        config = os.environ.get("INTERP_CONFIG_DIR")
+        return cls(
+            store=_folder("INTERP_STORE", "store"),
+            releases=_folder("INTERP_RELEASES", "releases"),
+            wheels=_folder("INTERP_DATA_WHEELS", "data-wheels"),
+            config=Path(config).resolve() if config else None,
+        )
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder of the run history; kept inside the store so that both move together."""
+        return self.store / ".dagster"
+
+
+def _folder(variable: str, default: str) -> Path:
+    value = os.environ.get(variable)
+    return Path(value).resolve() if value else PROJECT / default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionSettings:
+    """How attention is extracted: tokens a cell, memory for the running sums, device."""
+
+    max_genes: int = 256
+    batch: int = 4
+    memory_gib: float = 0.6
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatterySettings:
+    """Settings of the analyses; defaults are those of paper section 2.4 where it states them."""
+
+    analysis_depth: float = 13 / 17
+    bootstrap: int = 200
+    folds: int = 5
+    boosting: Mapping[str, float] = field(
+        default_factory=lambda: MappingProxyType({"iterations": 60, "learning_rate": 0.15, "leaves": 15})
+    )
+    power_gain: float = 0.005
+    power_simulations: int = 20
+    label_shuffles: int = 1000
+    curveball_networks: int = 200
+    curveball_trades: int = 5
+    residual_seeds: int = 10
+    residual_boosting_seeds: int = 3
+    min_positives: int = 3
+    min_negatives: int = 3
+    min_perturbations: int = 20
+    equivalence_margin: float = 0.02
+    recall_at: tuple[int, ...] = (10, 50, 100)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain mapping of every setting, as the analyses receive it."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {**plain, "boosting": dict(self.boosting), "recall_at": list(self.recall_at)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleFilling:
+    """The dataset that fills a role, and how well it fits what the role stands for."""
+
+    dataset: str
+    role_fit: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A mapping from roles to datasets plus settings; the unit in which a release is judged."""
+
+    name: str
+    title: str
+    roles: Mapping[str, RoleFilling]
+    primary_reference: str
+    references: tuple[str, ...]
+    attention: AttentionSettings
+    battery: BatterySettings
+    seed: int
+    for_tests: bool
+    path: Path
+
+    def dataset_of(self, role: str) -> str | None:
+        """Dataset that fills ``role``, or None when the study leaves it empty."""
+        filling = self.roles.get(role)
+        return filling.dataset if filling else None
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Datasets of all roles, each once, in role order."""
+        return tuple(dict.fromkeys(filling.dataset for filling in self.roles.values()))
+
+
+def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Study:
+    """Study described by one YAML file.
+
+    Raises
+    ------
+    SettingsError
+        Naming file, key and remedy: unreadable YAML, unknown or missing keys, an unknown role fit, or a
+        dataset that ``known_datasets`` does not hold.
+    """
+    raw = _mapping(path)
+    allowed = {
+        "title",
+        "roles",
+        "primary_reference",
+        "references",
+        "attention",
+        "battery",
+        "seed",
+        "for_tests",
+    }
+    _only(path, "study", raw, allowed)
+    for key in ("title", "roles", "primary_reference"):
+        if key not in raw:
+            raise SettingsError(f"{path}: key `{key}` is missing; every study needs it")
+    roles = {
+        str(role): _filling(path, str(role), value, known_datasets) for role, value in raw["roles"].items()
+    }
+    primary = str(raw["primary_reference"])
+    return Study(
+        name=path.stem,
+        title=str(raw["title"]),
+        roles=MappingProxyType(roles),
+        primary_reference=primary,
+        references=tuple(dict.fromkeys([primary, *map(str, raw.get("references", []))])),
+        attention=_section(path, "attention", raw.get("attention", {}), AttentionSettings),
+        battery=_section(path, "battery", raw.get("battery", {}), BatterySettings),
+        seed=int(raw.get("seed", 0)),
+        for_tests=bool(raw.get("for_tests", False)),
+        path=path,
+    )
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: cannot be read as YAML ({error})") from error
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{path}: expected a mapping at the top, found {type(raw).__name__}")
+    return raw
+
+
+def _only(path: Path, where: str, given: Mapping[str, Any], allowed: set[str]) -> None:
+    unknown = sorted(set(given) - allowed)
+    if unknown:
+        raise SettingsError(
+            f"{path}: {where} has unknown key(s) {', '.join(unknown)}; known: {', '.join(sorted(allowed))}"
+        )
+
+
+def _filling(path: Path, role: str, value: Any, known: frozenset[str] | None) -> RoleFilling:
+    if not ROLE.match(role):
+        raise SettingsError(f"{path}: `{role}` is no role name; write it like primary_screen or tissues[1]")
+    entry = {"dataset": value} if isinstance(value, str) else value
+    if not isinstance(entry, dict) or "dataset" not in entry:
+        raise SettingsError(f"{path}: role `{role}` needs a dataset name")
+    _only(path, f"role `{role}`", entry, {"dataset", "role_fit", "note"})
+    fit = entry.get("role_fit", "full")
+    if fit not in FITS:
+        raise SettingsError(f"{path}: role `{role}` has role_fit {fit!r}; use one of {', '.join(FITS)}")
+    dataset = str(entry["dataset"])
+    if known is not None and dataset not in known:
+        raise SettingsError(
+            f"{path}: role `{role}` names dataset `{dataset}`, which no dataset file describes; "
+            f"add datasets/{dataset}.yaml to the configuration folder or use: {', '.join(sorted(known))}"
+        )
+    return RoleFilling(dataset=dataset, role_fit=fit, note=str(entry.get("note", "")))
+
+
+def _section(path: Path, name: str, given: Any, kind: type[Any]) -> Any:
+    if not isinstance(given, dict):
+        raise SettingsError(f"{path}: `{name}` must be a mapping")
+    defaults = kind()
+    _only(path, name, given, {item.name for item in fields(kind)})
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        wanted = getattr(defaults, key)
+        if isinstance(wanted, tuple):
+            values[key] = tuple(value)
+        elif isinstance(wanted, Mapping):
+            values[key] = MappingProxyType({**wanted, **value})
+        elif isinstance(wanted, float) and isinstance(value, int | float):
+            values[key] = float(value)
+        elif type(value) is type(wanted):
+            values[key] = value
+        else:
+            raise SettingsError(
+                f"{path}: {name}.{key} is {value!r}; expected a {type(wanted).__name__} such as {wanted!r}"
+            )
+    return kind(**values)
+
+
+def study_files(config: Path | None) -> dict[str, Path]:
+    """Study files by name; a file in the configuration folder replaces the shipped one of the same name."""
+    folders = [PACKAGE / "studies", *([config / "studies"] if config else [])]
+    return {
+        path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))
+    }
+
+
+@cache
+def _studies(config: Path | None, wanted: str, known: frozenset[str] | None) -> Mapping[str, Study]:
+    every = {name: load_study(path, known) for name, path in study_files(config).items()}
+    if wanted:
+        names = [name.strip() for name in wanted.split(",") if name.strip()]
+        unknown = sorted(set(names) - set(every))
+        if unknown:
+            raise SettingsError(
+                f"INTERP_STUDIES names unknown study {', '.join(unknown)}; known: {', '.join(every)}"
+            )
+        return MappingProxyType({name: every[name] for name in names})
+    return MappingProxyType({name: study for name, study in every.items() if not study.for_tests})
+
+
+def studies(config: Path | None = None, known_datasets: frozenset[str] | None = None) -> Mapping[str, Study]:
+    """Studies of this deployment by name.
+
+    ``INTERP_STUDIES`` (comma separated) selects among them; without it every study is taken except those
+    marked ``for_tests``.
+    """
+    return _studies(config, os.environ.get("INTERP_STUDIES", ""), known_datasets)
