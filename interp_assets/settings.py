@@ -59,12 +59,12 @@ def _folder(variable: str, default: str) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionSettings:
-    """How attention is extracted: tokens a cell, memory for the running sums, device."""
+    """How attention is extracted: device, number format, single heads or their mean, memory for the sums."""
 
-    max_genes: int = 256
-    batch: int = 4
-    memory_gib: float = 0.6
     device: str = "auto"
+    dtype: str = "float32"
+    heads: str = "auto"
+    memory_gib: float = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

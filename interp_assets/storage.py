@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -33,11 +34,30 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def folder_hash(folder: Path) -> str:
-    """Hex sha256 over names and contents of all files below ``folder``, in name order."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{path.relative_to(folder).as_posix()} {sha256_of(path)}" for path in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def content_hash(record: Any) -> str:
+    """Hex sha256 over the fields of a frozen dataclass: equal content, equal hash, whatever the memory layout."""
+    from scipy import sparse
+
+    digest = hashlib.sha256(type(record).__name__.encode())
+    for item in dataclasses.fields(record):
+        value = getattr(record, item.name)
+        digest.update(item.name.encode())
+        if sparse.issparse(value):
+            arrays = [value.data, value.indices, value.indptr, np.asarray(value.shape)]
+        elif isinstance(value, np.ndarray):
+            arrays = [_no_objects(item.name, value)]
+        elif isinstance(value, pd.DataFrame):
+            buffer = io.BytesIO()
+            value.to_parquet(buffer, compression="zstd")
+            digest.update(buffer.getvalue())
+            continue
+        else:
+            digest.update(canonical_json(value).encode())
+            continue
+        for array in arrays:
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

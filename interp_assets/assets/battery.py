@@ -1,0 +1,180 @@
+"""Assets of the battery: one for each built analysis, and the table of all 153 declared tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from interp_assets.analyses import catalogue
+from interp_assets.analyses.assemble import DatasetArtefacts
+from interp_assets.analyses.inputs import AnalysisOutput, RoleInputs
+from interp_assets.automation import incremental
+from interp_assets.battery import (
+    ReleaseCard,
+    all_rows,
+    evaluation_table,
+    lineage_table,
+    results_from_json,
+    results_json,
+    run_analysis,
+    study_roles,
+)
+from interp_assets.cells.records import Unavailable
+from interp_assets.code_version import code_version
+from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes, read_records
+from interp_assets.layout import Layout
+from interp_assets.metadata import TEAM, result_metadata, source_link
+
+FOLDER = "{study}/{release}"
+DATASET_PARTS = ("de_labels", "gene_features", "correlation", "references")
+Loaded = DatasetArtefacts | Unavailable
+
+
+def attention_of_study(layout: Layout) -> dg.MultiPartitionMapping:
+    """Mapping from the (release, study) grid to the same release's attention on the study's datasets."""
+    return dg.MultiPartitionMapping(
+        {
+            "release": dg.DimensionPartitionMapping("release", dg.IdentityPartitionMapping()),
+            "dataset": dg.DimensionPartitionMapping("study", dg.StaticPartitionMapping(layout.studies_of)),
+        }
+    )
+
+
+@lru_cache(maxsize=4)
+def _artefacts(store: Path, dataset: str, version: str) -> Loaded:
+    """Stored artefacts of one dataset; ``version`` is in the key, so a changed dataset is read again."""
+    del version
+    parts: dict[str, Any] = {}
+    for name in DATASET_PARTS:
+        found = read_records(store / "cells" / dataset / name)
+        if isinstance(found, Unavailable):
+            return found
+        parts[name] = found
+    return DatasetArtefacts(
+        labels=parts["de_labels"]["labels"],
+        features=parts["gene_features"]["features"].table,
+        edges=parts["correlation"],
+        references=parts["references"],
+    )
+
+
+def load_roles(
+    layout: Layout, study: str, study_inputs: StoredFiles, attention: Mapping[str, Any]
+) -> tuple[dict[str, RoleInputs], dict[str, str]]:
+    """Role inputs of one release in one study from what the dataset-level assets stored."""
+    versions = study_inputs.json("inputs.json")["datasets"]
+    store = layout.folders.store
+    artefacts = {name: _artefacts(store, name, version) for name, version in versions.items()}
+    by_dataset = {getattr(item, "dataset", ""): item for item in attention.values()}
+    return study_roles(layout.studies[study], catalogue.built(), artefacts, by_dataset)
+
+
+def output_files(number: int, output: AnalysisOutput) -> dict[str, bytes]:
+    """Files of one analysis: its result rows and its tables."""
+    files = {f"results/analysis_{number:02d}.json": results_json(output.results)}
+    return files | {f"tables/{name}.parquet": parquet_bytes(frame) for name, frame in output.tables.items()}
+
+
+def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefinition:
+    """Asset of one analysis on the (release, study) grid."""
+
+    @dg.asset(
+        key=row.key,
+        partitions_def=layout.release_by_study,
+        ins={
+            "attention": dg.AssetIn(partition_mapping=attention_of_study(layout), metadata={MANY: True}),
+            "study_inputs": dg.AssetIn(),
+        },
+        io_manager_key="files",
+        code_version=code_version(str(row.function), "interp_assets.analyses.assemble"),
+        metadata={PATH: FOLDER, **source_link(str(row.function))},
+        group_name="analyses",
+        kinds={"python"},
+        owners=[TEAM],
+        description=f"Analysis {row.number}: {row.title}. {row.section}",
+        automation_condition=incremental(),
+    )
+    def analysis(
+        context: dg.AssetExecutionContext, attention: dict[str, Any], study_inputs: StoredFiles
+    ) -> dg.Output[dict[str, bytes]]:
+        study, release = _dimensions(context)
+        roles, absent = load_roles(layout, study, study_inputs, attention)
+        output = run_analysis(layout.studies[study], release, row, roles, absent)
+        files = output_files(row.number, output)
+        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
+
+    return analysis
+
+
+def _dimensions(context: dg.AssetExecutionContext) -> tuple[str, str]:
+    keys = context.partition_key.keys_by_dimension  # type: ignore[attr-defined]
+    return keys["study"], keys["release"]
+
+
+def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
+    """The 153 declared tests of one release in one study, with q-values over the declared families."""
+    numbers = [row.key for row in catalogue.built()]
+
+    @dg.asset(
+        key="test_results",
+        partitions_def=layout.release_by_study,
+        ins={
+            **{name: dg.AssetIn() for name in numbers},
+            "attention": dg.AssetIn(partition_mapping=attention_of_study(layout), metadata={MANY: True}),
+            "study_inputs": dg.AssetIn(),
+            "release": dg.AssetIn(),
+        },
+        io_manager_key="files",
+        code_version=code_version("interp_assets.battery", "qc_standards.multiplicity"),
+        metadata={PATH: FOLDER},
+        group_name="results",
+        kinds={"parquet"},
+        owners=[TEAM],
+        description="All 153 declared tests, one row each, with q-values over the declared family sizes.",
+        automation_condition=incremental(),
+    )
+    def test_results(
+        context: dg.AssetExecutionContext,
+        attention: dict[str, Any],
+        study_inputs: StoredFiles,
+        release: dict[str, ReleaseCard],
+        **analyses: StoredFiles,
+    ) -> dg.Output[dict[str, bytes]]:
+        study, _ = _dimensions(context)
+        roles, _ = load_roles(layout, study, study_inputs, attention)
+        results = [
+            result
+            for name in numbers
+            for result in results_from_json(analyses[name].path(f"results/{name}.json").read_bytes())
+        ]
+        files = results_files(layout, study, release["card"], roles, results)
+        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(results))
+
+    return test_results
+
+
+def results_files(
+    layout: Layout, study: str, card: ReleaseCard, roles: Mapping[str, RoleInputs], results: list[Any]
+) -> dict[str, bytes]:
+    """``tests.parquet``, ``tests.csv`` and the tables that describe the evaluation."""
+    from qc_standards.multiplicity import results_frame
+
+    settings = layout.studies[study]
+    frame = results_frame(all_rows(results, card.name))
+    tables = {
+        "evaluation": evaluation_table(settings, card, roles, results),
+        "lineage": lineage_table(settings, roles),
+        "evaluability": pd.concat([inputs.evaluability for inputs in roles.values()], ignore_index=True)
+        if roles
+        else pd.DataFrame(),
+    }
+    files = {
+        "tests.parquet": parquet_bytes(frame),
+        "tests.csv": frame.to_csv(index=False, lineterminator="\n").encode("utf-8"),
+    }
+    return files | {f"tables/{name}.parquet": parquet_bytes(table) for name, table in tables.items() if len(table)}

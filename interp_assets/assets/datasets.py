@@ -1,0 +1,282 @@
+"""Assets of the data: declared files, prepared cells, outcomes, features, pairwise edges, references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from interp_assets.automation import incremental
+from interp_assets.cells import artefacts
+from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
+from interp_assets.cells.sources import source_context
+from interp_assets.code_version import code_version
+from interp_assets.io_managers import (
+    MANY,
+    PATH,
+    files_version,
+    records_version,
+    register_record,
+)
+from interp_assets.layout import Layout
+from interp_assets.metadata import TEAM, source_link
+from interp_assets.storage import canonical_json
+
+register_record(artefacts.RawFile)
+register_record(artefacts.GeneFeatures)
+
+HERE = "interp_assets.cells.artefacts"
+Records = dict[str, Any] | Unavailable
+
+
+def archive(layout: Layout) -> artefacts.Archive:
+    """Declared datasets and the folders their files may lie in, as this process sees them."""
+    folders = layout.folders
+    return artefacts.Archive(
+        datasets=layout.datasets, context=source_context(folders.store, wheels=folders.wheels)
+    )
+
+
+def _output(records: Records, **facts: Any) -> dg.Output[Records]:
+    shown: dict[str, Any] = dict(facts)
+    if isinstance(records, Unavailable):
+        shown = {"unavailable": dg.MetadataValue.text(records.reason)}
+    return dg.Output(records, data_version=records_version(records), metadata=shown)
+
+
+def raw_asset(layout: Layout, name: str) -> dg.AssetsDefinition:
+    """One declared file, verified; its data version is the file's hash."""
+    spec = layout.datasets[name]
+
+    @dg.asset(
+        key=["raw", name],
+        partitions_def=dg.StaticPartitionsDefinition([name]),
+        io_manager_key="records",
+        code_version=spec.fingerprint()[:16],
+        metadata={
+            PATH: "cells/" + name + "/raw",
+            "licence": spec.licence,
+            "data origin": str(spec.data_origin),
+            **{f"provenance {key}": value for key, value in spec.provenance.items()},
+        },
+        group_name="raw_data",
+        kinds={"file"},
+        owners=[TEAM],
+        description="\n\n".join([spec.title, *spec.traps]),
+        automation_condition=incremental(),
+    )
+    def raw(context: dg.AssetExecutionContext) -> dg.Output[Records]:
+        found = artefacts.raw_file(archive(layout), name)
+        if isinstance(found, Unavailable):
+            context.log.warning(f"{name} is not available: {found.reason}")
+            return _output(found)
+        facts = {"bytes": found.size, "origin": found.origin, "address": found.address, "sha256": found.sha256}
+        return dg.Output({"file": found}, data_version=dg.DataVersion(found.sha256[:16]), metadata=facts)
+
+    return raw
+
+
+def _dataset_asset(
+    layout: Layout,
+    name: str,
+    *,
+    inputs: tuple[str, ...],
+    source: str,
+    description: str,
+    make: Callable[..., Records],
+    facts: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    deps: list[dg.AssetDep] | None = None,
+) -> dg.AssetsDefinition:
+    """Asset by dataset that hands its inputs to ``make`` unless one of them is unavailable."""
+
+    @dg.asset(
+        key=name,
+        partitions_def=layout.by_dataset,
+        ins={key: dg.AssetIn() for key in inputs},
+        deps=deps,
+        io_manager_key="records",
+        code_version=code_version(source),
+        metadata={PATH: "cells/{dataset}/" + name, **source_link(source)},
+        group_name="cells",
+        kinds={"numpy"},
+        owners=[TEAM],
+        description=description,
+        automation_condition=incremental(),
+    )
+    def made(context: dg.AssetExecutionContext, **given: Records) -> dg.Output[Records]:
+        dataset = context.partition_key
+        for value in given.values():
+            if isinstance(value, Unavailable):
+                return _output(value)
+        records = make(dataset, **given)
+        if isinstance(records, Unavailable):
+            context.log.warning(f"{dataset} is not available: {records.reason}")
+            return _output(records)
+        return _output(records, **facts(records))
+
+    return made
+
+
+def cells_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Prepared control cells by dataset, fed by exactly the files they are made of."""
+
+    def make(dataset: str) -> Records:
+        found = artefacts.prepared_cells(archive(layout), dataset)
+        return found if isinstance(found, Unavailable) else {"cells": found}
+
+    def facts(records: Mapping[str, Any]) -> dict[str, Any]:
+        cells: PreparedCells = records["cells"]
+        return {
+            "cells": int(cells.counts.shape[0]),
+            "control cells": int(cells.control.sum()),
+            "genes measured": len(cells.genes),
+            "genes scored": len(cells.universe),
+            "cells hash": cells.cells_hash,
+            "data origin": cells.data_origin,
+        }
+
+    deps = [
+        dg.AssetDep(["raw", name], partition_mapping=dg.StaticPartitionMapping({name: fed}))
+        for name, fed in layout.raw_feeds.items()
+    ]
+    return _dataset_asset(
+        layout,
+        "cells",
+        inputs=(),
+        deps=deps,
+        source=f"{HERE}:prepared_cells",
+        description="Quality-controlled cells with raw counts, normalised once; the sampled control cells carry a hash.",
+        make=make,
+        facts=facts,
+    )
+
+
+def de_labels_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Which genes respond to which perturbation."""
+
+    def make(dataset: str, cells: dict[str, Any]) -> Records:
+        found = artefacts.screen_outcomes(archive(layout), dataset, cells["cells"])
+        return found if isinstance(found, Unavailable) else {"labels": found}
+
+    def facts(records: Mapping[str, Any]) -> dict[str, Any]:
+        labels: ScreenLabels = records["labels"]
+        tested = int((labels.label >= 0).sum())
+        return {
+            "perturbations": len(labels.perturbations),
+            "pairs": tested,
+            "positive rate": float((labels.label == 1).sum() / max(tested, 1)),
+            "perturbations excluded": len(labels.exclusions),
+            "context mismatch": labels.context_mismatch or "none",
+        }
+
+    return _dataset_asset(
+        layout,
+        "de_labels",
+        inputs=("cells",),
+        source=f"{HERE}:screen_outcomes",
+        description="Perturbation outcomes: differential expression computed here, or labels as published.",
+        make=make,
+        facts=facts,
+    )
+
+
+def correlation_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Same-cell correlation and the trivial pairwise baselines."""
+
+    def facts(records: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pairs": int(records["correlation"].score.size), "cells hash": records["correlation"].cells_hash}
+
+    return _dataset_asset(
+        layout,
+        "correlation",
+        inputs=("cells",),
+        source=f"{HERE}:pairwise_edges",
+        description="Absolute Spearman correlation, rank distance and co-detection over exactly the control cells.",
+        make=lambda dataset, cells: artefacts.pairwise_edges(cells["cells"]),
+        facts=facts,
+    )
+
+
+def references_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Reference networks inside the scored universe."""
+
+    def make(dataset: str, cells: dict[str, Any], de_labels: dict[str, Any]) -> Records:
+        names = layout.references_of(dataset)
+        return artefacts.reference_networks(archive(layout), names, cells["cells"], de_labels["labels"])
+
+    return _dataset_asset(
+        layout,
+        "references",
+        inputs=("cells", "de_labels"),
+        source=f"{HERE}:reference_networks",
+        description="Curated (or planted) regulator-target pairs among the scored genes.",
+        make=make,
+        facts=lambda records: {f"pairs {name}": len(ref.source) for name, ref in records.items()},
+    )
+
+
+def gene_features_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Gene-level features that every edge score has to beat."""
+    return _dataset_asset(
+        layout,
+        "gene_features",
+        inputs=("cells", "references"),
+        source=f"{HERE}:features",
+        description="Mean, variance, dropout and out-degree of each scored gene, from the control cells.",
+        make=lambda dataset, cells, references: {"features": artefacts.features(cells["cells"], references)},
+        facts=lambda records: {"genes": len(records["features"].table)},
+    )
+
+
+def study_inputs_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Content of all dataset-level artefacts of a study, as versions: what its analyses read."""
+    mapping = dg.StaticPartitionMapping(layout.studies_of)
+    parts = ("de_labels", "gene_features", "correlation", "references")
+
+    @dg.asset(
+        key="study_inputs",
+        partitions_def=layout.by_study,
+        ins={part: dg.AssetIn(partition_mapping=mapping, metadata={MANY: True}) for part in parts},
+        io_manager_key="files",
+        code_version="1",
+        metadata={PATH: "studies/{study}"},
+        group_name="cells",
+        kinds={"json"},
+        owners=[TEAM],
+        description="Versions of everything the analyses of one study read, and the reasons for what is absent.",
+        automation_condition=incremental(),
+    )
+    def study_inputs(
+        context: dg.AssetExecutionContext, **given: Mapping[str, Records]
+    ) -> dg.Output[dict[str, bytes]]:
+        study = layout.studies[context.partition_key]
+        versions = {}
+        for dataset in layout.screens_of(study.name):
+            found = [given[part][dataset] for part in parts]
+            versions[dataset] = "-".join(str(records_version(records).value) for records in found)
+        content = {
+            "datasets": versions,
+            "roles": {role: filling.dataset for role, filling in study.roles.items()},
+            "battery": study.battery.as_mapping(),
+            "seed": study.seed,
+            "primary_reference": study.primary_reference,
+        }
+        files = {"inputs.json": canonical_json(content).encode("utf-8")}
+        return dg.Output(files, data_version=files_version(files), metadata={"datasets": len(versions)})
+
+    return study_inputs
+
+
+def dataset_assets(layout: Layout) -> list[dg.AssetsDefinition]:
+    """All assets that know no release."""
+    raw = [raw_asset(layout, name) for name in layout.raw_feeds]
+    factories = (
+        cells_asset,
+        de_labels_asset,
+        correlation_asset,
+        references_asset,
+        gene_features_asset,
+        study_inputs_asset,
+    )
+    return raw + [factory(layout) for factory in factories]

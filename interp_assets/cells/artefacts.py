@@ -1,0 +1,224 @@
+"""What the platform keeps of each dataset: cells, labels, features, edges and references, by kind of dataset.
+
+One function an artefact; each takes what the previous ones made and returns records to be stored. A dataset
+whose file cannot be had becomes `Unavailable` at its first step and stays so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interp_assets.cells.datasets import DatasetSpec
+from interp_assets.cells.planted_params import PlantedParams
+from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
+from interp_assets.cells.sources import LocatedFile, SourceContext, locate
+from interp_assets.edges.records import EdgeMatrix, Reference
+
+
+PLANTED = "planted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawFile:
+    """The verified file behind a dataset: where it was found and its hash."""
+
+    dataset: str
+    sha256: str
+    size: int
+    origin: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneFeatures:
+    """Gene-level features of one dataset; ``table`` has the gene as index."""
+
+    dataset: str
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """Declared datasets and where their files may lie."""
+
+    datasets: Mapping[str, DatasetSpec]
+    context: SourceContext
+
+    def path(self, name: str) -> Path | Unavailable:
+        """Verified local path of a dataset's file."""
+        found = locate(self.datasets[name], self.context)
+        return found if isinstance(found, Unavailable) else found.path
+
+    def pairs(self, name: str) -> pd.DataFrame | Unavailable:
+        """Pairs (tf, target) of a declared network."""
+        from interp_assets.edges.references import read_network
+
+        path = self.path(name)
+        return path if isinstance(path, Unavailable) else read_network(self.datasets[name], path)
+
+
+def raw_file(archive: Archive, name: str) -> RawFile | Unavailable:
+    """Record of the file behind ``name``, or why there is none."""
+    found = locate(archive.datasets[name], archive.context)
+    if not isinstance(found, LocatedFile):
+        return found
+    return RawFile(
+        dataset=name, sha256=found.sha256, size=found.size, origin=found.origin, address=found.address
+    )
+
+
+def prepared_cells(archive: Archive, name: str) -> PreparedCells | Unavailable:
+    """Control cells that every edge score of dataset ``name`` is computed from, with its scored universe."""
+    spec = archive.datasets[name]
+    if spec.kind == "cells":
+        return _own_cells(archive, spec)
+    base = prepared_cells(archive, spec.base)
+    if isinstance(base, Unavailable):
+        return replace(base, dataset=name)
+    return _planted_cells(archive, spec, base) if spec.kind == "planted" else _foreign_cells(archive, spec, base)
+
+
+def _own_cells(archive: Archive, spec: DatasetSpec) -> PreparedCells | Unavailable:
+    from interp_assets.cells.gene_names import read_gene_names
+    from interp_assets.cells.prepare import prepare
+
+    path = archive.path(spec.id)
+    if isinstance(path, Unavailable):
+        return path
+    names = None
+    table = spec.cells.gene_table if spec.cells is not None else ""
+    if table:
+        where = archive.path(table)
+        if isinstance(where, Unavailable):
+            return Unavailable(spec.id, f"gene table {table}: {where.reason}")
+        names = read_gene_names(where, table)
+    return prepare(spec, path, gene_names=names)
+
+
+def _foreign_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> PreparedCells | Unavailable:
+    """Cells of another study under an outcome-only screen's name, with the screen's genes as universe."""
+    from interp_assets.cells.outcomes import read_pairs, screen_genes
+    from interp_assets.cells.prepare import rescored
+
+    path = archive.path(spec.id)
+    if isinstance(path, Unavailable):
+        return path
+    forced = screen_genes(read_pairs(spec, path)).tolist()
+    return rescored(base, dataset=spec.id, rule=_universe_rule(spec), forced=forced)
+
+
+def _universe_rule(spec: DatasetSpec) -> Any:
+    if spec.universe is None:
+        raise ValueError(f"{spec.file}: key `universe`: is missing. Say which genes are scored.")
+    return spec.universe
+
+
+def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> PreparedCells | Unavailable:
+    from interp_assets.cells.planted import draw_universe
+
+    params = planted_params(spec)
+    pairs = archive.pairs(spec.planted_network)
+    if isinstance(pairs, Unavailable):
+        return Unavailable(spec.id, f"network {spec.planted_network}: {pairs.reason}")
+    universe = draw_universe(base, pairs, params)[0] if params.universe is None else np.array(params.universe)
+    at = np.flatnonzero(np.isin(base.genes, universe))
+    return replace(
+        base,
+        dataset=spec.id,
+        data_origin=spec.data_origin,
+        universe=base.genes[at],
+        facts={**base.facts, "cells_from": base.dataset},
+    )
+
+
+def planted_params(spec: DatasetSpec) -> PlantedParams:
+    """Knobs of a planted dataset from its YAML.
+
+    Raises
+    ------
+    ValueError
+        Naming the file and the unknown knob.
+    """
+    from interp_assets.models.small_panels import read_panel
+
+    given = dict(spec.planted)
+    known = {item.name for item in fields(PlantedParams)}
+    panel = given.pop("universe_panel", None)
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ValueError(f"{spec.file}: key `planted`: unknown knob(s) {', '.join(unknown)}; known: {sorted(known)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    if panel is not None:
+        values["universe"] = tuple(read_panel(panel))
+    return PlantedParams(**values)
+
+
+def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> ScreenLabels | Unavailable:
+    """Labels of the screen ``name``: planted and tested here, or read from the published table."""
+    from interp_assets.cells.outcomes import labels_from_cells, labels_from_pairs, read_pairs
+
+    spec = archive.datasets[name]
+    if spec.kind == "planted":
+        return _planted_outcomes(archive, spec, cells)
+    if spec.kind == "outcome_only":
+        path = archive.path(name)
+        return path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
+    if "perturbation" not in cells.obs:
+        return Unavailable(name, "the dataset holds no perturbed cells")
+    return labels_from_cells(cells, control=cells.control, modality=spec.modality)
+
+
+def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> ScreenLabels | Unavailable:
+    from interp_assets.cells.planted import plant
+    from interp_assets.cells.planted_labels import screen_labels
+
+    pairs = archive.pairs(spec.planted_network)
+    if isinstance(pairs, Unavailable):
+        return Unavailable(spec.id, f"network {spec.planted_network}: {pairs.reason}")
+    params = replace(planted_params(spec), universe=tuple(cells.universe.tolist()))
+    screen = plant(cells, pairs, params)
+    return replace(screen_labels(cells, screen), dataset=spec.id)
+
+
+def pairwise_edges(cells: PreparedCells) -> dict[str, EdgeMatrix]:
+    """Correlation and the trivial pairwise baselines over the universe, all from the control cells."""
+    from interp_assets.edges.scores import co_detection_edges, rank_distance_edges, spearman_edges
+
+    scores = (spearman_edges(cells), rank_distance_edges(cells), co_detection_edges(cells))
+    return dict(zip(("correlation", "rank_distance", "co_detection"), scores, strict=True))
+
+
+def reference_networks(
+    archive: Archive, names: tuple[str, ...], cells: PreparedCells, labels: ScreenLabels
+) -> dict[str, Reference] | Unavailable:
+    """Reference networks inside the universe by name; ``planted`` is the network behind a planted screen."""
+    from interp_assets.edges.references import gene_set_reference, network_reference, planted_reference
+
+    found: dict[str, Reference] = {}
+    for name in names:
+        if name == PLANTED:
+            if labels.planted_weight is None:
+                return Unavailable(labels.dataset, "reference `planted` is asked for, but nothing was planted")
+            found[name] = planted_reference(labels, cells.universe)
+            continue
+        spec, path = archive.datasets[name], archive.path(name)
+        if isinstance(path, Unavailable):
+            return Unavailable(labels.dataset, f"reference {name}: {path.reason}")
+        read = network_reference if spec.kind == "network" else gene_set_reference
+        found[name] = read(spec, path, cells.universe)
+    return found
+
+
+def features(cells: PreparedCells, references: Mapping[str, Reference]) -> GeneFeatures:
+    """Gene-level features; out-degree is counted in the first reference that was not planted, if there is one."""
+    from interp_assets.cells.features import gene_features
+
+    known = [name for name in references if name != PLANTED] or list(references)
+    counted = references[known[0]] if known else None
+    return GeneFeatures(dataset=cells.dataset, table=gene_features(cells, counted))

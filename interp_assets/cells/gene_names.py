@@ -1,0 +1,84 @@
+"""Gene identifiers: which symbols are known, and Ensembl ids turned into symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from interp_assets.cells.integrity import DataFileError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneNames:
+    """Known symbols of one species, and the symbol behind each identifier of the table's first column."""
+
+    table: str
+    symbols: frozenset[str]
+    symbol_of: Mapping[str, str]
+
+
+def read_gene_names(path: Path, table: str) -> GeneNames:
+    """Names from a two-column table: identifier, symbol of the species.
+
+    A ``.tsv`` or ``.tsv.gz`` has a header; a ``.csv`` has none (the layouts of the mirror and of the data
+    wheel). Gene names such as NA or NAN are names, not missing values; blank symbols are skipped.
+
+    Raises
+    ------
+    DataFileError
+        If the table has fewer than two columns or no symbol.
+    """
+    tabbed = ".tsv" in path.suffixes
+    frame = pd.read_csv(
+        path,
+        sep="\t" if tabbed else ",",
+        header=0 if tabbed else None,
+        usecols=[0, 1],
+        dtype=str,
+        keep_default_na=False,
+    )
+    frame.columns = ["identifier", "symbol"]
+    named = frame[frame["symbol"] != ""]
+    if named.empty:
+        raise DataFileError(f"{path}: the gene table holds no symbol. Give identifier and symbol columns.")
+    return GeneNames(
+        table=table,
+        symbols=frozenset(named["symbol"]),
+        symbol_of=dict(zip(named["identifier"], named["symbol"], strict=True)),
+    )
+
+
+def symbols_of(
+    identifiers: Sequence[str], kind: str, names: GeneNames | None
+) -> tuple[NDArray[np.str_], int]:
+    """Symbol of every identifier, and how many are unknown.
+
+    Unknown identifiers keep their own name, so that their counts stay in the library totals. Ensembl ids
+    lose their version suffix. Without a table symbols pass unchecked and the second value is -1; Ensembl
+    ids need a table.
+
+    Raises
+    ------
+    ValueError
+        If `kind` is ensembl and there is no table.
+    """
+    if kind == "ensembl":
+        if names is None:
+            raise ValueError(
+                "Ensembl ids cannot become symbols without the gene table. Fetch the data wheels."
+            )
+        bare = [identifier.split(".")[0] for identifier in identifiers]
+        mapped = [names.symbol_of.get(identifier, "") for identifier in bare]
+        unknown = sum(not symbol for symbol in mapped)
+        return np.array(
+            [symbol or raw for symbol, raw in zip(mapped, bare, strict=True)], dtype=np.str_
+        ), unknown
+    symbols = np.array(list(identifiers), dtype=np.str_)
+    if names is None:
+        return symbols, -1
+    return symbols, sum(symbol not in names.symbols for symbol in symbols.tolist())

@@ -1,0 +1,37 @@
+"""From a declared planted dataset to the knobs of the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from interp_assets.cells.datasets import DatasetSpec
+from interp_assets.cells.declared import DeclarationError
+
+if TYPE_CHECKING:
+    from interp_assets.cells.planted_params import PlantedParams
+
+
+def planted_params(spec: DatasetSpec, universe: tuple[str, ...] | None = None) -> PlantedParams:
+    """Knobs declared under ``planted``; `universe` fixes the scored genes, None lets the recipe draw them.
+
+    Raises
+    ------
+    DeclarationError
+        Names the file and the key of an unknown knob or a value the recipe refuses.
+    """
+    from interp_assets.cells.planted_params import PlantedParams
+
+    known = {knob.name for knob in fields(PlantedParams)} - {"universe"}
+    unknown = sorted(set(spec.planted) - known)
+    if unknown:
+        raise DeclarationError(
+            f"{spec.file}: key `planted.{unknown[0]}`: is not known here; known keys: "
+            f"{', '.join(sorted(known))}. "
+            "Remove or rename it."
+        )
+    knobs = {name: tuple(value) if isinstance(value, list) else value for name, value in spec.planted.items()}
+    try:
+        return PlantedParams(**knobs, universe=universe)
+    except (TypeError, ValueError) as error:
+        raise DeclarationError(f"{spec.file}: key `planted`: {error}. Correct the value.") from error

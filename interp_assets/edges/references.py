@@ -1,0 +1,250 @@
+"""Reference networks inside a gene list.
+
+A reference is the set of ordered pairs (regulator, target) it names among the given genes, self pairs
+removed. Its **universe** for recovery is every ordered pair of a regulator and another gene of the list:
+pairs it does not name are negatives only for regulators it could have named, so ``regulators`` holds the
+genes of the list that appear as regulators anywhere in the file (for undirected references: that appear at
+all). Undirected references hold every pair in both orders and must be scored with a symmetrised edge (paper
+section 2.3).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from interp_assets.cells.datasets import DatasetSpec, NetworkFormat
+from interp_assets.cells.records import ScreenLabels
+from interp_assets.edges.records import Reference
+
+PLANTED = "planted"
+
+
+class NetworkError(ValueError):
+    """A reference network cannot be read; the message names the file, the key and the remedy."""
+
+
+def read_network(spec: DatasetSpec, path: Path) -> pd.DataFrame:
+    """Distinct pairs of a network file as columns tf, target, sorted; ``attrs`` says what was dropped.
+
+    Self pairs and repeats are dropped, declared thresholds and relation applied, then regulators with fewer
+    than ``network.min_targets`` distinct targets removed. An undirected network keeps one row a pair, names
+    in order.
+
+    Raises
+    ------
+    NetworkError
+        If the file is unreadable, lacks a declared column, or holds no pair.
+    """
+    form = _network_form(spec, "network")
+    raw = _read_rows(spec, form, path)
+    facts: dict[str, Any] = {"rows_read": len(raw)}
+    for column, minimum in form.thresholds.items():
+        raw = raw[
+            pd.to_numeric(_column(raw, column, path, spec, f"thresholds.{column}"), errors="coerce")
+            >= minimum
+        ]
+    pairs = pd.DataFrame(
+        {
+            "tf": _column(raw, form.source, path, spec, "source").astype(str),
+            "target": _column(raw, form.target, path, spec, "target").astype(str),
+        }
+    )
+    facts["rows_kept"] = len(pairs)
+    if not form.directed:
+        ordered = np.sort(pairs.to_numpy(dtype=object), axis=1)
+        pairs = pd.DataFrame(ordered, columns=["tf", "target"])
+    facts["self_pairs_dropped"] = int((pairs["tf"] == pairs["target"]).sum())
+    pairs = pairs[(pairs["tf"] != pairs["target"]) & (pairs["tf"] != "") & (pairs["target"] != "")]
+    facts["repeats_dropped"] = int(pairs.duplicated().sum())
+    pairs = pairs.drop_duplicates()
+    if form.min_targets > 1:
+        degree = pairs.groupby("tf")["target"].transform("size")
+        facts["regulators_dropped"] = int(pairs.loc[degree < form.min_targets, "tf"].nunique())
+        pairs = pairs[degree >= form.min_targets]
+        facts["regulator_rule"] = f"at least {form.min_targets} distinct targets in the whole file"
+    if pairs.empty:
+        raise NetworkError(
+            f"{path}: no pair is left (dataset {spec.id}, key `network` of {spec.file}). Check it."
+        )
+    pairs = pairs.sort_values(["tf", "target"], kind="stable").reset_index(drop=True)
+    pairs.attrs = facts | {"pairs": len(pairs), "regulators": int(pairs["tf"].nunique())}
+    return pairs
+
+
+def network_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -> Reference:
+    """Reference of a declared network inside a gene list, named by the dataset's id."""
+    pairs = read_network(spec, path)
+    form = _network_form(spec, "network")
+    return _reference(spec.id, pairs, genes, directed=form.directed, facts=dict(pairs.attrs))
+
+
+def gene_set_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -> Reference:
+    """Co-membership reference: two genes are a pair when some set of the file holds both. Undirected.
+
+    Sets larger than ``network.max_set_size`` (0: no limit) are skipped and counted, before the gene list is
+    applied.
+
+    Raises
+    ------
+    NetworkError
+        If the file is unreadable, lacks a declared column, or holds no set.
+    """
+    form = _network_form(spec, "gene_sets")
+    raw = _read_rows(spec, form, path)
+    members = [
+        frozenset(filter(None, text.split(form.separator)))
+        for text in _column(raw, form.members, path, spec, "members").astype(str)
+    ]
+    kept = [names for names in members if not form.max_set_size or len(names) <= form.max_set_size]
+    if not kept:
+        raise NetworkError(f"{path}: no gene set is left (dataset {spec.id}). Raise `network.max_set_size`.")
+    position = {name: index for index, name in enumerate(genes.tolist())}
+    together = np.zeros((genes.size, genes.size), dtype=bool)
+    for names in kept:
+        inside = np.array(sorted(position[name] for name in names if name in position), dtype=np.int64)
+        together[np.ix_(inside, inside)] = True
+    np.fill_diagonal(together, val=False)
+    source, target = np.nonzero(together)
+    listed = frozenset().union(*kept)
+    return Reference(
+        name=spec.id,
+        genes=genes,
+        source=source.astype(np.int32),
+        target=target.astype(np.int32),
+        directed=False,
+        regulators=np.array(sorted(position[name] for name in listed if name in position), dtype=np.int32),
+        facts={
+            "sets_read": len(members),
+            "sets_too_large": len(members) - len(kept),
+            "pairs_inside": source.size,
+        },
+    )
+
+
+def planted_reference(labels: ScreenLabels, genes: NDArray[np.str_] | None = None) -> Reference:
+    """The planted network of a screen: pairs with a non-zero weight, whether or not they were called.
+
+    Regulators are the screen's perturbed genes.
+
+    Raises
+    ------
+    ValueError
+        If the screen is not planted.
+    """
+    if labels.planted_weight is None:
+        raise ValueError(f"dataset {labels.dataset!r} carries no planted network; use a declared reference.")
+    row, column = np.nonzero(labels.planted_weight)
+    pairs = pd.DataFrame({"tf": labels.perturbations[row], "target": labels.genes[column]}, dtype=object)
+    pairs = pairs[pairs["tf"] != pairs["target"]]
+    chosen = labels.genes if genes is None else genes
+    return _reference(
+        PLANTED,
+        pairs,
+        chosen,
+        directed=True,
+        facts={"pairs": len(pairs), "regulators": int(labels.perturbations.size)},
+        regulators=labels.perturbations,
+    )
+
+
+def restrict_reference(reference: Reference, genes: NDArray[np.str_]) -> Reference:
+    """The same reference inside fewer genes; pairs and regulators outside are dropped and counted."""
+    pairs = pd.DataFrame(
+        {"tf": reference.genes[reference.source], "target": reference.genes[reference.target]}, dtype=object
+    )
+    inside = _index_pairs(pairs, genes)
+    regulators = pd.Index(genes.astype(object)).get_indexer(
+        reference.genes[reference.regulators].astype(object)
+    )
+    return Reference(
+        name=reference.name,
+        genes=genes,
+        source=inside[0],
+        target=inside[1],
+        directed=reference.directed,
+        regulators=np.sort(regulators[regulators >= 0]).astype(np.int32),
+        facts=reference.facts | {"pairs_inside": int(inside[0].size)},
+    )
+
+
+def _reference(
+    name: str,
+    pairs: pd.DataFrame,
+    genes: NDArray[np.str_],
+    *,
+    directed: bool,
+    facts: dict[str, Any],
+    regulators: NDArray[np.str_] | None = None,
+) -> Reference:
+    if not directed:
+        flipped = pairs.rename(columns={"tf": "target", "target": "tf"})
+        pairs = pd.concat([pairs, flipped], ignore_index=True)
+    source, target = _index_pairs(pairs, genes)
+    listed = pairs["tf"].unique() if regulators is None else regulators.astype(object)
+    at = pd.Index(genes.astype(object)).get_indexer(listed)
+    return Reference(
+        name=name,
+        genes=genes,
+        source=source,
+        target=target,
+        directed=directed,
+        regulators=np.sort(at[at >= 0]).astype(np.int32),
+        facts=facts | {"pairs_inside": int(source.size), "regulators_inside": int(np.unique(source).size)},
+    )
+
+
+def _index_pairs(pairs: pd.DataFrame, genes: NDArray[np.str_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Index pairs inside the gene list, ordered by regulator, then target."""
+    index = pd.Index(genes.astype(object))
+    source, target = index.get_indexer(pairs["tf"]), index.get_indexer(pairs["target"])
+    inside = (source >= 0) & (target >= 0)
+    order = np.lexsort((target[inside], source[inside]))
+    return source[inside][order].astype(np.int32), target[inside][order].astype(np.int32)
+
+
+def _network_form(spec: DatasetSpec, kind: str) -> NetworkFormat:
+    if spec.network is None or spec.kind != kind:
+        raise NetworkError(f"{spec.file}: key `kind`: dataset {spec.id!r} is {spec.kind}, {kind} is needed.")
+    return spec.network
+
+
+def _read_rows(spec: DatasetSpec, form: NetworkFormat, path: Path) -> pd.DataFrame:
+    try:
+        if form.format == "parquet":
+            return pd.read_parquet(path)
+        if form.format == "tsv":
+            return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        rows = pd.read_csv(
+            path,
+            sep="\t",
+            header=None,
+            names=[form.source, "relation", form.target],
+            usecols=[0, 1, 2],
+            dtype=str,
+            keep_default_na=False,
+            quoting=3,
+        )
+    except (OSError, EOFError, UnicodeDecodeError, ValueError) as error:
+        raise NetworkError(
+            f"{path}: not a readable {form.format} file ({error}). Replace it (dataset {spec.id})."
+        ) from error
+    kept = rows[rows["relation"] == form.relation]
+    if kept.empty:
+        raise NetworkError(
+            f"{path}: no row has relation {form.relation!r} (key `network.relation` of {spec.file})."
+        )
+    return kept
+
+
+def _column(frame: pd.DataFrame, column: str, path: Path, spec: DatasetSpec, key: str) -> pd.Series:
+    if column not in frame.columns:
+        columns = ", ".join(map(str, frame.columns))
+        raise NetworkError(
+            f"{path}: no column {column!r} (key `network.{key}` of {spec.file}); columns: {columns}."
+        )
+    return frame[column]

@@ -1,0 +1,165 @@
+"""The figure catalogue: one row a figure, and the one function that draws any of them.
+
+A figure reads computed tables only. A table that is not there gives a `FigureSkipped` with the reason, never an
+empty picture. Importing this module pulls in no matplotlib.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from interp_assets.figures import evaluation_figures, network_figures, screen_figures
+from interp_assets.figures.records import (
+    Drawing,
+    FigureContext,
+    FigureSkipped,
+    FigureSpec,
+    NothingToDrawError,
+)
+
+CATALOGUE: tuple[FigureSpec, ...] = (
+    FigureSpec(
+        figure_id="criteria_summary",
+        title="Four criteria, all required",
+        caption="Outcome and reason of each criterion of the headline claim.",
+        analyses=(),
+        tables=("criteria",),
+        draw=evaluation_figures.criteria_summary,
+    ),
+    FigureSpec(
+        figure_id="perturbation_auroc",
+        title="Per-perturbation AUROC of every score",
+        caption="Each mark is one perturbation (many are drawn as their density); the bar is the mean. "
+        "Gene-level statistics look at the target gene alone.",
+        analyses=(19,),
+        tables=("perturbation_auroc",),
+        draw=screen_figures.perturbation_auroc,
+        published=("Figure 2", "Figure S13"),
+    ),
+    FigureSpec(
+        figure_id="paired_differences",
+        title="Edges against statistics of single genes",
+        caption="Mean paired difference over perturbations with a 95% perturbation bootstrap interval. "
+        "Criterion a asks for attention to be right of zero against all three target statistics.",
+        analyses=(21, 22),
+        tables=("baseline_differences",),
+        extra_tables=("attention_vs_correlation",),
+        draw=screen_figures.paired_differences,
+        published=("Figure 3",),
+    ),
+    FigureSpec(
+        figure_id="layer_profile",
+        title="Attention by layer",
+        caption="Mean AUROC over perturbations with a 95% normal interval. The tests use one layer set beforehand; "
+        "the best layer of this picture may not be chosen afterwards.",
+        analyses=(19,),
+        tables=("layer_profile",),
+        extra_tables=("perturbation_auroc", "lineage"),
+        draw=screen_figures.layer_profile,
+        published=("Figure 2", "Figure S30"),
+    ),
+    FigureSpec(
+        figure_id="incremental_value",
+        title="Incremental value over gene-level features",
+        caption="Circles: logistic regression, diamonds: boosting. Criterion b asks for every interval of attention "
+        "to lie right of the dashed line.",
+        analyses=(31,),
+        tables=("incremental_value",),
+        draw=network_figures.incremental_value,
+        published=("Figure S39", "Figure 3"),
+    ),
+    FigureSpec(
+        figure_id="incremental_power",
+        title="Power to see a small gain",
+        caption="A gain that was not seen counts as evidence only where it would have been seen.",
+        analyses=(26,),
+        tables=("incremental_power",),
+        draw=network_figures.incremental_power,
+        published=("Figure 3",),
+    ),
+    FigureSpec(
+        figure_id="residual_retention",
+        title="Reference recovery after residualisation",
+        caption="Circles: OLS, diamonds: boosting. Criterion c asks for attention to keep at least .8 under both "
+        "learners, from a raw recovery of at least .55.",
+        analyses=(25,),
+        tables=("residual_summary",),
+        extra_tables=("residual_retention",),
+        draw=network_figures.residual_retention,
+        published=("Figure S32",),
+    ),
+    FigureSpec(
+        figure_id="degree_null",
+        title="Degree-preserving null",
+        caption="Criterion c asks for z above 3 against networks with the same degrees, and at least .02 above their "
+        "mean. Correlation often passes this null too, so that it supports nothing by itself.",
+        analyses=(16,),
+        tables=("degree_null", "degree_null_draws"),
+        draw=network_figures.degree_null,
+        published=("Figure S27",),
+    ),
+    FigureSpec(
+        figure_id="evaluable_flow",
+        title="What could be scored",
+        caption="What each filter leaves: listed, measured, known to the model, and with enough positives and negatives.",
+        analyses=(),
+        tables=("evaluability",),
+        draw=evaluation_figures.evaluable_flow,
+    ),
+)
+
+
+def figure(figure_id: str) -> FigureSpec:
+    """Catalogue row of a figure.
+
+    Raises
+    ------
+    ValueError
+        For an id the catalogue does not list.
+    """
+    for spec in CATALOGUE:
+        if spec.figure_id == figure_id:
+            return spec
+    raise ValueError(
+        f"no figure {figure_id!r}; the catalogue lists {', '.join(s.figure_id for s in CATALOGUE)}"
+    )
+
+
+def draw(
+    spec: FigureSpec, tables: Mapping[str, pd.DataFrame], context: FigureContext
+) -> Drawing | FigureSkipped:
+    """Draw one figure from computed tables, or say why it cannot be drawn.
+
+    Parameters
+    ----------
+    tables
+        Frames by table name (``store/<study>/<release>/tables``); extra ones are ignored.
+    """
+    absent = [name for name in spec.tables if name not in tables]
+    if absent:
+        return _skipped(spec, f"table {', '.join(absent)} was not computed in this evaluation")
+    empty = [name for name in spec.tables if tables[name].empty]
+    if empty:
+        return _skipped(spec, f"table {', '.join(empty)} has no rows in this evaluation")
+    from matplotlib import rc_context
+
+    from interp_assets.figures import style
+
+    with rc_context(style.RC):
+        try:
+            picture, alt = spec.draw(tables, context)
+        except NothingToDrawError as nothing:
+            return _skipped(spec, str(nothing))
+        if context.closed:
+            alt = f"The claim is closed ({context.verdict_state}). {alt}"
+        svg = style.to_svg(picture, spec.figure_id, spec.title, alt)
+        png = style.to_png(picture, spec.figure_id)
+    return Drawing(
+        figure_id=spec.figure_id, title=spec.title, caption=spec.caption, svg=svg, png=png, alt=alt
+    )
+
+
+def _skipped(spec: FigureSpec, reason: str) -> FigureSkipped:
+    return FigureSkipped(figure_id=spec.figure_id, title=spec.title, reason=reason)

@@ -1,0 +1,48 @@
+"""What the Dagster UI shows beside an asset: numbers that draw trends, a small picture, a link to the code."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from interp_assets.settings import PROJECT
+from qc_standards.records import Status, TestResult
+
+TEAM = "team:interpretability"
+INLINE_PNG_LIMIT = 150_000
+
+
+def source_link(source: str) -> Mapping[str, Any]:
+    """Definition metadata that names the file of a ``module:function`` source, relative to the project."""
+    module = source.partition(":")[0]
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return {}
+    path = Path(spec.origin)
+    shown = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
+    return {"code": dg.MetadataValue.text(f"{shown.as_posix()} ({source})")}
+
+
+def result_metadata(results: Iterable[TestResult]) -> dict[str, dg.MetadataValue | float | int]:
+    """Counts by status, and the effect of every test that was run as its own number."""
+    listed = list(results)
+    run = [result for result in listed if result.status is Status.RUN]
+    shown: dict[str, Any] = {"tests run": len(run), "tests skipped": len(listed) - len(run)}
+    shown |= {f"effect {result.test_id}": float(result.effect) for result in run if result.effect is not None}
+    reasons = sorted({result.reason for result in listed if result.status is not Status.RUN})
+    if reasons:
+        shown["skipped because"] = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in reasons))
+    return shown
+
+
+def picture(png: bytes, alt: str) -> dg.MetadataValue:
+    """Inline picture for the UI; one that is too large for the event log is described instead."""
+    if len(png) > INLINE_PNG_LIMIT:
+        return dg.MetadataValue.text(f"{alt} (picture of {len(png) // 1000} kB: see the file)")
+    encoded = base64.b64encode(png).decode("ascii")
+    return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")

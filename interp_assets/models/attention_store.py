@@ -1,0 +1,214 @@
+"""Extracted attention on disk: one memory-mappable array a layer, and a manifest written last.
+
+What belongs here: the folder layout, atomic writing, opening, and single heads for later analyses. What does
+not: computing the sums (`attention`).
+
+``<folder>/layer-<l>-mean.npy`` holds float32 G x G sums over cells of the head mean; with heads kept,
+``layer-<l>-heads.npy`` holds H x G x G sums; ``counts.npy`` (int32, G x G) the cells in which both genes were
+in the sequence; ``genes.json`` the gene names. Row = query = regulator, column = key = target. A folder
+without ``manifest.json`` is unfinished and never opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interp_assets.edges.records import AttentionEdges, EdgeMatrix
+from interp_assets.models.checkpoints import read_json
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PARTIAL = "partial"
+ORIENTATION = "row = query = regulator, column = key = target"
+
+
+class AttentionStoreError(ValueError):
+    """A folder of extracted attention that is absent, unfinished or damaged."""
+
+
+def canonical_json(content: Any) -> str:
+    """JSON text of ``content`` with sorted keys and no spare spaces, so that equal content has equal bytes."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)
+
+
+def replace_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an uncompressed ``.npy`` file so that it is either the old one or the whole new one."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as stream:
+        np.lib.format.write_array(stream, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)
+
+
+def stored_manifest(folder: Path) -> dict[str, Any] | None:
+    """Manifest of a finished folder whose files are all there in full size, else None."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    manifest: dict[str, Any] = read_json(path)
+    if manifest.get("format") != FORMAT:
+        return None
+    for entry in manifest["files"]:
+        file = folder / entry["path"]
+        if not file.is_file() or file.stat().st_size != entry["size"]:
+            return None
+    return manifest
+
+
+def write_attention(
+    folder: Path,
+    *,
+    means: Sequence[NDArray[np.float32]],
+    heads: Sequence[NDArray[np.float32]],
+    counts: NDArray[np.int32],
+    genes: NDArray[np.str_],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write a finished extraction: arrays first, manifest last, working files removed after that.
+
+    ``heads`` is empty where only head means were kept. An earlier manifest is removed before its arrays change,
+    so no crash leaves a manifest beside files it does not describe.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    arrays: dict[str, NDArray[Any]] = {f"layer-{number}-mean.npy": mean for number, mean in enumerate(means)}
+    arrays |= {f"layer-{number}-heads.npy": block for number, block in enumerate(heads)}
+    arrays["counts.npy"] = counts
+    for stale in set(folder.glob("layer-*.npy")) - {folder / name for name in arrays}:
+        stale.unlink()
+    for name, array in arrays.items():
+        replace_array(folder / name, array)
+    replace_bytes(folder / "genes.json", json.dumps([str(gene) for gene in genes]).encode())
+    files = [
+        {"path": name, "size": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+        for name in sorted([*arrays, "genes.json"])
+    ]
+    manifest = {**facts, "format": FORMAT, "orientation": ORIENTATION, "files": files}
+    replace_bytes(folder / MANIFEST, (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+
+
+def open_attention(folder: Path, *, verify: bool = False) -> AttentionEdges:
+    """Attention edges of a finished folder; arrays stay on disk until a layer is asked for.
+
+    ``layer_matrix(l)`` divides the sums of layer ``l`` by the number of cells in which both genes were in the
+    sequence, NaN where there was none. With ``verify`` every file is hashed first, otherwise only sizes are
+    compared.
+
+    Raises
+    ------
+    AttentionStoreError
+        If the folder is unfinished, a file has the wrong size, or (``verify``) the wrong hash.
+    """
+    manifest = stored_manifest(folder)
+    if manifest is None:
+        raise AttentionStoreError(
+            f"{folder}: no finished attention here (manifest absent, or a file lacking or of another size); "
+            "materialise attention for this release and dataset again"
+        )
+    if verify:
+        for entry in manifest["files"]:
+            if _sha256(folder / entry["path"]) != entry["sha256"]:
+                raise AttentionStoreError(
+                    f"{folder / entry['path']}: sha256 differs from the manifest; materialise attention again"
+                )
+    genes = np.array(read_json(folder / "genes.json"), dtype=np.str_)
+
+    def layer_matrix(layer: int) -> EdgeMatrix:
+        _require(layer, manifest["layers"], "layer", folder)
+        return _matrix(folder, manifest, genes, f"layer-{layer}-mean.npy", layer, head=None)
+
+    return AttentionEdges(
+        release=manifest["release"],
+        dataset=manifest["dataset"],
+        genes=genes,
+        layers=manifest["layers"],
+        heads=manifest["heads"],
+        cells_hash=manifest["cells_hash"],
+        layer_matrix=layer_matrix,
+        facts={**{key: value for key, value in manifest.items() if key != "files"}, "folder": str(folder)},
+    )
+
+
+def head_matrix(folder: Path, layer: int, head: int) -> EdgeMatrix:
+    """Edge scores of a single head, as `open_attention` gives them for the head mean.
+
+    Raises
+    ------
+    AttentionStoreError
+        If the folder is unfinished or kept head means only.
+    ValueError
+        If there is no such layer or head.
+    """
+    manifest = stored_manifest(folder)
+    if manifest is None:
+        raise AttentionStoreError(f"{folder}: no finished attention here; materialise attention again")
+    if manifest["heads_kept"] != "all":
+        raise AttentionStoreError(
+            f"{folder}: single heads were not kept ({manifest['heads_kept']}); raise the memory budget of the "
+            "extraction and materialise attention again"
+        )
+    _require(layer, manifest["layers"], "layer", folder)
+    _require(head, manifest["heads"], "head", folder)
+    genes = np.array(read_json(folder / "genes.json"), dtype=np.str_)
+    return _matrix(folder, manifest, genes, f"layer-{layer}-heads.npy", layer, head=head)
+
+
+def _matrix(
+    folder: Path, manifest: Mapping[str, Any], genes: NDArray[np.str_], file: str, layer: int, head: int | None
+) -> EdgeMatrix:
+    sums = np.load(folder / file, mmap_mode="r", allow_pickle=False)
+    counts = np.load(folder / "counts.npy", allow_pickle=False)
+    own = sums if head is None else sums[head]
+    score = np.full(own.shape, np.nan, dtype=np.float32)
+    np.divide(own, counts, out=score, where=counts > 0, casting="same_kind")
+    label = "attention" if head is None else f"attention head {head}"
+    facts = {
+        "orientation": ORIENTATION,
+        "depth": layer / max(1, manifest["layers"] - 1),
+        "release": manifest["release"],
+        "dataset": manifest["dataset"],
+        "device": manifest["device"],
+        "dtype": manifest["dtype"],
+    }
+    return EdgeMatrix(
+        name=label,
+        genes=genes,
+        score=score,
+        cells_behind=counts,
+        cells_hash=manifest["cells_hash"],
+        layer=layer,
+        facts=facts if head is None else {**facts, "head": head},
+    )
+
+
+def _require(number: int, limit: int, what: str, folder: Path) -> None:
+    if not 0 <= number < limit:
+        raise ValueError(f"{folder}: {what} {number} does not exist; there are {limit}, counted from 0")
+
+
+def _sha256(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

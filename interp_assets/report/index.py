@@ -1,0 +1,129 @@
+"""The leaderboard over releases and studies, and its page ``store/index.html``.
+
+A row holds verdict, criteria, controls and a few named measurements side by side. They are never mixed into one
+score: criteria replace each other in no direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from interp_assets.figures.screen_figures import main_role
+from interp_assets.figures.wording import is_missing, is_small, origin_label
+from interp_assets.report import advice, reading
+from qc_standards.records import Outcome
+
+CRITERIA = ("a", "b", "c", "d")
+COLUMNS = (
+    "study",
+    "release",
+    "release_kind",
+    "small",
+    "data_origin",
+    "context_mismatch",
+    "role_fit",
+    "provisional",
+    "state",
+    "verdict",
+    "criterion_a",
+    "criterion_b",
+    "criterion_c",
+    "criterion_d",
+    "controls_expected",
+    "controls_behaving",
+    "mean_auroc_attention",
+    "mean_auroc_correlation",
+    "mean_auroc_variance",
+    "perturbations",
+    "next_step",
+    "report",
+)
+_KIND_ORDER = {"release": 0, "positive_control": 1, "negative_control": 2}
+
+
+def leaderboard_row(
+    study: str,
+    release: str,
+    verdict: Mapping[str, Any],
+    standards: Sequence[Mapping[str, Any]] = (),
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> dict[str, Any]:
+    """One row of the leaderboard from the stored results of one evaluation, with the columns `COLUMNS`."""
+    tables = tables or {}
+    frame = tables.get("evaluation")
+    facts: dict[str, Any] = {str(k): v for k, v in frame.iloc[0].items()} if frame is not None and len(frame) else {}
+    facts.update(verdict.get("flags") or {})
+    view = reading.evaluation(release, verdict, tables)
+    headline = reading.headline(verdict)
+    outcomes = {item.id: item.outcome for item in reading.criteria(verdict)}
+    controls = reading.controls(verdict)
+    return {
+        "study": study,
+        "release": release,
+        "release_kind": view.release_kind,
+        "small": view.small,
+        "data_origin": view.data_origin,
+        "context_mismatch": "" if is_missing(facts.get("context_mismatch")) else str(facts["context_mismatch"]),
+        "role_fit": "" if is_missing(facts.get("role_fit")) else str(facts["role_fit"]),
+        "provisional": bool(facts.get("provisional", False)),
+        "state": headline.state,
+        "verdict": headline.text,
+        **{f"criterion_{name}": outcomes.get(name, str(Outcome.NOT_EVALUABLE)) for name in CRITERIA},
+        "controls_expected": len(controls),
+        "controls_behaving": sum(item.behaves is True for item in controls),
+        **_measurements(tables.get("perturbation_auroc")),
+        "next_step": advice.next_step(release, verdict, standards, view.release_kind, view.data_origin),
+        "report": f"{study}/{release}/report.html",
+    }
+
+
+def _measurements(frame: pd.DataFrame | None) -> dict[str, Any]:
+    scores = ("attention", "correlation", "variance")
+    if frame is None or frame.empty:
+        return {**{f"mean_auroc_{score}": None for score in scores}, "perturbations": None}
+    rows = main_role(frame)
+    rows = rows[rows["subset"] == "all"]
+    means = {f"mean_auroc_{s}": _mean(rows.loc[rows["score"] == s, "auroc"]) for s in scores}
+    return {**means, "perturbations": int(rows["perturbation"].nunique())}
+
+
+def _mean(values: pd.Series) -> float | None:
+    return float(values.mean()) if values.notna().any() else None
+
+
+def leaderboard(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Leaderboard frame: columns `COLUMNS`, ordered by study, then releases before controls, then name."""
+    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    kind = frame["release_kind"].map(_KIND_ORDER).fillna(len(_KIND_ORDER))
+    ordered = frame.assign(_kind=kind).sort_values(["study", "_kind", "release"], kind="stable")
+    return ordered.drop(columns="_kind").reset_index(drop=True)
+
+
+def render_index(frame: pd.DataFrame) -> str:
+    """``store/index.html``: one table a study, links relative to ``store/``."""
+    from interp_assets.report.page import environment
+
+    groups = [
+        (study, [_view(row) for row in rows.to_dict("records")])
+        for study, rows in frame.groupby("study", sort=False)
+    ]
+    names = [f"criterion {name}" for name in CRITERIA]
+    return environment().get_template("index.html").render(groups=groups, criteria=names)
+
+
+def _view(row: Mapping[Any, Any]) -> dict[str, Any]:
+    kind = str(row["release_kind"]).replace("_", " ")
+    return {
+        **row,
+        "report": quote(str(row["report"])) if row["report"] else "",
+        "kind_words": f"{kind}, small model" if is_small(str(row["release"])) else kind,
+        "outcomes": [row[f"criterion_{name}"] for name in CRITERIA],
+        "controls": f"{row['controls_behaving']} of {row['controls_expected']} behave"
+        if row["controls_expected"]
+        else "judged without controls",
+        "origin": origin_label(row["data_origin"]),
+    }

@@ -1,0 +1,33 @@
+"""What a report is made from: exactly the files of ``store/<study>/<release>/``, already loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from interp_assets.figures.records import Drawing, FigureSkipped
+from qc_standards.records import TestSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInputs:
+    """Everything one report shows.
+
+    ``verdict``, ``claims`` and ``standards`` are the parsed JSON files of the gate, ``tests`` the 153 computed
+    rows, ``registry`` their declarations (published values live only there), ``tables`` the computed tables by
+    name, ``figures`` what the figure catalogue drew or skipped, ``provenance`` the parsed ``provenance.json``.
+    """
+
+    study: str
+    release: str
+    verdict: Mapping[str, Any]
+    claims: Sequence[Mapping[str, Any]]
+    standards: Sequence[Mapping[str, Any]]
+    tests: pd.DataFrame
+    registry: Sequence[TestSpec]
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    figures: Sequence[Drawing | FigureSkipped] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,260 @@
+"""The one place that knows the shapes of ``verdict.json``, ``claims.json`` and ``standards.json``.
+
+Everything the page, the index and the terminal show about a verdict is read through these functions. A missing
+outcome reads as "not evaluable", never as a pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from interp_assets.figures.wording import is_missing, is_small, origin_label
+from qc_standards.records import Outcome, VerdictState
+
+UNKNOWN = str(Outcome.NOT_EVALUABLE)
+CLOSING = {state.value for state in VerdictState if state is not VerdictState.SUPPORTED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimView:
+    """One claim with its verdict. ``state`` is one of four words, ``text`` the displayed verdict."""
+
+    claim_id: str
+    sentence: str
+    state: str
+    text: str
+    evidence_level: str = ""
+    polarity: str = ""
+    provisional: bool = False
+    reasons: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    standards: tuple[str, ...] = ()
+    criteria: tuple[str, ...] = ()
+    published: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the claim may be made: only `supported` opens one."""
+        return self.state == VerdictState.SUPPORTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionView:
+    """One criterion of the headline claim with its outcome and the numbers behind it."""
+
+    id: str
+    title: str
+    outcome: str
+    reason: str
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlView:
+    """One control: what it had to do, what it did, and whether that is as it should be (None: unknown)."""
+
+    control: str
+    expected: str
+    observed: str
+    behaves: bool | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandardView:
+    """Outcome of one standard, with what to do about it."""
+
+    standard_id: str
+    version: str
+    title: str
+    outcome: str
+    severity: str
+    kind: str
+    reason: str
+    how_to_fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationView:
+    """What was evaluated, and the warnings that belong beside every verdict about it."""
+
+    data_origin: str
+    origin_words: str
+    release_kind: str
+    small: bool
+    flags: tuple[str, ...]
+
+
+def _text(source: Mapping[str, Any], *keys: str, default: str = "") -> str:
+    for key in keys:
+        value = source.get(key)
+        if not is_missing(value) and str(value) != "":
+            return str(value)
+    return default
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """List, single value, mapping or nothing, as separate pieces of text."""
+    if is_missing(value) or value == "":
+        return ()
+    if isinstance(value, Mapping):
+        return tuple(f"{key}: {item}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(_piece(item) for item in value)
+    return (str(value),)
+
+
+def _piece(item: Any) -> str:
+    if not isinstance(item, Mapping):
+        return str(item)
+    name = _text(item, "name", "part", "title", "id")
+    outcome = _text(item, "outcome", "state")
+    reason = _text(item, "reason", "text")
+    head = f"{name}: {outcome}" if name and outcome else name or outcome
+    return " · ".join(piece for piece in (head, reason) if piece)
+
+
+def claim(entry: Mapping[str, Any]) -> ClaimView:
+    """View of one entry of ``claims.json``."""
+    state = _text(entry, "state", default=UNKNOWN)
+    return ClaimView(
+        claim_id=_text(entry, "claim_id", "id", "claim", default="unnamed claim"),
+        sentence=_text(entry, "sentence", "title"),
+        state=state,
+        text=_text(entry, "text", "display", default=state),
+        evidence_level=_text(entry, "evidence_level").replace("_", " "),
+        polarity=_text(entry, "polarity"),
+        provisional=bool(entry.get("provisional", False)),
+        reasons=_words(entry.get("reasons", entry.get("reason"))),
+        caveats=_words(entry.get("caveats")),
+        tests=_words(entry.get("tests")),
+        standards=_words(entry.get("standards")),
+        criteria=_words(entry.get("criteria")),
+        published=not is_missing(entry.get("published_claim")),
+    )
+
+
+def headline(verdict: Mapping[str, Any], claims: Sequence[Mapping[str, Any]] = ()) -> ClaimView:
+    """Headline claim of ``verdict.json``, its sentence and caveats completed from ``claims.json``."""
+    entry = dict(verdict.get("headline") or {})
+    name = _text(entry, "claim_id", "claim", "id")
+    same = next((other for other in claims if _text(other, "claim_id", "id") == name), {})
+    return claim({**same, **{key: value for key, value in entry.items() if value not in (None, "", [])}})
+
+
+def criteria(verdict: Mapping[str, Any]) -> tuple[CriterionView, ...]:
+    """Criteria of the headline claim, in order."""
+    return tuple(
+        CriterionView(
+            id=_text(entry, "id", "criterion", default="?"),
+            title=_text(entry, "title"),
+            outcome=_text(entry, "outcome", default=UNKNOWN),
+            reason=_text(entry, "reason", default="no reason given"),
+            parts=_words(entry.get("parts")),
+        )
+        for entry in verdict.get("criteria") or ()
+    )
+
+
+def criteria_table(verdict: Mapping[str, Any]) -> pd.DataFrame:
+    """Criteria as the table `criteria` that the figure catalogue reads: id, title, outcome, reason."""
+    rows = [(view.id, view.title, view.outcome, view.reason) for view in criteria(verdict)]
+    return pd.DataFrame(rows, columns=["id", "title", "outcome", "reason"])
+
+
+def controls(verdict: Mapping[str, Any]) -> tuple[ControlView, ...]:
+    """Controls with expected and observed behaviour."""
+    views = []
+    for entry in verdict.get("controls") or ():
+        behaves = entry.get("behaves")
+        views.append(
+            ControlView(
+                control=_text(entry, "control", "name", "id", default="unnamed control"),
+                expected=_text(entry, "expected", default="not stated"),
+                observed=_text(entry, "observed", default="not observed"),
+                behaves=None if is_missing(behaves) else bool(behaves),
+                reason=_text(entry, "reason"),
+            )
+        )
+    return tuple(views)
+
+
+def standards(entries: Sequence[Mapping[str, Any]]) -> tuple[StandardView, ...]:
+    """Results of the standards, failed ones first, otherwise in their order."""
+    views = [
+        StandardView(
+            standard_id=_text(entry, "standard_id", "id", default="?"),
+            version=_text(entry, "version"),
+            title=_text(entry, "title"),
+            outcome=_text(entry, "outcome", default=UNKNOWN),
+            severity=_text(entry, "severity"),
+            kind=_text(entry, "kind"),
+            reason=_text(entry, "reason"),
+            how_to_fix=_text(entry, "how_to_fix", "fix", "remedy"),
+        )
+        for entry in entries
+    ]
+    order = {Outcome.FAIL: 0, Outcome.NOT_EVALUABLE: 1, Outcome.UNDECIDED: 2, Outcome.PASS: 3}
+    return tuple(sorted(views, key=lambda view: order.get(view.outcome, 1)))  # type: ignore[call-overload]
+
+
+def evaluation(
+    release: str, verdict: Mapping[str, Any], tables: Mapping[str, pd.DataFrame] | None = None
+) -> EvaluationView:
+    """Data origin, kind and warning flags, from the table ``evaluation`` and the flags of the verdict."""
+    frame = (tables or {}).get("evaluation")
+    row: dict[str, Any] = {str(k): v for k, v in frame.iloc[0].items()} if frame is not None and len(frame) else {}
+    facts = {**row, **(verdict.get("flags") or {})}
+    origin = _text(facts, "data_origin") or _text(verdict, "data_origin")
+    kind = _text(facts, "release_kind", default="release")
+    return EvaluationView(
+        data_origin=origin,
+        origin_words=origin_label(origin),
+        release_kind=kind,
+        small=is_small(release),
+        flags=_flags(release, kind, facts),
+    )
+
+
+def _flags(release: str, kind: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    flags = []
+    if kind != "release":
+        flags.append(f"This is a {kind.replace('_', ' ')}, not a model that anyone claims anything about.")
+    if is_small(release):
+        flags.append("Small model, trained for demonstration; its verdict says nothing about full-size models.")
+    if _true(facts.get("provisional")):
+        flags.append("Provisional: a single seed stands behind this verdict.")
+    mismatch = _text(facts, "context_mismatch")
+    if mismatch and mismatch.lower() not in {"false", "none"}:
+        words = "cells and outcomes come from different contexts" if mismatch.lower() == "true" else mismatch
+        flags.append(f"Context mismatch: {words}.")
+    if _text(facts, "role_fit") == "partial":
+        flags.append("Partial fit: a stand-in data set serves in at least one role of this study.")
+    if _true(facts.get("trained_on_evaluated_cells")):
+        flags.append("The release was trained on cells that it is evaluated on.")
+    if _true(facts.get("untrained")):
+        flags.append("The weights of this release are untrained.")
+    return tuple(flags)
+
+
+def _true(value: Any) -> bool:
+    return not is_missing(value) and (value is True or str(value).lower() == "true")
+
+
+def settings_lines(settings_used: Any) -> tuple[tuple[str, str], ...]:
+    """Settings a row really used, as (name, value) pairs; text that is no JSON object is shown as it stands."""
+    if is_missing(settings_used) or settings_used in ("", "{}"):
+        return ()
+    try:
+        loaded = json.loads(str(settings_used))
+    except json.JSONDecodeError:
+        return (("settings", str(settings_used)),)
+    if not isinstance(loaded, dict):
+        return (("settings", str(loaded)),)
+    return tuple((str(key), value if isinstance(value, str) else json.dumps(value)) for key, value in loaded.items())

@@ -1,0 +1,235 @@
+"""Reading evidence out of the result tables: the one place that selects rows and says what is missing.
+
+What belongs here: typed access to tables for criteria and metrics views. What does not: thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import pandas as pd
+
+from qc_standards.records import DataOrigin, Status
+
+PRIMARY_ROLE: Final = "primary_screen"
+
+_EVALUATION: Final = (
+    "study",
+    "release",
+    "release_kind",
+    "base_release",
+    "seeds",
+    "data_origin",
+    "context_mismatch",
+    "role_fit",
+    "untrained",
+    "trained_on_evaluated_cells",
+)
+_INTERVAL: Final = ("ci_low", "ci_high", "resamples_requested", "resamples_done")
+
+TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "evaluation": _EVALUATION,
+        "lineage": (
+            "score",
+            "dataset",
+            "role",
+            "cells_hash",
+            "layer",
+            "layer_depth",
+            "layer_chosen_by",
+            "orientation",
+            "device",
+            "dtype",
+            "genes_in_universe",
+            "genes_evaluable",
+            "missing_pair_share",
+        ),
+        "evaluability": ("role", "dataset", "stage", "perturbations", "genes", "pairs", "positives"),
+        "control_outcomes": ("control", "expected", "observed", "behaves", "reason"),
+        "perturbation_auroc": (
+            "role",
+            "dataset",
+            "perturbation",
+            "subset",
+            "score",
+            "auroc",
+            "n_positive",
+            "n_negative",
+        ),
+        "baseline_differences": (
+            "role",
+            "dataset",
+            "subset",
+            "baseline",
+            "edge",
+            "n",
+            "mean_edge",
+            "mean_baseline",
+            "mean_difference",
+            "ci_low",
+            "ci_high",
+            "p_two_sided",
+            "p_edge_greater",
+            "q_edge_greater",
+            "resamples_requested",
+            "resamples_done",
+        ),
+        "attention_vs_correlation": (
+            "role",
+            "dataset",
+            "subset",
+            "n",
+            "mean_difference",
+            "ci_low",
+            "ci_high",
+            "p",
+            "equivalence_margin",
+            "p_tost",
+            "equivalent",
+        ),
+        "degree_null": (
+            "role",
+            "dataset",
+            "edge",
+            "reference",
+            "null",
+            "observed",
+            "null_mean",
+            "null_sd",
+            "z",
+            "p",
+            "draws_requested",
+            "draws_done",
+            "mean_jaccard",
+            "tradeable_regulators",
+            "degrees_kept",
+        ),
+        "residual_summary": (
+            "role",
+            "dataset",
+            "edge",
+            "reference",
+            "learner",
+            "auroc_raw",
+            "raw_ci_low",
+            "raw_ci_high",
+            "auroc_residual",
+            "kept",
+            "kept_ci_low",
+            "kept_ci_high",
+            "resamples_requested",
+            "resamples_done",
+        ),
+        "incremental_value": (
+            "role",
+            "dataset",
+            "edge",
+            "split",
+            "learner",
+            "metric",
+            "gene_only",
+            "gene_plus_edge",
+            "delta",
+            *_INTERVAL,
+        ),
+        "incremental_power": ("edge", "true_gain", "simulations", "detected", "power"),
+    }
+)
+"""Columns that standards and criteria read; a table may hold more."""
+
+
+class MissingEvidenceError(ValueError):
+    """A table, column or row that a criterion or standard needs is not there; the message says which."""
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a scalar cell is None, NaN, NA or empty text."""
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value) or value == ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Results frame and tables of one release in one study."""
+
+    tests: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return the named table with its contracted columns.
+
+        Raises `MissingEvidenceError` when it is absent, empty or lacks a column; an absent table is
+        explained by the skipped rows of the battery where these say why.
+        """
+        if name == "tests":
+            return self.tests
+        frame = self.tables.get(name)
+        if frame is None:
+            raise MissingEvidenceError(f"table {name} is absent")
+        lacking = [column for column in TABLE_COLUMNS.get(name, ()) if column not in frame.columns]
+        if lacking:
+            raise MissingEvidenceError(f"table {name} lacks column {', '.join(lacking)}")
+        if frame.empty:
+            raise MissingEvidenceError(f"table {name} is empty")
+        return frame
+
+    def rows(self, name: str, **where: object) -> pd.DataFrame:
+        """Rows of a table where every named column equals the value, or is in the list, given for it."""
+        return select(self.table(name), where, name)
+
+    def primary_reference(self, name: str) -> str:
+        """Name of the reference network the criteria use in a table with a ``reference`` column.
+
+        Rows flagged ``primary`` win; else the evaluation's ``primary_reference``; else the only reference
+        the attention rows have. Several references and no name is a `MissingEvidenceError`.
+        """
+        frame = self.rows(name, role=PRIMARY_ROLE, edge="attention")
+        if "primary" in frame.columns:
+            frame = frame[frame["primary"].astype(bool)]
+        elif "primary_reference" in self.evaluation:
+            return str(self.evaluation["primary_reference"])
+        names = sorted(frame["reference"].astype(str).unique())
+        if len(names) != 1:
+            raise MissingEvidenceError(
+                f"table {name} holds references {', '.join(names) or 'none'} and none is named primary"
+            )
+        return names[0]
+
+    @property
+    def evaluation(self) -> Mapping[str, Any]:
+        """The single row of the ``evaluation`` table."""
+        frame = self.table("evaluation")
+        if len(frame) != 1:
+            raise MissingEvidenceError(f"table evaluation has {len(frame)} rows, not 1")
+        return MappingProxyType({str(key): value for key, value in frame.iloc[0].to_dict().items()})
+
+    def why_absent(self, test_ids: Sequence[str]) -> str:
+        """Reasons that the named tests were not run, each once; empty when all were run."""
+        named = self.tests[self.tests["test_id"].isin(list(test_ids))]
+        idle = named[named["status"] != Status.RUN.value]
+        grouped: dict[str, list[str]] = {}
+        for test_id, status, reason in idle[["test_id", "status", "reason"]].itertuples(index=False):
+            grouped.setdefault(f"{status}: {reason}", []).append(str(test_id))
+        return "; ".join(f"{', '.join(ids)} {why}" for why, ids in grouped.items())
+
+    def weakest_origin(self, test_ids: Sequence[str]) -> DataOrigin:
+        """Weakest data origin behind the named tests that were run, and the one the evaluation states."""
+        named = self.tests[self.tests["test_id"].isin(list(test_ids))]
+        run = named[named["status"] == Status.RUN.value]
+        order = list(DataOrigin)
+        stated = [DataOrigin(value) for value in run["data_origin"]]
+        return max([DataOrigin(self.evaluation["data_origin"]), *stated], key=order.index)
+
+
+def select(frame: pd.DataFrame, where: Mapping[str, Any], name: str) -> pd.DataFrame:
+    """Rows of ``frame`` where every column named in ``where`` equals, or is listed in, its value."""
+    kept = frame
+    for column, wanted in where.items():
+        if column not in kept.columns:
+            raise MissingEvidenceError(f"table {name} lacks column {column}")
+        values = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+        kept = kept[kept[column].isin(list(values))]
+    return kept

@@ -1,0 +1,254 @@
+"""Standards evaluated: YAML -> Great Expectations suite -> result, with every vacuous pass closed.
+
+Great Expectations passes on empty tables, all-null columns, empty suites and unknown types. Here every suite
+starts with the declared rows, keys and not-null columns; its size and types are checked after building;
+evaluated = expected > 0; a missing column is an error and not a QC failure; results are matched by id. Great
+Expectations is imported inside functions only.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from qc_standards.evidence import Evidence, MissingEvidenceError, select
+from qc_standards.metrics import view
+from qc_standards.records import Outcome
+from qc_standards.standards import ExpectationSpec, Standard
+
+KEY_COLUMN: Final = "declared_key"
+_COLUMN_ARGUMENTS: Final = ("column", "column_A", "column_B", "low", "high", "estimate")
+
+
+class SuiteError(RuntimeError):
+    """Great Expectations did not evaluate the suite it was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """Result of one expectation: what was observed, or the error that kept it from being evaluated."""
+
+    id: str
+    success: bool
+    observed: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandardResult:
+    """Result of one standard. ``applies`` is False where the standard does not concern the release."""
+
+    id: str
+    version: str
+    title: str
+    kind: str
+    severity: str
+    applies_to: str
+    outcome: Outcome
+    applies: bool
+    reason: str
+    content_hash: str
+    checks: tuple[CheckResult, ...] = ()
+
+    @property
+    def blocking(self) -> bool:
+        """Whether the standard applies, is critical and did not pass."""
+        return self.applies and self.severity == "critical" and self.outcome is not Outcome.PASS
+
+
+def required_columns(standard: Standard) -> tuple[str, ...]:
+    """Columns the standard reads in its table, in order of first use."""
+    named = [*standard.select, *(standard.keys.columns if standard.keys else ()), *standard.not_null]
+    for item in standard.expectations:
+        named += [item.arguments[key] for key in _COLUMN_ARGUMENTS if key in item.arguments]
+    return tuple(dict.fromkeys(named))
+
+
+def expectation_specs(standard: Standard) -> tuple[ExpectationSpec, ...]:
+    """All expectations of a standard: declared rows, keys and not-null columns first, then its own."""
+    low, high = standard.rows
+    items = [
+        ExpectationSpec(
+            id="rows", type="expect_rows_as_declared", arguments={"min_value": low, "max_value": high}
+        )
+    ]
+    if standard.keys:
+        items.append(
+            ExpectationSpec(id="keys-unique", type="expect_keys_unique", arguments={"column": KEY_COLUMN})
+        )
+        if standard.keys.expected is not None:
+            arguments = {"column": KEY_COLUMN, "value_set": list(standard.keys.expected)}
+            items.append(ExpectationSpec(id="keys", type="expect_keys_as_declared", arguments=arguments))
+    items += [
+        ExpectationSpec(
+            id=f"not-null-{column}", type="expect_column_values_to_not_be_null", arguments={"column": column}
+        )
+        for column in standard.not_null
+    ]
+    return (*items, *standard.expectations)
+
+
+def build_suite(standard: Standard) -> Any:
+    """Great Expectations suite of a standard, with its size and types compared to the file.
+
+    Raises `SuiteError` when an expectation was dropped or changed on the way in.
+    """
+    import great_expectations as gx
+
+    from qc_standards.expectations import expectation_class
+
+    specs = expectation_specs(standard)
+    suite = gx.ExpectationSuite(name=f"{standard.id}-{standard.version}")
+    for spec in specs:
+        made = expectation_class(spec.type)(
+            **spec.arguments, meta={"id": spec.id}, severity=standard.severity
+        )
+        suite.add_expectation(made)
+    built = sorted((item.meta["id"], item.expectation_type) for item in suite.expectations)
+    if built != sorted((spec.id, spec.type) for spec in specs):
+        raise SuiteError(f"{standard.id}: suite holds {built}, the file declares {len(specs)} expectations")
+    return suite
+
+
+@functools.cache
+def _batch_definition() -> Any:
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    source = context.data_sources.add_pandas("qc_standards")
+    return source.add_dataframe_asset("metrics").add_batch_definition_whole_dataframe("all")
+
+
+@functools.cache
+def _suite_of(content_hash: str, standard_id: str) -> Any:
+    from qc_standards.standards import shipped_standards
+
+    standard = shipped_standards()[standard_id]
+    if standard.content_hash != content_hash:
+        raise SuiteError(f"{standard_id}: not the shipped standard")
+    return build_suite(standard)
+
+
+def _suite(standard: Standard) -> Any:
+    from qc_standards.standards import shipped_standards
+
+    shipped = shipped_standards().get(standard.id)
+    if shipped is not None and shipped.content_hash == standard.content_hash:
+        return _suite_of(standard.content_hash, standard.id)
+    return build_suite(standard)
+
+
+def _prepared(standard: Standard, frame: pd.DataFrame) -> pd.DataFrame:
+    missing = [column for column in required_columns(standard) if column not in frame.columns]
+    if missing:
+        raise MissingEvidenceError(f"{standard.applies_to} lacks column {', '.join(missing)}")
+    chosen = select(frame, dict(standard.select), standard.applies_to).reset_index(drop=True)
+    if standard.keys:
+        parts = [chosen[column].astype(str) for column in standard.keys.columns]
+        key = parts[0]
+        for part in parts[1:]:
+            key = key + "|" + part
+        chosen = chosen.assign(**{KEY_COLUMN: key})
+    return chosen
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float) and not math.isnan(value):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(item) for item in value)
+    return str(getattr(value, "item", lambda: value)())
+
+
+def _observed(result: Any) -> str:
+    found = result.result or {}
+    if "observed_value" in found and found["observed_value"] is not None:
+        return _text(found["observed_value"])
+    count, total = found.get("unexpected_count"), found.get("element_count")
+    if count is None:
+        return "nothing observed"
+    sample = _text(found.get("partial_unexpected_list", [])[:3])
+    return f"{_text(count)} of {_text(total)} rows" + (f" (for example {sample})" if sample else "")
+
+
+def _error(result: Any) -> str:
+    """Message of a metric that could not be computed; empty when the expectation was really evaluated."""
+    info = result.exception_info or {}
+    entries = [info] if "raised_exception" in info else list(info.values())
+    raised = [entry for entry in entries if isinstance(entry, dict) and entry.get("raised_exception")]
+    return str(raised[0].get("exception_message", "metric failed")).splitlines()[0] if raised else ""
+
+
+def evaluate_frame(standard: Standard, frame: pd.DataFrame) -> tuple[CheckResult, ...]:
+    """Result of every expectation of a standard over one frame, in the standard's own order.
+
+    Raises `MissingEvidenceError` for a missing column and `SuiteError` unless as many expectations were
+    evaluated as declared, and at least one.
+    """
+    prepared = _prepared(standard, frame)
+    suite = _suite(standard)
+    outcome = _batch_definition().get_batch({"dataframe": prepared}).validate(suite, result_format="SUMMARY")
+    specs = expectation_specs(standard)
+    by_id = {item.expectation_config.meta["id"]: item for item in outcome.results}
+    evaluated = int(outcome.statistics["evaluated_expectations"])
+    if not 0 < evaluated == len(specs) or set(by_id) != {spec.id for spec in specs}:
+        raise SuiteError(f"{standard.id}: {evaluated} expectations evaluated, {len(specs)} declared")
+    return tuple(
+        CheckResult(
+            id=spec.id,
+            success=bool(by_id[spec.id].success),
+            observed=_observed(by_id[spec.id]),
+            error=_error(by_id[spec.id]),
+        )
+        for spec in specs
+    )
+
+
+def _result(
+    standard: Standard, outcome: Outcome, reason: str, checks: tuple[CheckResult, ...] = (), applies: bool = True
+) -> StandardResult:
+    return StandardResult(
+        id=standard.id,
+        version=standard.version,
+        title=standard.title,
+        kind=standard.kind,
+        severity=standard.severity,
+        applies_to=standard.applies_to,
+        outcome=outcome,
+        applies=applies,
+        reason=reason,
+        content_hash=standard.content_hash,
+        checks=checks,
+    )
+
+
+def _concerns(standard: Standard, evaluation: Mapping[str, Any]) -> str:
+    """Why a standard does not concern this release; empty when it does."""
+    for column, allowed in standard.applies_when.items():
+        if evaluation.get(column) not in allowed:
+            return f"does not apply where {column} is {evaluation.get(column)}"
+    return ""
+
+
+def judge_standard(standard: Standard, evidence: Evidence) -> StandardResult:
+    """Outcome of one standard for one evaluation: pass, fail, or not evaluable with the error."""
+    try:
+        idle = _concerns(standard, evidence.evaluation) if standard.applies_when else ""
+        if idle:
+            return _result(standard, Outcome.NOT_EVALUABLE, idle, applies=False)
+        checks = evaluate_frame(standard, view(evidence, standard.applies_to))
+    except MissingEvidenceError as error:
+        return _result(standard, Outcome.NOT_EVALUABLE, str(error))
+    errors = [f"{check.id}: {check.error}" for check in checks if check.error]
+    if errors:
+        return _result(standard, Outcome.NOT_EVALUABLE, "; ".join(errors), checks)
+    failed = [f"{check.id} ({check.observed})" for check in checks if not check.success]
+    if failed:
+        return _result(standard, Outcome.FAIL, f"{'; '.join(failed)}. {standard.how_to_fix}", checks)
+    return _result(standard, Outcome.PASS, f"{len(checks)} expectations met", checks)

@@ -1,0 +1,218 @@
+"""Synthetic analysis inputs with a known answer, small enough for a test in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interp_assets.analyses.inputs import AnalysisInputs, RoleInputs
+from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
+from qc_standards.records import TestSpec
+
+TEST_COUNTS = {16: 3, 19: 2, 21: 7, 22: 1, 25: 3, 26: 2, 31: 3}
+SETTINGS = MappingProxyType(
+    {
+        "analysis_depth": 13 / 17,
+        "bootstrap": 200,
+        "folds": 5,
+        "boosting": {"iterations": 20, "learning_rate": 0.15, "leaves": 7},
+        "power_gain": 0.005,
+        "power_simulations": 20,
+        "label_shuffles": 200,
+        "curveball_networks": 50,
+        "curveball_trades": 5,
+        "residual_seeds": 2,
+        "residual_boosting_seeds": 1,
+        "min_positives": 3,
+        "min_negatives": 3,
+        "min_perturbations": 20,
+        "equivalence_margin": 0.02,
+        "recall_at": [10, 50, 100],
+    }
+)
+HASH = "c" * 64
+
+
+@dataclass(frozen=True)
+class World:
+    """Knobs of a synthetic evaluation. `kind` says where labels and attention come from.
+
+    planted: labels are a regulator network and attention carries it. noise: labels, attention and the
+    reference are unrelated. confound: labels follow the target's variance and so does attention; the
+    reference is a network whose targets have high variance, so recovery is hub structure only.
+    """
+
+    kind: str = "planted"
+    genes: int = 150
+    perturbations: int = 30
+    layers: int = 4
+    targets: int = 14
+    noise: float = 0.25
+    missing: float = 0.0
+    listed: float = 1.0
+    informative: float = 1.0
+    seed: int = 0
+
+
+def specs(number: int) -> tuple[TestSpec, ...]:
+    return tuple(
+        TestSpec(
+            test_id=f"A{number:02d}.{i}",
+            analysis_no=number,
+            analysis=f"analysis {number}",
+            hypothesis="synthetic",
+            test_type="synthetic",
+            confirmatory=True,
+            family_c_primary=i == 1,
+            roles=("primary_screen",),
+            effect_kind="declared_kind",
+            alternative="two-sided",
+            resampling_unit="perturbation",
+            comparison="synthetic",
+        )
+        for i in range(1, TEST_COUNTS[number] + 1)
+    )
+
+
+def edge_matrix(name: str, genes: np.ndarray, score: np.ndarray, layer: int | None = None) -> EdgeMatrix:
+    return EdgeMatrix(
+        name=name,
+        genes=genes,
+        score=score.astype(np.float32),
+        cells_behind=np.where(np.isnan(score), 0, 100).astype(np.int32),
+        cells_hash=HASH,
+        layer=layer,
+    )
+
+
+def make_role(world: World, role: str = "primary_screen") -> RoleInputs:
+    rng = np.random.default_rng([world.seed, 77])
+    g, p = world.genes, world.perturbations
+    genes = np.array([f"G{i:04d}" for i in range(g)])
+    source = np.sort(rng.choice(g, p, replace=False)).astype(np.int32)
+    z = rng.normal(size=g)
+    network = draw_network(world, rng, source, z)
+    label = draw_labels(world, rng, source, z, network)
+    signal = {"planted": 1.0 * network, "noise": np.zeros((g, g)), "confound": np.tile(0.8 * z, (g, 1))}[
+        world.kind
+    ]
+    spread = {"planted": world.noise, "noise": 1.0, "confound": 1.0}[world.kind]
+    layers = [signal * (k + 1) / world.layers + rng.normal(0, spread, (g, g)) for k in range(world.layers)]
+    for scores in layers:
+        scores[rng.random((g, g)) < world.missing] = np.nan
+    informative = rng.random(g) < world.informative
+    variance = np.exp(z)
+    features = pd.DataFrame(
+        {
+            "mean": np.exp(0.6 * z + rng.normal(0, 0.8, g)),
+            "variance": variance,
+            "dropout": 1 / (1 + np.exp(0.5 * z + rng.normal(0, 1, g))),
+            "out_degree": rng.poisson(2, g),
+        },
+        index=genes,
+    )
+    attention = AttentionEdges(
+        release="synthetic",
+        dataset="synthetic-screen",
+        genes=genes,
+        layers=world.layers,
+        heads=4,
+        cells_hash=HASH,
+        layer_matrix=lambda k: edge_matrix("attention", genes, layers[k], k),
+    )
+    trivial = {
+        name: edge_matrix(name, genes, rng.normal(size=(g, g))) for name in ("rank_distance", "co_detection")
+    }
+    regulator, target = np.nonzero(network)
+    reference = Reference(
+        name="planted",
+        genes=genes,
+        source=regulator.astype(np.int32),
+        target=target.astype(np.int32),
+        directed=True,
+        regulators=source,
+    )
+    return RoleInputs(
+        role=role,
+        dataset="synthetic-screen",
+        data_origin="simulated",
+        role_fit="full",
+        genes=genes,
+        perturbations=genes[source],
+        source=source,
+        label=label,
+        informative=informative,
+        features=features,
+        attention=attention,
+        correlation=edge_matrix("correlation", genes, np.abs(0.3 * z + rng.normal(0, 1, (g, g)))),
+        trivial=trivial,
+        references={"planted": reference},
+        primary_reference="planted",
+        exclusions=pd.DataFrame({"perturbation": [], "reason": []}, dtype=str),
+        evaluability=pd.DataFrame(),
+    )
+
+
+def draw_network(world: World, rng: np.random.Generator, source: np.ndarray, z: np.ndarray) -> np.ndarray:
+    network = np.zeros((world.genes, world.genes), dtype=bool)
+    weight = np.exp(1.5 * z) if world.kind == "confound" else np.ones(world.genes)
+    for regulator in source:
+        odds = weight.copy()
+        odds[regulator] = 0.0
+        network[regulator, rng.choice(world.genes, world.targets, replace=False, p=odds / odds.sum())] = True
+    return network
+
+
+def draw_labels(
+    world: World, rng: np.random.Generator, source: np.ndarray, z: np.ndarray, network: np.ndarray
+) -> np.ndarray:
+    shape = (source.size, world.genes)
+    if world.kind == "planted":
+        label = network[source].astype(np.int8)
+    elif world.kind == "noise":
+        label = (rng.random(shape) < world.targets / world.genes).astype(np.int8)
+    elif world.kind == "confound":
+        label = (rng.random(shape) < 1 / (1 + np.exp(2.5 - 1.5 * z))).astype(np.int8)
+    else:
+        raise ValueError(f"unknown world {world.kind}")
+    label[rng.random(shape) >= world.listed] = -1
+    label[np.arange(source.size), source] = -1
+    return label
+
+
+@pytest.fixture
+def make_inputs() -> Callable[..., AnalysisInputs]:
+    """Factory ``make_inputs(number, kind="planted", settings={...}, seed=0, **knobs of World)``.
+
+    `alter` maps the role inputs before use; ``absent="reason"`` leaves the role unfilled.
+    """
+
+    def factory(
+        number: int,
+        kind: str = "planted",
+        *,
+        settings: Mapping[str, object] | None = None,
+        alter: Callable[[RoleInputs], RoleInputs] | None = None,
+        absent: str = "",
+        **knobs: object,
+    ) -> AnalysisInputs:
+        world = replace(World(kind=kind), **knobs)
+        role = make_role(world)
+        if alter is not None:
+            role = alter(role)
+        return AnalysisInputs(
+            study="synthetic",
+            release="synthetic-release",
+            tests=specs(number),
+            roles={} if absent else {"primary_screen": role},
+            absent={"primary_screen": absent} if absent else {},
+            settings={**SETTINGS, **(settings or {})},
+            seed=world.seed,
+        )
+
+    return factory
