@@ -4,8 +4,6 @@ What belongs here: conditions, sensors and schedules, each thin around a pure fu
 evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
@@ -75,7 +73,9 @@ def reevaluation(layout: Layout, assets: dg.AssetSelection) -> dg.ScheduleDefini
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Re-evaluates every registered release in every study on the first of the month.",
     )
-    def monthly_reevaluation(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest] | dg.SkipReason:
+    def monthly_reevaluation(
+        context: dg.ScheduleEvaluationContext,
+    ) -> Iterator[dg.RunRequest] | dg.SkipReason:
         known = context.instance.get_dynamic_partitions(RELEASE.name or "")
         if not known:
             return dg.SkipReason("no release is registered yet")

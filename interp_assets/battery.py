@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,7 @@ from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleIn
 from interp_assets.analyses.layers import relative_depth, resolve_layer
 from interp_assets.cells.records import Unavailable
 from interp_assets.edges.records import AttentionEdges
+from interp_assets.models.records import ReleaseCard
 from interp_assets.settings import Study
 from interp_assets.storage import canonical_json
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
@@ -26,26 +27,6 @@ from qc_standards.registry import declared_tests, tests_of_analysis
 
 NOT_BUILT = "analysis not built"
 WEAKEST_FIRST = (DataOrigin.SIMULATED, DataOrigin.SEMI_SYNTHETIC, DataOrigin.ARCHIVED, DataOrigin.REAL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseCard:
-    """What the platform knows of the release under evaluation.
-
-    ``kind`` is ``release``, ``positive_control`` or ``negative_control``; ``base`` is the release that a
-    negative twin was made from. ``gap`` is the held-out gain over the best baseline, in nats, None if the
-    release states none. ``trained_on`` names the datasets whose cells the release was trained on.
-    """
-
-    name: str
-    kind: str
-    family: str
-    base: str = ""
-    release_id: str = ""
-    folder: str = ""
-    gap: float | None = None
-    trained_on: tuple[str, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def study_roles(
@@ -149,6 +130,7 @@ def evaluation_table(
                 "family": card.family,
                 "release_id": card.release_id,
                 "seeds": 1,
+                "primary_reference": study.primary_reference,
                 "data_origin": weakest,
                 "context_mismatch": "; ".join(contexts),
                 "role_fit": "partial" if "partial" in filled else "full",
@@ -166,7 +148,11 @@ def lineage_table(study: Study, roles: Mapping[str, RoleInputs]) -> pd.DataFrame
     for role, inputs in roles.items():
         attention = inputs.attention
         layer = resolve_layer(study.battery.analysis_depth, attention.layers)
-        scores = {"attention": attention.layer_matrix(layer), "correlation": inputs.correlation, **inputs.trivial}
+        scores = {
+            "attention": attention.layer_matrix(layer),
+            "correlation": inputs.correlation,
+            **inputs.trivial,
+        }
         for score, matrix in scores.items():
             own = score == "attention"
             rows.append(

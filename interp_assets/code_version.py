@@ -103,9 +103,7 @@ def _own_definitions(module: str, function: str) -> str:
         needed[name] = defined[name]
         used = (node for statement in defined[name] for node in ast.walk(statement))
         todo.extend(node.id for node in used if isinstance(node, ast.Name))
-    return "\n".join(
-        f"{name} {[ast.dump(statement) for statement in needed[name]]}" for name in sorted(needed)
-    )
+    return "\n".join(f"{name} {[ast.dump(statement) for statement in needed[name]]}" for name in sorted(needed))
 
 
 def _names_bound(statement: ast.stmt) -> tuple[str, ...]:

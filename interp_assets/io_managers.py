@@ -51,7 +51,7 @@ def partition_fields(key: str | None, names: tuple[str, ...] | None) -> dict[str
         return dict(key.keys_by_dimension)
     if names and len(names) > 1:
         return dict(zip(sorted(names), key.split("|"), strict=True))
-    return {name: key for name in (names or ("dataset", "release", "study"))}
+    return dict.fromkeys(names or ("dataset", "release", "study"), key)
 
 
 class _Placed(dg.ConfigurableIOManager):
@@ -163,7 +163,7 @@ class FilesIOManager(_Placed):
     def handle_output(self, context: dg.OutputContext, obj: Mapping[str, bytes]) -> None:
         """Write changed files one by one, each atomically, and the list of them last."""
         folder = self._output_folder(context)
-        listing = folder / ".files" / f"{'.'.join(context.asset_key.path)}.json"
+        listing = self._listing(folder, context.asset_key)
         before = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else {}
         for name in set(before) - set(obj):
             (folder / name).unlink(missing_ok=True)
@@ -175,17 +175,20 @@ class FilesIOManager(_Placed):
     def load_input(self, context: dg.InputContext) -> Any:
         """`StoredFiles` of the upstream asset, or a mapping of them by partition."""
         upstream = context.asset_key
-        loaded = {key: _stored(folder, upstream) for key, folder in self._inputs(context)}
+        loaded = {key: self._stored(folder, upstream) for key, folder in self._inputs(context)}
         if (context.definition_metadata or {}).get(MANY):
             return loaded
         return next(iter(loaded.values()))
 
+    def _listing(self, folder: Path, key: dg.AssetKey) -> Path:
+        """List of the files an asset wrote into ``folder``; kept apart, so that result folders hold results only."""
+        return Path(self.store) / ".files" / folder.relative_to(self.store) / f"{'.'.join(key.path)}.json"
 
-def _stored(folder: Path, key: dg.AssetKey) -> StoredFiles:
-    listing = folder / ".files" / f"{'.'.join(key.path)}.json"
-    if not listing.is_file():
-        raise StorageError(f"{folder}: {key.to_user_string()} has stored nothing here; materialise it first")
-    return StoredFiles(folder, tuple(sorted(json.loads(listing.read_text(encoding="utf-8")))))
+    def _stored(self, folder: Path, key: dg.AssetKey) -> StoredFiles:
+        listing = self._listing(folder, key)
+        if not listing.is_file():
+            raise StorageError(f"{folder}: {key.to_user_string()} has stored nothing here; materialise it first")
+        return StoredFiles(folder, tuple(sorted(json.loads(listing.read_text(encoding="utf-8")))))
 
 
 def files_version(files: Mapping[str, bytes]) -> dg.DataVersion:

@@ -155,9 +155,7 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
     for key in ("title", "roles", "primary_reference"):
         if key not in raw:
             raise SettingsError(f"{path}: key `{key}` is missing; every study needs it")
-    roles = {
-        str(role): _filling(path, str(role), value, known_datasets) for role, value in raw["roles"].items()
-    }
+    roles = {str(role): _filling(path, str(role), value, known_datasets) for role, value in raw["roles"].items()}
     primary = str(raw["primary_reference"])
     return Study(
         name=path.stem,
@@ -236,9 +234,7 @@ def _section(path: Path, name: str, given: Any, kind: type[Any]) -> Any:
 def study_files(config: Path | None) -> dict[str, Path]:
     """Study files by name; a file in the configuration folder replaces the shipped one of the same name."""
     folders = [PACKAGE / "studies", *([config / "studies"] if config else [])]
-    return {
-        path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))
-    }
+    return {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
 
 
 @cache
@@ -248,9 +244,7 @@ def _studies(config: Path | None, wanted: str, known: frozenset[str] | None) -> 
         names = [name.strip() for name in wanted.split(",") if name.strip()]
         unknown = sorted(set(names) - set(every))
         if unknown:
-            raise SettingsError(
-                f"INTERP_STUDIES names unknown study {', '.join(unknown)}; known: {', '.join(every)}"
-            )
+            raise SettingsError(f"INTERP_STUDIES names unknown study {', '.join(unknown)}; known: {', '.join(every)}")
         return MappingProxyType({name: every[name] for name in names})
     return MappingProxyType({name: study for name, study in every.items() if not study.for_tests})
 

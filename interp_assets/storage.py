@@ -184,14 +184,11 @@ def load_record(folder: Path, kind: type[T], *, mmap: bool = True) -> T:
                 values[name] = pd.read_parquet(folder / f"{name}.parquet")
             else:
                 parts = [
-                    np.load(folder / f"{name}.{part}.npy", allow_pickle=False)
-                    for part in ("data", "indices", "indptr")
+                    np.load(folder / f"{name}.{part}.npy", allow_pickle=False) for part in ("data", "indices", "indptr")
                 ]
                 values[name] = sparse.csr_matrix(tuple(parts), shape=tuple(form["csr"]), copy=False)
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{folder}: damaged ({error}); delete the folder and materialise it again"
-        ) from error
+        raise StorageError(f"{folder}: damaged ({error}); delete the folder and materialise it again") from error
     return kind(**values)
 
 

@@ -262,9 +262,7 @@ def _asserted_id(entry: object, path: Path) -> str:
         return entry
     if isinstance(entry, dict) and set(entry) == {"id"} and isinstance(entry["id"], str):
         return entry["id"]
-    raise ClaimsError(
-        f"{path.name}: {entry!r} is not a claim id; a claims file lists ids and cannot redefine a claim"
-    )
+    raise ClaimsError(f"{path.name}: {entry!r} is not a claim id; a claims file lists ids and cannot redefine a claim")
 
 
 def read_asserted(path: Path) -> tuple[str, ...]:

@@ -99,6 +99,13 @@ def _short_of_resamples(row: Mapping[Any, Any], kind: str = "resamples") -> str:
     return ""
 
 
+def _told(deciding: Sequence[CriterionPart], total: int) -> str:
+    """Reasons of the deciding parts; many like ones are counted and the first is shown."""
+    if len(deciding) <= 3:
+        return "; ".join(part.reason for part in deciding)
+    return f"{len(deciding)} of {total} parts {deciding[0].outcome}; for example {deciding[0].reason}"
+
+
 def _result(spec: CriterionSpec, parts: Sequence[CriterionPart]) -> CriterionResult:
     outcome = combine([part.outcome for part in parts])
     deciding = [part for part in parts if part.outcome is outcome]
@@ -106,7 +113,7 @@ def _result(spec: CriterionSpec, parts: Sequence[CriterionPart]) -> CriterionRes
         id=spec.id,
         title=spec.title,
         outcome=outcome,
-        reason="; ".join(part.reason for part in deciding),
+        reason=_told(deciding, len(parts)),
         parts=tuple(parts),
     )
 
@@ -154,9 +161,7 @@ def beats_baselines(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
     least = int(spec.thresholds["min_perturbations"])
     if len(wide) < least:
         reason = f"{len(wide)} evaluable perturbations, at least {least} are needed"
-        return CriterionResult(
-            id=spec.id, title=spec.title, outcome=Outcome.NOT_EVALUABLE, reason=reason, parts=()
-        )
+        return CriterionResult(id=spec.id, title=spec.title, outcome=Outcome.NOT_EVALUABLE, reason=reason, parts=())
     attention = wide["attention"].to_numpy(dtype=np.float64)
     differences = {name: attention - wide[name].to_numpy(dtype=np.float64) for name in BASELINES}
     p = [float(wilcoxon(d, alternative="greater").pvalue) if d.any() else 1.0 for d in differences.values()]
@@ -195,17 +200,13 @@ def _gain_parts(
             delta = numbers["delta"]
             shown = "?" if delta is None else f"{delta:+.4f}"
             reason = f"{edge} {name} gain {shown} [{low:+.4f}, {high:+.4f}]"
-        parts.append(
-            CriterionPart(name=f"{edge}/{name}", outcome=outcome, reason=reason, numbers=numbers)
-        )
+        parts.append(CriterionPart(name=f"{edge}/{name}", outcome=outcome, reason=reason, numbers=numbers))
     return parts
 
 
 def _summed_up(result: CriterionResult, text: str) -> CriterionResult:
     """Same result with one sentence in place of a long list of like parts."""
-    return CriterionResult(
-        id=result.id, title=result.title, outcome=result.outcome, reason=text, parts=result.parts
-    )
+    return CriterionResult(id=result.id, title=result.title, outcome=result.outcome, reason=text, parts=result.parts)
 
 
 def adds_value(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
@@ -282,9 +283,7 @@ def _judge_retention(numbers: Mapping[str, float | None], t: Mapping[str, float]
 
 def _retention_part(evidence: Evidence, learner: str, t: Mapping[str, float]) -> CriterionPart:
     reference = evidence.primary_reference("residual_summary")
-    rows = evidence.rows(
-        "residual_summary", role=PRIMARY_ROLE, edge="attention", reference=reference, learner=learner
-    )
+    rows = evidence.rows("residual_summary", role=PRIMARY_ROLE, edge="attention", reference=reference, learner=learner)
     row = _one_row(rows, f"residual_summary attention/{reference}/{learner}")
     numbers = _numbers(row, ("auroc_raw", "raw_ci_low", "auroc_residual", "kept", "kept_ci_low", "kept_ci_high"))
     short = _short_of_resamples(row)
@@ -325,9 +324,7 @@ def _below(numbers: Mapping[str, float | None], t: Mapping[str, float], name: st
 
 def _degree_part(evidence: Evidence, t: Mapping[str, float]) -> CriterionPart:
     reference = evidence.primary_reference("degree_null")
-    rows = evidence.rows(
-        "degree_null", role=PRIMARY_ROLE, edge="attention", reference=reference, null="curveball"
-    )
+    rows = evidence.rows("degree_null", role=PRIMARY_ROLE, edge="attention", reference=reference, null="curveball")
     row = _one_row(rows, f"degree_null attention/{reference}/curveball")
     numbers = _numbers(row, ("observed", "null_mean", "null_sd", "z", "mean_jaccard"))
     defects = null_defects(row, t)
@@ -353,8 +350,7 @@ def survives_confounds(evidence: Evidence, spec: CriterionSpec) -> CriterionResu
     """
     t = spec.thresholds
     parts = [
-        _part_or_gap(f"residual/{name}", partial(_retention_part, evidence, name, t))
-        for name in RESIDUAL_LEARNERS
+        _part_or_gap(f"residual/{name}", partial(_retention_part, evidence, name, t)) for name in RESIDUAL_LEARNERS
     ]
     parts.append(_part_or_gap("degree", partial(_degree_part, evidence, t)))
     result = _result(spec, parts)

@@ -5,6 +5,7 @@ What belongs here: typed access to tables for criteria and metrics views. What d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +16,7 @@ import pandas as pd
 from qc_standards.records import DataOrigin, Status
 
 PRIMARY_ROLE: Final = "primary_screen"
+_SAME_AS: Final = re.compile(r"same as (A\d+\.\d+)")
 
 _EVALUATION: Final = (
     "study",
@@ -146,6 +148,11 @@ class MissingEvidenceError(ValueError):
     """A table, column or row that a criterion or standard needs is not there; the message says which."""
 
 
+def _origin(value: object) -> DataOrigin:
+    known = {str(origin): origin for origin in DataOrigin}
+    return known.get(str(value), DataOrigin.SIMULATED)
+
+
 def is_missing(value: Any) -> bool:
     """Whether a scalar cell is None, NaN, NA or empty text."""
     return value is None or value is pd.NA or (isinstance(value, float) and value != value) or value == ""
@@ -196,7 +203,7 @@ class Evidence:
             raise MissingEvidenceError(
                 f"table {name} holds references {', '.join(names) or 'none'} and none is named primary"
             )
-        return names[0]
+        return str(names[0])
 
     @property
     def evaluation(self) -> Mapping[str, Any]:
@@ -207,21 +214,29 @@ class Evidence:
         return MappingProxyType({str(key): value for key, value in frame.iloc[0].to_dict().items()})
 
     def why_absent(self, test_ids: Sequence[str]) -> str:
-        """Reasons that the named tests were not run, each once; empty when all were run."""
+        """Reasons that the named tests were not run, each once; empty when all were run.
+
+        A row skipped as "same as <id>" counts as run when that row was.
+        """
         named = self.tests[self.tests["test_id"].isin(list(test_ids))]
         idle = named[named["status"] != Status.RUN.value]
+        run = set(self.tests.loc[self.tests["status"] == Status.RUN.value, "test_id"])
         grouped: dict[str, list[str]] = {}
         for test_id, status, reason in idle[["test_id", "status", "reason"]].itertuples(index=False):
-            grouped.setdefault(f"{status}: {reason}", []).append(str(test_id))
+            twin = _SAME_AS.match(str(reason))
+            if not (twin and twin.group(1) in run):
+                grouped.setdefault(f"{status}: {reason}", []).append(str(test_id))
         return "; ".join(f"{', '.join(ids)} {why}" for why, ids in grouped.items())
 
     def weakest_origin(self, test_ids: Sequence[str]) -> DataOrigin:
-        """Weakest data origin behind the named tests that were run, and the one the evaluation states."""
+        """Weakest data origin behind the named tests that were run, and the one the evaluation states.
+
+        An unknown origin counts as simulated.
+        """
         named = self.tests[self.tests["test_id"].isin(list(test_ids))]
         run = named[named["status"] == Status.RUN.value]
-        order = list(DataOrigin)
-        stated = [DataOrigin(value) for value in run["data_origin"]]
-        return max([DataOrigin(self.evaluation["data_origin"]), *stated], key=order.index)
+        stated = [self.evaluation["data_origin"], *run["data_origin"]]
+        return max((_origin(value) for value in stated), key=list(DataOrigin).index)
 
 
 def select(frame: pd.DataFrame, where: Mapping[str, Any], name: str) -> pd.DataFrame:

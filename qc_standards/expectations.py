@@ -47,7 +47,7 @@ class IntervalShare(TableMetricProvider):  # type: ignore[misc]
     metric_name = "table.qc.interval_share"
     value_keys = ("low", "high", "estimate", "slack")
 
-    @metric_value(engine=PandasExecutionEngine)
+    @metric_value(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(
         cls,  # noqa: N805
         execution_engine: ExecutionEngine,
@@ -56,9 +56,7 @@ class IntervalShare(TableMetricProvider):  # type: ignore[misc]
         metrics: dict[str, Any],
         runtime_configuration: dict[str, Any],
     ) -> float:
-        frame, _, _ = execution_engine.get_compute_domain(
-            metric_domain_kwargs, domain_type=MetricDomainTypes.TABLE
-        )
+        frame, _, _ = execution_engine.get_compute_domain(metric_domain_kwargs, domain_type=MetricDomainTypes.TABLE)
         keys = metric_value_kwargs
         inside = (frame[keys["low"]] - keys["slack"] <= frame[keys["estimate"]]) & (
             frame[keys["estimate"]] <= frame[keys["high"]] + keys["slack"]

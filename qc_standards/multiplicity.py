@@ -79,9 +79,7 @@ def check_emitted(ids: Iterable[str], declared: Sequence[str], what: str = "resu
     }
     told = [f"{name}: {', '.join(ids)}" for name, ids in problems.items() if ids]
     if told:
-        raise EmittedTestsError(
-            f"{what}: emitted tests differ from the {len(known)} declared ones ({'; '.join(told)})"
-        )
+        raise EmittedTestsError(f"{what}: emitted tests differ from the {len(known)} declared ones ({'; '.join(told)})")
     if emitted != list(declared):
         raise EmittedTestsError(f"{what}: rows are not in declared order; sort them by the registry")
 

@@ -73,14 +73,10 @@ def expectation_specs(standard: Standard) -> tuple[ExpectationSpec, ...]:
     """All expectations of a standard: declared rows, keys and not-null columns first, then its own."""
     low, high = standard.rows
     items = [
-        ExpectationSpec(
-            id="rows", type="expect_rows_as_declared", arguments={"min_value": low, "max_value": high}
-        )
+        ExpectationSpec(id="rows", type="expect_rows_as_declared", arguments={"min_value": low, "max_value": high})
     ]
     if standard.keys:
-        items.append(
-            ExpectationSpec(id="keys-unique", type="expect_keys_unique", arguments={"column": KEY_COLUMN})
-        )
+        items.append(ExpectationSpec(id="keys-unique", type="expect_keys_unique", arguments={"column": KEY_COLUMN}))
         if standard.keys.expected is not None:
             arguments = {"column": KEY_COLUMN, "value_set": list(standard.keys.expected)}
             items.append(ExpectationSpec(id="keys", type="expect_keys_as_declared", arguments=arguments))
@@ -102,12 +98,11 @@ def build_suite(standard: Standard) -> Any:
 
     from qc_standards.expectations import expectation_class
 
+    _batch_definition()  # a suite can only be built once a context exists
     specs = expectation_specs(standard)
     suite = gx.ExpectationSuite(name=f"{standard.id}-{standard.version}")
     for spec in specs:
-        made = expectation_class(spec.type)(
-            **spec.arguments, meta={"id": spec.id}, severity=standard.severity
-        )
+        made = expectation_class(spec.type)(**spec.arguments, meta={"id": spec.id}, severity=standard.severity)
         suite.add_expectation(made)
     built = sorted((item.meta["id"], item.expectation_type) for item in suite.expectations)
     if built != sorted((spec.id, spec.type) for spec in specs):

@@ -6,12 +6,14 @@ What belongs here: the decision and its caps. What does not: how a criterion or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from qc_standards.claims import EvidenceLevel
+from qc_standards.criteria import CriterionResult
 from qc_standards.records import DataOrigin, Outcome, VerdictState
+from qc_standards.suites import StandardResult
 
 FULL_SEEDS: Final = 3
 NO_REAL_OUTCOMES: Final = "no real perturbation outcomes in this study"
@@ -83,6 +85,33 @@ class Verdict:
     def cleared(self) -> bool:
         """Whether the claim is open: supported and nothing else."""
         return self.state is VerdictState.SUPPORTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Standards, criteria and verdicts of one release in one study.
+
+    ``verdicts`` holds every declared claim; ``asserted`` the ids an exit code depends on. ``inputs`` has a
+    content hash of the battery and of each table, ``counts`` the rows run, skipped and failed,
+    ``significant`` the significant rows of each family.
+    """
+
+    study: str
+    release: str
+    release_kind: str
+    standards: tuple[StandardResult, ...]
+    criteria: Mapping[str, CriterionResult]
+    verdicts: Mapping[str, Verdict]
+    asserted: tuple[str, ...]
+    headline: str
+    inputs: Mapping[str, str]
+    counts: Mapping[str, int]
+    significant: Mapping[str, int]
+
+    @property
+    def asserted_verdicts(self) -> tuple[Verdict, ...]:
+        """Verdicts of the asserted claims, in asserted order."""
+        return tuple(self.verdicts[name] for name in self.asserted)
 
 
 def _not_passed(clauses: Sequence[Clause]) -> list[Clause]:

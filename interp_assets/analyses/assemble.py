@@ -21,7 +21,7 @@ from interp_assets.edges.scores import restrict_edges
 from interp_assets.settings import RoleFilling
 
 
-class MismatchedCells(ValueError):
+class MismatchedCellsError(ValueError):
     """Two edge scores that were to be compared do not come from the same cells."""
 
 
@@ -83,13 +83,13 @@ def role_inputs(
 
     Raises
     ------
-    MismatchedCells
+    MismatchedCellsError
         When attention and correlation were computed from different cells (paper section 9, trap 2).
     """
     labels = artefacts.labels
     correlation = artefacts.edges["correlation"]
     if attention.cells_hash != correlation.cells_hash:
-        raise MismatchedCells(
+        raise MismatchedCellsError(
             f"attention of {attention.release} on {labels.dataset} comes from cells {attention.cells_hash[:12]}, "
             f"correlation from {correlation.cells_hash[:12]}; materialise both again from the same cells"
         )

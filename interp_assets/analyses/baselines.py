@@ -43,6 +43,17 @@ COMPARISONS = {
     "A21.7": ("one_minus_dropout", "attention"),
 }
 
+BASELINE_COLUMNS = (
+    *("role", "dataset", "subset", "baseline", "edge", "n", "mean_edge", "mean_baseline", "mean_difference"),
+    *("ci_low", "ci_high", "p_two_sided", "p_edge_greater", "q_edge_greater"),
+    *("resamples_requested", "resamples_done", "statistic"),
+)
+EDGE_COLUMNS = (
+    *("role", "dataset", "subset", "n", "mean_attention", "sd_attention", "mean_correlation", "sd_correlation"),
+    *("mean_difference", "ci_low", "ci_high", "p", "cohen_d", "equivalence_margin", "p_tost", "equivalent"),
+    *("smallest_attainable_p", "resamples_requested", "resamples_done", "statistic", "layer"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
@@ -112,39 +123,25 @@ def _baseline_difference(
     values: Mapping[str, NDArray[np.float64]],
 ) -> dict[str, object]:
     requested = chosen_settings(inputs, "bootstrap")["bootstrap"]
-    facts: dict[str, object] = {
+    found: dict[str, object] = dict.fromkeys(BASELINE_COLUMNS, np.nan)
+    found |= {
         "role": compared.role.role,
         "dataset": compared.role.dataset,
         "subset": subset,
         "baseline": baseline,
         "edge": edge,
-        "n": values[edge].size if edge in values else 0,
+        "n": 0,
+        "resamples_requested": requested,
+        "resamples_done": 0,
     }
-    if not facts["n"]:
-        names = (
-            "mean_edge",
-            "mean_baseline",
-            "mean_difference",
-            "ci_low",
-            "ci_high",
-            "p_two_sided",
-            "p_edge_greater",
-        )
-        return (
-            facts
-            | dict.fromkeys(names, np.nan)
-            | {
-                "q_edge_greater": np.nan,
-                "resamples_requested": requested,
-                "resamples_done": 0,
-                "statistic": np.nan,
-            }
-        )
+    if edge not in values:
+        return found
     # One generator per comparison: adding a comparison must not move the intervals of the others.
     rng = generator(inputs, 21, GENE_LEVEL.index(baseline), EDGES.index(edge), int(subset == "informative"))
     difference = paired_mean_difference(values[baseline], values[edge], rng, requested)
     two_sided = signed_rank(values[baseline] - values[edge])
-    return facts | {
+    return found | {
+        "n": values[edge].size,
         "mean_edge": values[edge].mean(),
         "mean_baseline": values[baseline].mean(),
         "mean_difference": difference.mean,
@@ -152,8 +149,6 @@ def _baseline_difference(
         "ci_high": difference.interval.high,
         "p_two_sided": two_sided.p,
         "p_edge_greater": signed_rank(values[edge] - values[baseline], "greater").p,
-        "q_edge_greater": np.nan,
-        "resamples_requested": requested,
         "resamples_done": difference.interval.resamples_done,
         "statistic": two_sided.statistic,
     }
@@ -169,9 +164,7 @@ def _add_q(rows: list[dict[str, object]]) -> None:
         item["q_edge_greater"] = float(q)
 
 
-def _baseline_row(
-    inputs: AnalysisInputs, compared: _Compared, table: pd.DataFrame, test_id: str
-) -> TestResult:
+def _baseline_row(inputs: AnalysisInputs, compared: _Compared, table: pd.DataFrame, test_id: str) -> TestResult:
     baseline, edge = COMPARISONS[test_id]
     used = _settings(inputs, compared, (edge,)) | {"baseline": baseline, "edge": edge}
     chosen = (table["subset"] == "all") & (table["baseline"] == baseline) & (table["edge"] == edge)
@@ -185,64 +178,43 @@ def _baseline_row(
 
 def _edge_difference(inputs: AnalysisInputs, compared: _Compared, subset: Subset) -> dict[str, object]:
     chosen = chosen_settings(inputs, "bootstrap", "equivalence_margin")
-    requested, margin = chosen["bootstrap"], float(chosen["equivalence_margin"])
     values = paired_aurocs(compared.frame, subset)
-    facts: dict[str, object] = {
+    found: dict[str, object] = dict.fromkeys(EDGE_COLUMNS, np.nan)
+    found |= {
         "role": compared.role.role,
         "dataset": compared.role.dataset,
         "subset": subset,
+        "n": 0,
+        "equivalence_margin": float(chosen["equivalence_margin"]),
+        "equivalent": False,
+        "resamples_requested": chosen["bootstrap"],
+        "resamples_done": 0,
+        "layer": compared.layer,
     }
     if "attention" not in values:
-        names = (
-            "mean_attention",
-            "sd_attention",
-            "mean_correlation",
-            "sd_correlation",
-            "mean_difference",
-            "ci_low",
-            "ci_high",
-            "p",
-            "cohen_d",
-        )
-        return (
-            facts
-            | {"n": 0}
-            | dict.fromkeys(names, np.nan)
-            | {
-                "equivalence_margin": margin,
-                "p_tost": np.nan,
-                "equivalent": False,
-                "smallest_attainable_p": np.nan,
-                "resamples_requested": requested,
-                "resamples_done": 0,
-                "statistic": np.nan,
-                "layer": compared.layer,
-            }
-        )
+        return found
     attention, correlation = values["attention"], values["correlation"]
     rng = generator(inputs, 22, int(subset == "informative"))
-    difference = paired_mean_difference(attention, correlation, rng, requested)
+    difference = paired_mean_difference(attention, correlation, rng, chosen["bootstrap"])
     test = signed_rank(attention - correlation)
-    equal = equivalence_test(attention - correlation, margin)
-    return facts | {
+    equal = equivalence_test(attention - correlation, float(chosen["equivalence_margin"]))
+    several = attention.size > 1
+    return found | {
         "n": attention.size,
         "mean_attention": attention.mean(),
-        "sd_attention": attention.std(ddof=1) if attention.size > 1 else np.nan,
+        "sd_attention": attention.std(ddof=1) if several else np.nan,
         "mean_correlation": correlation.mean(),
-        "sd_correlation": correlation.std(ddof=1) if correlation.size > 1 else np.nan,
+        "sd_correlation": correlation.std(ddof=1) if several else np.nan,
         "mean_difference": difference.mean,
         "ci_low": difference.interval.low,
         "ci_high": difference.interval.high,
         "p": test.p,
         "cohen_d": cohens_d(attention - correlation),
-        "equivalence_margin": margin,
         "p_tost": equal.p,
         "equivalent": equal.equivalent,
         "smallest_attainable_p": test.smallest_p,
-        "resamples_requested": requested,
         "resamples_done": difference.interval.resamples_done,
         "statistic": test.statistic,
-        "layer": compared.layer,
     }
 
 
@@ -288,7 +260,5 @@ def _difference_row(
 
 
 def _settings(inputs: AnalysisInputs, compared: _Compared, edges: tuple[str, ...]) -> dict[str, object]:
-    used: dict[str, object] = chosen_settings(
-        inputs, "analysis_depth", "bootstrap", "min_positives", "min_negatives"
-    )
+    used: dict[str, object] = chosen_settings(inputs, "analysis_depth", "bootstrap", "min_positives", "min_negatives")
     return used | {"missing_rule": "lowest", "missing_share": {edge: compared.shares[edge] for edge in edges}}

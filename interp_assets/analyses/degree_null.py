@@ -85,9 +85,7 @@ def degree_preserving_null(inputs: AnalysisInputs) -> AnalysisOutput:
     return collect(inputs, results, tables)
 
 
-def _recover(
-    inputs: AnalysisInputs, role: RoleInputs, pairs: ReferencePairs, edge: str, layer: int
-) -> _Recovery:
+def _recover(inputs: AnalysisInputs, role: RoleInputs, pairs: ReferencePairs, edge: str, layer: int) -> _Recovery:
     used = chosen_settings(inputs, "label_shuffles", "curveball_networks", "curveball_trades")
     filled = edge_scores(role, edge, layer)
     net = network(pairs.member, pairs.regulators)

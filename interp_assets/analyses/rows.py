@@ -54,9 +54,7 @@ def chosen_settings(inputs: AnalysisInputs, *names: str) -> dict[str, Any]:
     """
     absent = [name for name in names if name not in inputs.settings]
     if absent:
-        raise ValueError(
-            f"study {inputs.study}: settings lack {', '.join(absent)}; add them to the battery settings"
-        )
+        raise ValueError(f"study {inputs.study}: settings lack {', '.join(absent)}; add them to the battery settings")
     return {name: inputs.settings[name] for name in names}
 
 
@@ -154,9 +152,7 @@ def skip(
 
 def skip_all(inputs: AnalysisInputs, reason: str, *, role: RoleInputs | None = None) -> AnalysisOutput:
     """Output of an analysis that has no input at all: every declared row skipped, no table."""
-    return AnalysisOutput(
-        results=tuple(skip(inputs, spec.test_id, reason, role=role) for spec in inputs.tests)
-    )
+    return AnalysisOutput(results=tuple(skip(inputs, spec.test_id, reason, role=role) for spec in inputs.tests))
 
 
 def collect(

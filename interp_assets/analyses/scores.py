@@ -80,9 +80,7 @@ def _matrix(role: RoleInputs, edge: str, layer: int | None) -> EdgeMatrix:
         return role.correlation
     if edge in role.trivial:
         return role.trivial[edge]
-    raise ValueError(
-        f"{role.dataset}: unknown edge score {edge}; known: attention, correlation, {list(role.trivial)}"
-    )
+    raise ValueError(f"{role.dataset}: unknown edge score {edge}; known: attention, correlation, {list(role.trivial)}")
 
 
 def _filled(role: RoleInputs, edges: EdgeMatrix) -> FilledScores:
@@ -102,10 +100,7 @@ def gene_scores(role: RoleInputs) -> dict[str, NDArray[np.float64]]:
     ValueError
         If a feature is missing or not finite for some gene: ranking would place it silently.
     """
-    columns = {
-        name: role.features[name].to_numpy(np.float64)
-        for name in ("mean", "variance", "dropout", "out_degree")
-    }
+    columns = {name: role.features[name].to_numpy(np.float64) for name in ("mean", "variance", "dropout", "out_degree")}
     for name, values in columns.items():
         if values.shape != role.genes.shape or not np.isfinite(values).all():
             raise ValueError(f"{role.dataset}: gene feature {name} is missing for some evaluable genes")
@@ -148,16 +143,12 @@ def reference_pairs(role: RoleInputs, name: str | None = None) -> ReferencePairs
     if reference is None:
         raise ValueError(f"{role.dataset}: no reference {name!r}; known: {', '.join(role.references)}")
     if not np.array_equal(reference.genes, role.genes):
-        raise ValueError(
-            f"{role.dataset}: reference {name} is indexed on other genes than the evaluable ones"
-        )
+        raise ValueError(f"{role.dataset}: reference {name} is indexed on other genes than the evaluable ones")
     listed = _membership(reference, role.genes.size)
     able = np.zeros(role.genes.size, dtype=bool)
     able[reference.regulators] = True
     regulators = np.flatnonzero(able & listed.any(axis=1))
-    return ReferencePairs(
-        name=name, directed=reference.directed, regulators=regulators, member=listed[regulators]
-    )
+    return ReferencePairs(name=name, directed=reference.directed, regulators=regulators, member=listed[regulators])
 
 
 def _membership(reference: Reference, size: int) -> NDArray[np.bool_]:

@@ -1,8 +1,6 @@
 """Assets of the battery: one for each built analysis, and the table of all 153 declared tests."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from interp_assets.analyses.assemble import DatasetArtefacts
 from interp_assets.analyses.inputs import AnalysisOutput, RoleInputs
 from interp_assets.automation import incremental
 from interp_assets.battery import (
-    ReleaseCard,
     all_rows,
     evaluation_table,
     lineage_table,
@@ -29,6 +26,9 @@ from interp_assets.code_version import code_version
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes, read_records
 from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, result_metadata, source_link
+from interp_assets.models.records import ReleaseCard
+from interp_assets.storage import canonical_json
+from qc_standards.records import TestResult
 
 FOLDER = "{study}/{release}"
 DATASET_PARTS = ("de_labels", "gene_features", "correlation", "references")
@@ -102,7 +102,7 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
     def analysis(
         context: dg.AssetExecutionContext, attention: dict[str, Any], study_inputs: StoredFiles
     ) -> dg.Output[dict[str, bytes]]:
-        study, release = _dimensions(context)
+        study, release = dimensions(context)
         roles, absent = load_roles(layout, study, study_inputs, attention)
         output = run_analysis(layout.studies[study], release, row, roles, absent)
         files = output_files(row.number, output)
@@ -111,7 +111,8 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
     return analysis
 
 
-def _dimensions(context: dg.AssetExecutionContext) -> tuple[str, str]:
+def dimensions(context: dg.AssetExecutionContext) -> tuple[str, str]:
+    """Study and release of the partition that is being materialised."""
     keys = context.partition_key.keys_by_dimension  # type: ignore[attr-defined]
     return keys["study"], keys["release"]
 
@@ -145,23 +146,34 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
         release: dict[str, ReleaseCard],
         **analyses: StoredFiles,
     ) -> dg.Output[dict[str, bytes]]:
-        study, _ = _dimensions(context)
+        study, _ = dimensions(context)
         roles, _ = load_roles(layout, study, study_inputs, attention)
         results = [
             result
             for name in numbers
             for result in results_from_json(analyses[name].path(f"results/{name}.json").read_bytes())
         ]
-        files = results_files(layout, study, release["card"], roles, results)
+        tables = {name: frame for stored in analyses.values() for name, frame in stored.tables().items()}
+        files = results_files(layout, study, release["card"], roles, results, tables)
         return dg.Output(files, data_version=files_version(files), metadata=result_metadata(results))
 
     return test_results
 
 
 def results_files(
-    layout: Layout, study: str, card: ReleaseCard, roles: Mapping[str, RoleInputs], results: list[Any]
+    layout: Layout,
+    study: str,
+    card: ReleaseCard,
+    roles: Mapping[str, RoleInputs],
+    results: Sequence[TestResult],
+    battery_tables: Mapping[str, pd.DataFrame],
 ) -> dict[str, bytes]:
-    """``tests.parquet``, ``tests.csv`` and the tables that describe the evaluation."""
+    """``tests.parquet``, ``tests.csv`` and the tables that describe the evaluation.
+
+    ``results/tables.json`` holds the content hash of every table of the battery, so that a changed table
+    changes the data version that verdicts follow, even where no test result moved.
+    """
+    from qc_standards.documents import table_hash
     from qc_standards.multiplicity import results_frame
 
     settings = layout.studies[study]
@@ -176,5 +188,8 @@ def results_files(
     files = {
         "tests.parquet": parquet_bytes(frame),
         "tests.csv": frame.to_csv(index=False, lineterminator="\n").encode("utf-8"),
+        "results/tables.json": canonical_json(
+            {name: table_hash(table) for name, table in sorted(battery_tables.items())}
+        ).encode("utf-8"),
     }
     return files | {f"tables/{name}.parquet": parquet_bytes(table) for name, table in tables.items() if len(table)}

@@ -1,7 +1,5 @@
 """Assets of the data: declared files, prepared cells, outcomes, features, pairwise edges, references."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,12 +31,10 @@ Records = dict[str, Any] | Unavailable
 def archive(layout: Layout) -> artefacts.Archive:
     """Declared datasets and the folders their files may lie in, as this process sees them."""
     folders = layout.folders
-    return artefacts.Archive(
-        datasets=layout.datasets, context=source_context(folders.store, wheels=folders.wheels)
-    )
+    return artefacts.Archive(datasets=layout.datasets, context=source_context(folders.store, wheels=folders.wheels))
 
 
-def _output(records: Records, **facts: Any) -> dg.Output[Records]:
+def _output(records: Records, **facts: Any) -> dg.Output[Any]:
     shown: dict[str, Any] = dict(facts)
     if isinstance(records, Unavailable):
         shown = {"unavailable": dg.MetadataValue.text(records.reason)}
@@ -66,12 +62,17 @@ def raw_asset(layout: Layout, name: str) -> dg.AssetsDefinition:
         description="\n\n".join([spec.title, *spec.traps]),
         automation_condition=incremental(),
     )
-    def raw(context: dg.AssetExecutionContext) -> dg.Output[Records]:
+    def raw(context: dg.AssetExecutionContext) -> dg.Output[Any]:
         found = artefacts.raw_file(archive(layout), name)
         if isinstance(found, Unavailable):
             context.log.warning(f"{name} is not available: {found.reason}")
             return _output(found)
-        facts = {"bytes": found.size, "origin": found.origin, "address": found.address, "sha256": found.sha256}
+        facts = {
+            "bytes": found.size,
+            "origin": found.origin,
+            "address": found.address,
+            "sha256": found.sha256,
+        }
         return dg.Output({"file": found}, data_version=dg.DataVersion(found.sha256[:16]), metadata=facts)
 
     return raw
@@ -104,7 +105,7 @@ def _dataset_asset(
         description=description,
         automation_condition=incremental(),
     )
-    def made(context: dg.AssetExecutionContext, **given: Records) -> dg.Output[Records]:
+    def made(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[Any]:
         dataset = context.partition_key
         for value in given.values():
             if isinstance(value, Unavailable):
@@ -185,7 +186,10 @@ def correlation_asset(layout: Layout) -> dg.AssetsDefinition:
     """Same-cell correlation and the trivial pairwise baselines."""
 
     def facts(records: Mapping[str, Any]) -> dict[str, Any]:
-        return {"pairs": int(records["correlation"].score.size), "cells hash": records["correlation"].cells_hash}
+        return {
+            "pairs": int(records["correlation"].score.size),
+            "cells hash": records["correlation"].cells_hash,
+        }
 
     return _dataset_asset(
         layout,
@@ -247,9 +251,7 @@ def study_inputs_asset(layout: Layout) -> dg.AssetsDefinition:
         description="Versions of everything the analyses of one study read, and the reasons for what is absent.",
         automation_condition=incremental(),
     )
-    def study_inputs(
-        context: dg.AssetExecutionContext, **given: Mapping[str, Records]
-    ) -> dg.Output[dict[str, bytes]]:
+    def study_inputs(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[dict[str, bytes]]:
         study = layout.studies[context.partition_key]
         versions = {}
         for dataset in layout.screens_of(study.name):

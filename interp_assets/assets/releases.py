@@ -1,7 +1,5 @@
 """Assets of the models: verified releases, their attention, and the attention of the random-weights twin."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,19 +8,23 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.automation import incremental
-from interp_assets.battery import ReleaseCard
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.io_managers import PATH, records_version, register_record
 from interp_assets.layout import RELEASE, Layout
 from interp_assets.metadata import TEAM, source_link
 from interp_assets.models import sourcing
+from interp_assets.models.records import ReleaseCard
 from interp_assets.settings import AttentionSettings
 
 register_record(ReleaseCard)
 
 SOURCE = "interp_assets.models.sourcing"
-EXTRACTION = ("interp_assets.models.attention", "interp_assets.models.geneformer", "interp_assets.models.edge_table")
+EXTRACTION = (
+    "interp_assets.models.attention",
+    "interp_assets.models.geneformer",
+    "interp_assets.models.edge_table",
+)
 CONTROL_SEED = 0
 Stored = Path | Unavailable
 
@@ -69,7 +71,7 @@ def attention_settings(layout: Layout, dataset: str) -> AttentionSettings:
     return next(iter(wanted.values()))
 
 
-def _attention_output(folder: Path, edges: Any) -> dg.Output[Stored]:
+def _attention_output(folder: Path, edges: Any) -> dg.Output[Any]:
     if isinstance(edges, Unavailable):
         return dg.Output(edges, data_version=records_version(edges), metadata={"unavailable": edges.reason})
     manifest = (folder / "manifest.json").read_bytes()
@@ -106,7 +108,7 @@ def _attention_asset(
         description=description,
         automation_condition=incremental(),
     )
-    def attention(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[Stored]:
+    def attention(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[Any]:
         keys = context.partition_key.keys_by_dimension  # type: ignore[attr-defined]
         folder = layout.folders.store / path.format(**keys)
         gone = next((value for value in given.values() if isinstance(value, Unavailable)), None)

@@ -6,20 +6,18 @@ whose file cannot be had becomes `Unavailable` at its first step and stays so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from interp_assets.cells.datasets import DatasetSpec
+from interp_assets.cells.datasets import DatasetSpec, UniverseRule
 from interp_assets.cells.planted_params import PlantedParams
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.cells.sources import LocatedFile, SourceContext, locate
 from interp_assets.edges.records import EdgeMatrix, Reference
-
 
 PLANTED = "planted"
 
@@ -81,7 +79,9 @@ def prepared_cells(archive: Archive, name: str) -> PreparedCells | Unavailable:
     base = prepared_cells(archive, spec.base)
     if isinstance(base, Unavailable):
         return replace(base, dataset=name)
-    return _planted_cells(archive, spec, base) if spec.kind == "planted" else _foreign_cells(archive, spec, base)
+    return (
+        _planted_cells(archive, spec, base) if spec.kind == "planted" else _foreign_cells(archive, spec, base)
+    )
 
 
 def _own_cells(archive: Archive, spec: DatasetSpec) -> PreparedCells | Unavailable:
@@ -98,7 +98,8 @@ def _own_cells(archive: Archive, spec: DatasetSpec) -> PreparedCells | Unavailab
         if isinstance(where, Unavailable):
             return Unavailable(spec.id, f"gene table {table}: {where.reason}")
         names = read_gene_names(where, table)
-    return prepare(spec, path, gene_names=names)
+    forced = _forced(_universe_rule(spec), list)
+    return prepare(spec, path, gene_names=names, forced=forced)
 
 
 def _foreign_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> PreparedCells | Unavailable:
@@ -109,14 +110,24 @@ def _foreign_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> 
     path = archive.path(spec.id)
     if isinstance(path, Unavailable):
         return path
-    forced = screen_genes(read_pairs(spec, path)).tolist()
-    return rescored(base, dataset=spec.id, rule=_universe_rule(spec), forced=forced)
+    rule = _universe_rule(spec)
+    forced = _forced(rule, lambda: screen_genes(read_pairs(spec, path)).tolist())
+    return rescored(base, dataset=spec.id, rule=rule, forced=forced)
 
 
-def _universe_rule(spec: DatasetSpec) -> Any:
+def _universe_rule(spec: DatasetSpec) -> UniverseRule:
     if spec.universe is None:
         raise ValueError(f"{spec.file}: key `universe`: is missing. Say which genes are scored.")
     return spec.universe
+
+
+def _forced(rule: UniverseRule, of_screen: Callable[[], list[str]]) -> list[str]:
+    """Genes that are scored whatever their variance, by the universe rule."""
+    from interp_assets.models.small_panels import read_panel
+
+    if rule.forced == "panel":
+        return read_panel(rule.panel)
+    return of_screen() if rule.forced == "screen" else []
 
 
 def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> PreparedCells | Unavailable:
@@ -152,7 +163,9 @@ def planted_params(spec: DatasetSpec) -> PlantedParams:
     panel = given.pop("universe_panel", None)
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ValueError(f"{spec.file}: key `planted`: unknown knob(s) {', '.join(unknown)}; known: {sorted(known)}")
+        raise ValueError(
+            f"{spec.file}: key `planted`: unknown knob(s) {', '.join(unknown)}; known: {sorted(known)}"
+        )
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     if panel is not None:
         values["universe"] = tuple(read_panel(panel))
@@ -168,13 +181,17 @@ def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> Screen
         return _planted_outcomes(archive, spec, cells)
     if spec.kind == "outcome_only":
         path = archive.path(name)
-        return path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
+        return (
+            path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
+        )
     if "perturbation" not in cells.obs:
         return Unavailable(name, "the dataset holds no perturbed cells")
     return labels_from_cells(cells, control=cells.control, modality=spec.modality)
 
 
-def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> ScreenLabels | Unavailable:
+def _planted_outcomes(
+    archive: Archive, spec: DatasetSpec, cells: PreparedCells
+) -> ScreenLabels | Unavailable:
     from interp_assets.cells.planted import plant
     from interp_assets.cells.planted_labels import screen_labels
 
@@ -204,7 +221,9 @@ def reference_networks(
     for name in names:
         if name == PLANTED:
             if labels.planted_weight is None:
-                return Unavailable(labels.dataset, "reference `planted` is asked for, but nothing was planted")
+                return Unavailable(
+                    labels.dataset, "reference `planted` is asked for, but nothing was planted"
+                )
             found[name] = planted_reference(labels, cells.universe)
             continue
         spec, path = archive.datasets[name], archive.path(name)

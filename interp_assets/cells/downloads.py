@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interp_assets.cells.datasets import DownloadSource
+from interp_assets.cells.dataset_records import DownloadSource
 from interp_assets.cells.integrity import verify_file
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def download(
                 _transfer(opened, source, partial)
             except (requests.RequestException, OSError) as error:
                 if attempt + 1 == ATTEMPTS:
-                    raise Unreachable(
-                        f"{source.url}: {type(error).__name__} after {ATTEMPTS} attempts"
-                    ) from error
+                    raise Unreachable(f"{source.url}: {type(error).__name__} after {ATTEMPTS} attempts") from error
                 sleep(2.0**attempt)
                 continue
             if partial.stat().st_size >= source.size:

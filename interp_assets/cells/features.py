@@ -29,8 +29,7 @@ def gene_features(cells: PreparedCells, reference: Reference | None = None) -> p
     """
     if int(cells.control.sum()) < 2:
         raise ValueError(
-            f"dataset {cells.dataset!r}: at least 2 control cells are needed, {int(cells.control.sum())} "
-            "found."
+            f"dataset {cells.dataset!r}: at least 2 control cells are needed, {int(cells.control.sum())} found."
         )
     log = cells.log[cells.control][:, positions(cells.genes, cells.universe)]
     mean, variance = moments(log)
@@ -51,7 +50,5 @@ def _out_degree(genes: NDArray[np.str_], reference: Reference | None) -> NDArray
     if reference is None:
         return np.full(genes.size, np.nan)
     if not np.array_equal(reference.genes, genes):
-        raise ValueError(
-            f"reference {reference.name!r} is over other genes than the universe; restrict it first."
-        )
+        raise ValueError(f"reference {reference.name!r} is over other genes than the universe; restrict it first.")
     return np.bincount(reference.source, minlength=genes.size).astype(np.float64)

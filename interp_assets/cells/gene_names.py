@@ -53,9 +53,7 @@ def read_gene_names(path: Path, table: str) -> GeneNames:
     )
 
 
-def symbols_of(
-    identifiers: Sequence[str], kind: str, names: GeneNames | None
-) -> tuple[NDArray[np.str_], int]:
+def symbols_of(identifiers: Sequence[str], kind: str, names: GeneNames | None) -> tuple[NDArray[np.str_], int]:
     """Symbol of every identifier, and how many are unknown.
 
     Unknown identifiers keep their own name, so that their counts stay in the library totals. Ensembl ids
@@ -69,15 +67,11 @@ def symbols_of(
     """
     if kind == "ensembl":
         if names is None:
-            raise ValueError(
-                "Ensembl ids cannot become symbols without the gene table. Fetch the data wheels."
-            )
+            raise ValueError("Ensembl ids cannot become symbols without the gene table. Fetch the data wheels.")
         bare = [identifier.split(".")[0] for identifier in identifiers]
         mapped = [names.symbol_of.get(identifier, "") for identifier in bare]
         unknown = sum(not symbol for symbol in mapped)
-        return np.array(
-            [symbol or raw for symbol, raw in zip(mapped, bare, strict=True)], dtype=np.str_
-        ), unknown
+        return np.array([symbol or raw for symbol, raw in zip(mapped, bare, strict=True)], dtype=np.str_), unknown
     symbols = np.array(list(identifiers), dtype=np.str_)
     if names is None:
         return symbols, -1

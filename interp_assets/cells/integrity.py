@@ -56,9 +56,7 @@ def verify_file(path: Path, sha256: str, size: int | None, remedy: str) -> None:
         raise EmptyFileError(f"{path}: the file is empty. {remedy}")
     with path.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
-            raise PointerFileError(
-                f"{path}: this is a Git LFS pointer, not the data. Run `git lfs pull`. {remedy}"
-            )
+            raise PointerFileError(f"{path}: this is a Git LFS pointer, not the data. Run `git lfs pull`. {remedy}")
     if size is not None and found < size:
         raise TruncatedFileError(f"{path}: the file is truncated, {found:,} of {size:,} bytes. {remedy}")
     digest = sha256_of(path)

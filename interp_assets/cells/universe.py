@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interp_assets.cells.datasets import UniverseRule
+from interp_assets.cells.dataset_records import UniverseRule
 from interp_assets.cells.moments import detection, moments
 
 if TYPE_CHECKING:
@@ -42,15 +42,18 @@ def choose_universe(
 ) -> tuple[NDArray[np.str_], dict[str, Any]]:
     """Scored genes in the order of `genes`, and what was left out and why.
 
-    Forced genes come first whatever their variance; the most variable of the others fill up to
-    ``rule.genes``. Genes detected in fewer than ``rule.min_detection`` of the given (control) cells, or in
-    none, are not scored. Ties in variability are broken by gene order.
+    Forced genes come first whatever their variance (with a panel: those of them in it, or all of it if none is
+    given); the most variable of the others fill up to ``rule.genes``. Genes detected in fewer than
+    ``rule.min_detection`` of the given (control) cells, or in none, are not scored. Ties in variability are
+    broken by gene order.
 
     Raises
     ------
     ValueError
         If no gene is left.
     """
+    if rule.panel_genes:
+        forced = sorted(set(rule.panel_genes) & set(forced)) if forced else rule.panel_genes
     seen = detection(log)
     measured = (seen > 0) & (seen >= rule.min_detection)
     wanted = np.isin(genes, np.array(sorted(forced), dtype=np.str_)) if forced else np.zeros(len(genes), bool)

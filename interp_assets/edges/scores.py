@@ -125,9 +125,7 @@ def _positions(names: NDArray[np.str_], wanted: NDArray[np.str_], where: str) ->
     at = pd.Index(names.astype(object)).get_indexer(wanted.astype(object))
     if (at < 0).any():
         missing = wanted[at < 0]
-        raise ValueError(
-            f"{where}: {missing.size} of {wanted.size} genes are not there, such as {missing[0]!r}."
-        )
+        raise ValueError(f"{where}: {missing.size} of {wanted.size} genes are not there, such as {str(missing[0])!r}.")
     return at.astype(np.int64)
 
 

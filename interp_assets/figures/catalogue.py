@@ -1,7 +1,7 @@
 """The figure catalogue: one row a figure, and the one function that draws any of them.
 
-A figure reads computed tables only. A table that is not there gives a `FigureSkipped` with the reason, never an
-empty picture. Importing this module pulls in no matplotlib.
+A figure reads computed tables only. A table that is not there gives a `FigureSkipped` with the reason, never
+an empty picture. Importing this module pulls in no matplotlib.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ CATALOGUE: tuple[FigureSpec, ...] = (
     FigureSpec(
         figure_id="layer_profile",
         title="Attention by layer",
-        caption="Mean AUROC over perturbations with a 95% normal interval. The tests use one layer set beforehand; "
-        "the best layer of this picture may not be chosen afterwards.",
+        caption="Mean AUROC over perturbations with a 95% normal interval. The tests use one layer set "
+        "beforehand; the best layer of this picture may not be chosen afterwards.",
         analyses=(19,),
         tables=("layer_profile",),
         extra_tables=("perturbation_auroc", "lineage"),
@@ -63,8 +63,8 @@ CATALOGUE: tuple[FigureSpec, ...] = (
     FigureSpec(
         figure_id="incremental_value",
         title="Incremental value over gene-level features",
-        caption="Circles: logistic regression, diamonds: boosting. Criterion b asks for every interval of attention "
-        "to lie right of the dashed line.",
+        caption="Circles: logistic regression, diamonds: boosting. Criterion b asks for every interval of "
+        "attention to lie right of the dashed line.",
         analyses=(31,),
         tables=("incremental_value",),
         draw=network_figures.incremental_value,
@@ -82,8 +82,8 @@ CATALOGUE: tuple[FigureSpec, ...] = (
     FigureSpec(
         figure_id="residual_retention",
         title="Reference recovery after residualisation",
-        caption="Circles: OLS, diamonds: boosting. Criterion c asks for attention to keep at least .8 under both "
-        "learners, from a raw recovery of at least .55.",
+        caption="Circles: OLS, diamonds: boosting. Criterion c asks for attention to keep at least .8 under "
+        "both learners, from a raw recovery of at least .55.",
         analyses=(25,),
         tables=("residual_summary",),
         extra_tables=("residual_retention",),
@@ -93,8 +93,8 @@ CATALOGUE: tuple[FigureSpec, ...] = (
     FigureSpec(
         figure_id="degree_null",
         title="Degree-preserving null",
-        caption="Criterion c asks for z above 3 against networks with the same degrees, and at least .02 above their "
-        "mean. Correlation often passes this null too, so that it supports nothing by itself.",
+        caption="Criterion c asks for z above 3 against networks with the same degrees, and at least .02 above "
+        "their mean. Correlation often passes this null too, so that it supports nothing by itself.",
         analyses=(16,),
         tables=("degree_null", "degree_null_draws"),
         draw=network_figures.degree_null,
@@ -103,7 +103,8 @@ CATALOGUE: tuple[FigureSpec, ...] = (
     FigureSpec(
         figure_id="evaluable_flow",
         title="What could be scored",
-        caption="What each filter leaves: listed, measured, known to the model, and with enough positives and negatives.",
+        caption="What each filter leaves: listed, measured, known to the model, and with enough positives "
+        "and negatives.",
         analyses=(),
         tables=("evaluability",),
         draw=evaluation_figures.evaluable_flow,
@@ -122,14 +123,10 @@ def figure(figure_id: str) -> FigureSpec:
     for spec in CATALOGUE:
         if spec.figure_id == figure_id:
             return spec
-    raise ValueError(
-        f"no figure {figure_id!r}; the catalogue lists {', '.join(s.figure_id for s in CATALOGUE)}"
-    )
+    raise ValueError(f"no figure {figure_id!r}; the catalogue lists {', '.join(s.figure_id for s in CATALOGUE)}")
 
 
-def draw(
-    spec: FigureSpec, tables: Mapping[str, pd.DataFrame], context: FigureContext
-) -> Drawing | FigureSkipped:
+def draw(spec: FigureSpec, tables: Mapping[str, pd.DataFrame], context: FigureContext) -> Drawing | FigureSkipped:
     """Draw one figure from computed tables, or say why it cannot be drawn.
 
     Parameters
@@ -154,11 +151,10 @@ def draw(
             return _skipped(spec, str(nothing))
         if context.closed:
             alt = f"The claim is closed ({context.verdict_state}). {alt}"
+        style.settle(picture)
         svg = style.to_svg(picture, spec.figure_id, spec.title, alt)
         png = style.to_png(picture, spec.figure_id)
-    return Drawing(
-        figure_id=spec.figure_id, title=spec.title, caption=spec.caption, svg=svg, png=png, alt=alt
-    )
+    return Drawing(figure_id=spec.figure_id, title=spec.title, caption=spec.caption, svg=svg, png=png, alt=alt)
 
 
 def _skipped(spec: FigureSpec, reason: str) -> FigureSkipped:

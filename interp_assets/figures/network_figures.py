@@ -20,7 +20,6 @@ from interp_assets.figures.wording import (
     count,
     is_missing,
     label,
-    listing,
     number,
 )
 
@@ -46,7 +45,7 @@ def _columns(frame: pd.DataFrame, column: str, order: tuple[str, ...]) -> list[s
 
 
 def incremental_value(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
-    """Gain of adding an edge score to gene-level features, by split, learner and metric (analysis 31; S39, 3B)."""
+    """Gain of an edge score over gene-level features, by split, learner and metric (analysis 31; figure S39)."""
     frame = main_role(tables["incremental_value"])
     metrics = [key for key in JUDGED_METRICS if (frame["metric"] == key).any()]
     if not metrics:
@@ -62,7 +61,8 @@ def incremental_value(tables: Tables, context: FigureContext) -> tuple[Figure, s
         axis.tick_params(labelsize=8)
         axis.locator_params(axis="x", nbins=4)
     axes[0][len(panels) // 2].set_xlabel(
-        f"gene features + edge, minus gene features alone · 95% interval, {_sizes(frame['n_perturbations'])} perturbations\n"
+        "gene features + edge, minus gene features alone · "
+        f"95% interval, {_sizes(frame['n_perturbations'])} perturbations\n"
         f"dashed: the lower end must lie right of {GAIN}",
         fontsize=8,
     )
@@ -83,9 +83,7 @@ def _gains(frame: pd.DataFrame) -> list[shapes.Estimate]:
     for edge in _columns(frame, "edge", EDGES):
         for split in _columns(frame, "split", tuple(SPLIT_LABELS)):
             for learner in _columns(frame, "learner", ("logistic", "boosting")):
-                match = frame[
-                    (frame["edge"] == edge) & (frame["split"] == split) & (frame["learner"] == learner)
-                ]
+                match = frame[(frame["edge"] == edge) & (frame["split"] == split) & (frame["learner"] == learner)]
                 rows.append(_gain_row(edge, split, learner, match))
     return rows
 
@@ -111,7 +109,8 @@ def _gain_words(panels: Mapping[str, list[shapes.Estimate]], place: str) -> str:
         lows = [row.low for row in attention if row.low is not None]
         worst = f", lowest lower end {number(min(lows))}" if lows else ""
         sentences.append(
-            f"{label(METRIC_LABELS, metric)}: {above} of {len(attention)} intervals of attention lie above {GAIN}{worst}"
+            f"{label(METRIC_LABELS, metric)}: {above} of {len(attention)} intervals of attention "
+            f"lie above {GAIN}{worst}"
         )
     return f"Gain of adding an edge score to gene-level features, {place}. {'. '.join(sentences)}."
 
@@ -125,18 +124,14 @@ def residual_retention(tables: Tables, context: FigureContext) -> tuple[Figure, 
         raise NothingToDrawError("residual_summary has no row")
     figure = style.new_figure(1.95 + 0.4 * len(rows))
     left, right = figure.subplots(1, 2)
-    names = [
-        f"{_edge_name(row.edge)} · {label(LEARNER_LABELS, row.learner)} · {row.reference}" for row in rows
-    ]
+    names = [f"{_edge_name(row.edge)} · {label(LEARNER_LABELS, row.learner)} · {row.reference}" for row in rows]
     _dumbbell(left, rows, names)
     kept = [_kept_row(row, name, runs) for row, name in zip(rows, names, strict=True)]
     shapes.forest(right, kept, threshold=RETAINED, labels=False)
     right.axvline(0, color=style.MUTED, linewidth=0.8)
     _clip_to_readable(right, kept)
     right.set_title("Share kept")
-    right.set_xlabel(
-        f"share of above-chance part kept, 95% interval\ndashed: required {RETAINED} · grey dots: seeds"
-    )
+    right.set_xlabel(f"share of above-chance part kept, 95% interval\ndashed: required {RETAINED} · grey dots: seeds")
     style.frame(figure, "What is left after gene-level covariates are removed?", context, where(frame))
     words = [
         f"{name}: AUROC {number(row.auroc_raw)} raw, {number(row.auroc_residual)} residual, kept {number(row.kept)}"
@@ -169,9 +164,7 @@ def _kept_row(row: Any, name: str, runs: pd.DataFrame | None) -> shapes.Estimate
     if runs is not None and len(runs):
         same = main_role(runs)
         same = same[
-            (same["edge"] == row.edge)
-            & (same["reference"] == row.reference)
-            & (same["learner"] == row.learner)
+            (same["edge"] == row.edge) & (same["reference"] == row.reference) & (same["learner"] == row.learner)
         ]
         dots = tuple(float(value) for value in same["kept"] if np.isfinite(value))
     value = shapes.finite(row.kept)
@@ -188,7 +181,7 @@ def _kept_row(row: Any, name: str, runs: pd.DataFrame | None) -> shapes.Estimate
 
 
 def _clip_to_readable(axis: Axes, rows: list[shapes.Estimate], low: float = -1.0, high: float = 2.0) -> None:
-    """Keep the axis readable where a share of almost nothing explodes; what lies outside is written, not hidden."""
+    """Keep the axis readable where a share of almost nothing explodes; what lies outside is written out."""
     axis.set_xlim(max(axis.get_xlim()[0], low), min(max(axis.get_xlim()[1], 1.1), high))
     for place, row in zip(range(len(rows))[::-1], rows, strict=True):
         if row.value is not None and not low <= row.value <= high:
@@ -227,9 +220,7 @@ def _null_panel(axis: Axes, rows: pd.DataFrame, draws: pd.DataFrame, reference: 
     values = same["auroc"].to_numpy(dtype=float)
     values = values[np.isfinite(values)]
     if rows.empty or not len(values):
-        axis.text(
-            0.03, 0.5, "no draws of this null", transform=axis.transAxes, style="italic", color=style.ALARM
-        )
+        axis.text(0.03, 0.5, "no draws of this null", transform=axis.transAxes, style="italic", color=style.ALARM)
         axis.set_yticks([])
         return f"{title}, {reference}: no draws."
     row = rows.iloc[0]
@@ -241,16 +232,15 @@ def _null_panel(axis: Axes, rows: pd.DataFrame, draws: pd.DataFrame, reference: 
         verdict = f"z = {row['z']:.1f}, p = {number(row['p'])}"
     shapes.null_histogram(axis, values, observed, f"{verdict}\nobserved {number(observed)} (line)")
     axis.set_ylabel(f"networks (n = {len(values):,})")
-    return f"{title}, {reference}: observed AUROC {number(observed)}, null mean {number(row['null_mean'])}, {verdict}."
+    null_mean = number(row["null_mean"])
+    return f"{title}, {reference}: observed AUROC {number(observed)}, null mean {null_mean}, {verdict}."
 
 
 def _decomposition(axis: Axes, rows: pd.DataFrame, reference: str) -> str:
     axis.set_title("Decomposition")
     rows = rows[rows["null"] == "curveball"]
     parts = (
-        []
-        if rows.empty
-        else [shapes.finite(rows.iloc[0][f"{name}_part"]) for name in ("chance", "degree", "residual")]
+        [] if rows.empty else [shapes.finite(rows.iloc[0][f"{name}_part"]) for name in ("chance", "degree", "residual")]
     )
     if not parts or any(part is None for part in parts):
         axis.text(0.03, 0.5, "not evaluable", transform=axis.transAxes, style="italic", color=style.ALARM)
@@ -266,7 +256,8 @@ def _decomposition(axis: Axes, rows: pd.DataFrame, reference: str) -> str:
     ends = [chance, chance + degree, chance + degree + residual]
     axis.set_xlim(min(0.45, min(ends) - 0.05), max(*ends, 0.55) + 0.12)
     axis.set_xlabel(f"AUROC, {reference}")
-    return f"Decomposition, {reference}: {listing([f'chance {chance:.3f}', f'degree {degree:+.3f}', f'rest {residual:+.3f}'])}."
+    parts_in_words = f"chance {chance:.3f}, degree {degree:+.3f} and rest {residual:+.3f}"
+    return f"Decomposition, {reference}: {parts_in_words}."
 
 
 def incremental_power(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
@@ -301,15 +292,12 @@ def incremental_power(tables: Tables, context: FigureContext) -> tuple[Figure, s
     right.set_xlim(-0.05, 1.05)
     true_gain = shapes.finite(rows[0].true_gain)
     right.set_title(f"Power for a gain of {number(true_gain)}")
-    right.set_xlabel(
-        f"share of {count(rows[0].simulations)} simulations that saw it\ndashed: required {POWER}"
-    )
+    right.set_xlabel(f"share of {count(rows[0].simulations)} simulations that saw it\ndashed: required {POWER}")
     style.frame(figure, "Would a small gain have been seen?", context)
     words = [
-        f"{shapes.interval_words(gain)}, power {number(row.power, 2)}"
-        for gain, row in zip(gains, rows, strict=True)
+        f"{shapes.interval_words(gain)}, power {number(row.power, 2)}" for gain, row in zip(gains, rows, strict=True)
     ]
     return (
         figure,
-        f"Gain over gene-level features and power for a true gain of {number(true_gain)}. {'. '.join(words)}.",
+        f"Gain over gene-level features, and power for a gain of {number(true_gain)}. {'. '.join(words)}.",
     )

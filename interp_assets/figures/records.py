@@ -54,7 +54,7 @@ class FigureSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A drawn figure: SVG for the page, a small PNG for the Dagster UI, and words for those who cannot see it."""
+    """A drawn figure: SVG for the page, small PNG for the Dagster UI, words for those who cannot see it."""
 
     figure_id: str
     title: str

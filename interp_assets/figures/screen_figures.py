@@ -43,7 +43,7 @@ def where(frame: pd.DataFrame) -> str:
 
 
 def perturbation_auroc(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
-    """Per-perturbation AUROC of every score, a panel for each gene subset (analysis 19; paper figures 2, S13)."""
+    """Per-perturbation AUROC of every score, a panel a gene subset (analysis 19; paper figures 2, S13)."""
     frame = main_role(tables["perturbation_auroc"])
     frame = frame[np.isfinite(frame["auroc"])]
     subsets = [key for key in ("all", "informative") if (frame["subset"] == key).any()]
@@ -52,9 +52,7 @@ def perturbation_auroc(tables: Tables, context: FigureContext) -> tuple[Figure, 
     panels = {key: _groups(frame[frame["subset"] == key]) for key in subsets}
     rows = sum(len(groups) for groups in panels.values())
     figure = style.new_figure(1.25 + 0.36 * rows + 0.45 * len(panels))
-    axes = figure.subplots(
-        len(panels), 1, squeeze=False, sharex=True, height_ratios=[len(g) for g in panels.values()]
-    )
+    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=[len(g) for g in panels.values()])
     sentences = []
     for axis, (subset, groups) in zip(axes[:, 0], panels.items(), strict=True):
         shapes.strip(axis, groups, reference=0.5)
@@ -62,9 +60,7 @@ def perturbation_auroc(tables: Tables, context: FigureContext) -> tuple[Figure, 
         means = [f"{group.label} {number(group.values.mean())} (n = {len(group.values)})" for group in groups]
         sentences.append(f"In {label(SUBSET_LABELS, subset)}: {listing(means)}.")
     axes[-1, 0].set_xlabel("AUROC of one perturbation (dashed line: chance, .5)")
-    style.frame(
-        figure, "Which score ranks first the genes that a perturbation changes?", context, where(frame)
-    )
+    style.frame(figure, "Which score ranks first the genes that a perturbation changes?", context, where(frame))
     return figure, f"Mean AUROC over perturbations of {where(frame)}. {' '.join(sentences)}"
 
 
@@ -142,28 +138,20 @@ def _versus(frame: pd.DataFrame) -> list[shapes.Estimate]:
 
 
 def layer_profile(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
-    """Mean AUROC of attention by layer, with its interval and the correlation line (analysis 19; figures 2, S30)."""
+    """Mean AUROC of attention by layer, with its interval and the correlation line (analysis 19; S30)."""
     frame = main_role(tables["layer_profile"])
     frame = frame[(frame["subset"] == "all") & np.isfinite(frame["mean_auroc"])].sort_values("layer")
     if frame.empty:
         raise NothingToDrawError("layer_profile has no finite mean AUROC of the subset all")
     layers, mean = frame["layer"].to_numpy(), frame["mean_auroc"].to_numpy(dtype=float)
-    half = (
-        1.96
-        * frame["sd_auroc"].to_numpy(dtype=float)
-        / np.sqrt(frame["n_perturbations"].to_numpy(dtype=float))
-    )
+    half = 1.96 * frame["sd_auroc"].to_numpy(dtype=float) / np.sqrt(frame["n_perturbations"].to_numpy(dtype=float))
     figure = style.new_figure(3.4)
     axis = figure.subplots()
     axis.fill_between(layers, mean - half, mean + half, color=style.BLUE, alpha=0.18, linewidth=0)
-    axis.plot(
-        layers, mean, color=style.BLUE, marker="o", markersize=5, label="Attention, mean and 95% interval"
-    )
+    axis.plot(layers, mean, color=style.BLUE, marker="o", markersize=5, label="Attention, mean and 95% interval")
     correlation = _mean_of(tables.get("perturbation_auroc"), "correlation")
     if correlation is not None:
-        axis.axhline(
-            correlation, color=style.VERMILLION, linewidth=1.6, linestyle=(0, (6, 2)), label="Correlation"
-        )
+        axis.axhline(correlation, color=style.VERMILLION, linewidth=1.6, linestyle=(0, (6, 2)), label="Correlation")
     used = _analysis_layer(tables.get("lineage"))
     if used is not None:
         axis.axvline(

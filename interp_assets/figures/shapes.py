@@ -60,9 +60,7 @@ def spread(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     return (2 * sequence - 1) * width
 
 
-def density_outline(
-    values: NDArray[np.float64], points: int = 60
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def density_outline(values: NDArray[np.float64], points: int = 60) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Grid and Gaussian kernel density (Scott bandwidth), scaled to a largest value of 1."""
     low, high = float(values.min()), float(values.max())
     bandwidth = max(float(values.std(ddof=1)) * len(values) ** -0.2, 1e-6)
@@ -102,16 +100,12 @@ def strip(axes: Axes, groups: Sequence[Group], reference: float | None = None) -
         axes.axvline(reference, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
 
 
-def forest(
-    axes: Axes, rows: Sequence[Estimate], *, threshold: float | None = None, labels: bool = True
-) -> None:
+def forest(axes: Axes, rows: Sequence[Estimate], *, threshold: float | None = None, labels: bool = True) -> None:
     """Estimates with intervals from top to bottom, an optional threshold line, faint dots for single runs."""
     places = list(range(len(rows)))[::-1]
     for place, row in zip(places, rows, strict=True):
         if row.dots:
-            axes.scatter(
-                row.dots, np.full(len(row.dots), place - 0.22), s=7, color=MUTED, alpha=0.6, linewidths=0
-            )
+            axes.scatter(row.dots, np.full(len(row.dots), place - 0.22), s=7, color=MUTED, alpha=0.6, linewidths=0)
         if row.value is None:
             axes.text(
                 0.02, place, row.note or "not computed", transform=axes.get_yaxis_transform(), va="center",
@@ -119,9 +113,7 @@ def forest(
             )  # fmt: skip
             continue
         if row.low is not None and row.high is not None:
-            axes.plot(
-                [row.low, row.high], [place, place], color=row.colour, linewidth=1.8, solid_capstyle="butt"
-            )
+            axes.plot([row.low, row.high], [place, place], color=row.colour, linewidth=1.8, solid_capstyle="butt")
         axes.plot([row.value], [place], marker=row.marker, color=row.colour, markersize=5.5, linestyle="none")
     axes.set_yticks(places, [row.label if labels else "" for row in rows])
     axes.set_ylim(-0.7, len(rows) - 0.3)
@@ -146,9 +138,7 @@ def waterfall(axes: Axes, steps: Sequence[tuple[str, float, float, str]]) -> Non
     places = list(range(len(steps)))[::-1]
     for place, (_, start, end, colour) in zip(places, steps, strict=True):
         axes.barh(place, end - start, left=start, height=0.55, color=colour)
-        axes.text(
-            max(start, end), place, f" {end - start:+.3f}", va="center", ha="left", fontsize=8, clip_on=False
-        )
+        axes.text(max(start, end), place, f" {end - start:+.3f}", va="center", ha="left", fontsize=8, clip_on=False)
     axes.set_yticks(places, [step[0] for step in steps])
     axes.set_ylim(-0.6, len(steps) - 0.4)
     axes.grid(axis="y", visible=False)

@@ -101,7 +101,7 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def frame(figure: Figure, title: str, context: FigureContext, place: str = "") -> None:
-    """Write title, place (data set and role), closed mark, release and data origin around the axes of a figure.
+    """Write title, place (data set and role), closed mark, release and data origin around the axes.
 
     The closed mark is part of the picture, so that a figure that travels without its page still says that its
     claim may not be made.
@@ -124,17 +124,21 @@ def frame(figure: Figure, title: str, context: FigureContext, place: str = "") -
     right = f"{release_label(context.release)} · study {context.study}"
     corner = {"fontsize": 7.5, "color": MUTED, "va": "bottom"}
     figure.text(0.12 / width, 0.07 / height, left, ha="left", **corner)
-    figure.text(
-        1 - 0.12 / width, 0.07 / height, textwrap.shorten(right, 84, placeholder=" …"), ha="right", **corner
-    )
+    figure.text(1 - 0.12 / width, 0.07 / height, textwrap.shorten(right, 84, placeholder=" …"), ha="right", **corner)
     bottom = 0.30 / height
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.set(rect=(0.0, bottom, 1.0, (top - 0.02) / height - bottom), w_pad=0.08, h_pad=0.06)
 
 
+def settle(figure: Figure) -> None:
+    """Lay a figure out once and fix the result, so that exports do not lay it out again (half the time)."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+
+
 def to_svg(figure: Figure, figure_id: str, title: str, alt: str) -> bytes:
-    """SVG of a figure: no date, no document type, ids prefixed with ``figure_id``, title and description inside.
+    """SVG of a figure: no date, no document type, ids prefixed with ``figure_id``, title and words inside.
 
     The prefix keeps ids unique when several figures stand on one page. Same figure, same bytes.
     """
@@ -148,7 +152,8 @@ def to_svg(figure: Figure, figure_id: str, title: str, alt: str) -> bytes:
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{figure_id}-\1)", svg)
     svg = re.sub(r"\n\s*\n+", "\n", svg)
     head = f'role="img" aria-labelledby="{figure_id}-title {figure_id}-desc"'
-    words = f'<title id="{figure_id}-title">{escape(title)}</title>\n<desc id="{figure_id}-desc">{escape(alt)}</desc>\n'
+    words = f'<title id="{figure_id}-title">{escape(title)}</title>\n'
+    words += f'<desc id="{figure_id}-desc">{escape(alt)}</desc>\n'
     opening = re.match(r"<svg[^>]*>", svg)
     if opening is None:
         raise ValueError(f"{figure_id}: matplotlib wrote no svg element")
@@ -167,12 +172,8 @@ def to_png(figure: Figure, figure_id: str) -> bytes:
     size = 0
     for dpi in _PNG_RESOLUTIONS:
         buffer = io.BytesIO()
-        figure.savefig(
-            buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"optimize": True}
-        )
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"optimize": True})
         size = buffer.tell()
         if size < PNG_LIMIT:
             return buffer.getvalue()
-    raise ValueError(
-        f"{figure_id}: PNG of {size} bytes is above {PNG_LIMIT} even at {_PNG_RESOLUTIONS[-1]} dpi"
-    )
+    raise ValueError(f"{figure_id}: PNG of {size} bytes is above {PNG_LIMIT} even at {_PNG_RESOLUTIONS[-1]} dpi")

@@ -10,6 +10,7 @@ special tokens and unscored genes still count in the denominator.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 IMPLEMENTATION = {"logsumexp": "interp_logsumexp", "softmax": "interp_softmax"}
 # Gene rows are cut into this many blocks whatever the number of threads, so that threads cannot change a bit.
-ROW_BLOCKS = 16
+ROW_BLOCKS = 8
 _SIGNATURE = (
     "aten::_scaled_dot_product_flash_attention_for_cpu(Tensor query, Tensor key, Tensor value, "
     "float dropout_p=0., bool is_causal=False, *, Tensor? attn_mask=None, float? scale=None) "
@@ -56,8 +57,15 @@ def fused_operator_usable() -> bool:
 
 def available_forms(device: str) -> tuple[AttentionForm, ...]:
     """Forms of attention that can be had on a device, fastest first."""
-    if device == "cpu" and fused_operator_usable():
+    if device != "cpu":
+        return ("softmax",)
+    if fused_operator_usable():
         return ("logsumexp", "softmax")
+    warnings.warn(
+        "this torch has no fused attention operator of the known signature: attention is read from the full softmax, "
+        "exact but several times slower",
+        stacklevel=2,
+    )
     return ("softmax",)
 
 

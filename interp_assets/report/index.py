@@ -1,7 +1,7 @@
 """The leaderboard over releases and studies, and its page ``store/index.html``.
 
-A row holds verdict, criteria, controls and a few named measurements side by side. They are never mixed into one
-score: criteria replace each other in no direction.
+A row holds verdict, criteria, controls and a few named measurements side by side. They are never mixed into
+one score: no criterion makes up for another.
 """
 
 from __future__ import annotations
@@ -108,11 +108,9 @@ def render_index(frame: pd.DataFrame) -> str:
     from interp_assets.report.page import environment
 
     groups = [
-        (study, [_view(row) for row in rows.to_dict("records")])
-        for study, rows in frame.groupby("study", sort=False)
+        (study, [_view(row) for row in rows.to_dict("records")]) for study, rows in frame.groupby("study", sort=False)
     ]
-    names = [f"criterion {name}" for name in CRITERIA]
-    return environment().get_template("index.html").render(groups=groups, criteria=names)
+    return environment().get_template("index.html").render(groups=groups, criteria=CRITERIA)
 
 
 def _view(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from qc_standards.records import TestSpec
 class ReportInputs:
     """Everything one report shows.
 
-    ``verdict``, ``claims`` and ``standards`` are the parsed JSON files of the gate, ``tests`` the 153 computed
-    rows, ``registry`` their declarations (published values live only there), ``tables`` the computed tables by
-    name, ``figures`` what the figure catalogue drew or skipped, ``provenance`` the parsed ``provenance.json``.
+    ``verdict``, ``claims`` and ``standards`` are the parsed JSON files of the gate, ``tests`` the 153
+    computed rows, ``registry`` their declarations (published values live only there), ``tables`` the computed
+    tables by name, ``figures`` what the figure catalogue drew or skipped, ``provenance`` the parsed
+    ``provenance.json``.
     """
 
     study: str

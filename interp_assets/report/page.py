@@ -26,8 +26,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 SIZE_LIMIT = 5_000_000
 
 _SVG_TAGS = frozenset(
-    "svg title desc defs style g path use clipPath rect image pattern line polyline polygon circle".split()
+    {"svg", "title", "desc", "defs", "style", "g", "path", "use", "clipPath", "rect", "image", "pattern"}
 )
+_SHOWN_AS_TEXT = frozenset({"criteria_summary"})  # the page has the criteria as cards
 _FLOW_COLUMNS = ("role", "dataset", "stage", "perturbations", "genes", "pairs", "positives")
 _LINEAGE_COLUMNS = (
     "score",
@@ -130,7 +131,7 @@ def render(results: ReportInputs) -> str:
         rows=rows,
         run_rows=sum(row.status == "run" for row in rows),
         declared={spec.test_id for spec in results.registry},
-        figures=[_figure(item) for item in results.figures],
+        figures=[_figure(item) for item in results.figures if item.figure_id not in _SHOWN_AS_TEXT],
         flow=_table(results.tables.get("evaluability"), _FLOW_COLUMNS),
         lineage=_table(results.tables.get("lineage"), _LINEAGE_COLUMNS),
         provenance=provenance_lines(results.provenance),
@@ -140,7 +141,7 @@ def render(results: ReportInputs) -> str:
     )  # fmt: skip
     size = len(html.encode("utf-8"))
     if size >= SIZE_LIMIT:
-        raise ValueError(f"report of {results.release}: {size} bytes, the limit is {SIZE_LIMIT}; draw smaller figures")
+        raise ValueError(f"report of {results.release}: {size} bytes, above {SIZE_LIMIT}; draw smaller figures")
     return html
 
 
@@ -175,7 +176,9 @@ def _table(frame: pd.DataFrame | None, columns: tuple[str, ...]) -> dict[str, An
     if frame is None or frame.empty:
         return None
     shown = [column for column in columns if column in frame.columns]
-    cells = [[_cell(value, column) for column, value in zip(shown, row, strict=True)] for row in frame[shown].to_numpy()]
+    cells = [
+        [_cell(value, column) for column, value in zip(shown, row, strict=True)] for row in frame[shown].to_numpy()
+    ]
     return {"columns": [column.replace("_", " ") for column in shown], "rows": cells}
 
 
@@ -207,7 +210,9 @@ def _flat(value: Any, prefix: str) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         if set(value) == {"@id"}:
             return [(prefix, str(value["@id"]))]
-        return [line for key, item in value.items() for line in _flat(item, f"{prefix} · {key}" if prefix else str(key))]
+        return [
+            line for key, item in value.items() for line in _flat(item, f"{prefix} · {key}" if prefix else str(key))
+        ]
     if isinstance(value, list):
         return [(prefix, ", ".join(_short(item) for item in value))]
     return [(prefix, wording.MISSING if wording.is_missing(value) else str(value))]

@@ -1,7 +1,7 @@
 """The one place that knows the shapes of ``verdict.json``, ``claims.json`` and ``standards.json``.
 
-Everything the page, the index and the terminal show about a verdict is read through these functions. A missing
-outcome reads as "not evaluable", never as a pass.
+Everything the page, the index and the terminal show about a verdict is read through these functions. A
+missing outcome reads as "not evaluable", never as a pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from interp_assets.figures.wording import is_missing, is_small, origin_label
 from qc_standards.records import Outcome, VerdictState
 
 UNKNOWN = str(Outcome.NOT_EVALUABLE)
-CLOSING = {state.value for state in VerdictState if state is not VerdictState.SUPPORTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +35,7 @@ class ClaimView:
     tests: tuple[str, ...] = ()
     standards: tuple[str, ...] = ()
     criteria: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     published: bool = False
 
     @property
@@ -78,6 +78,12 @@ class StandardView:
     kind: str
     reason: str
     how_to_fix: str
+    applies: bool = True
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is nothing to do: passed, or of no concern to this release."""
+        return self.outcome == Outcome.PASS or not self.applies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,8 @@ def _words(value: Any) -> tuple[str, ...]:
 
 
 def _piece(item: Any) -> str:
+    if isinstance(item, (list, tuple)):
+        return ": ".join(str(part) for part in item)
     if not isinstance(item, Mapping):
         return str(item)
     name = _text(item, "name", "part", "title", "id")
@@ -127,12 +135,13 @@ def claim(entry: Mapping[str, Any]) -> ClaimView:
         claim_id=_text(entry, "claim_id", "id", "claim", default="unnamed claim"),
         sentence=_text(entry, "sentence", "title"),
         state=state,
-        text=_text(entry, "text", "display", default=state),
+        text=_text(entry, "text", "label", default=state),
         evidence_level=_text(entry, "evidence_level").replace("_", " "),
         polarity=_text(entry, "polarity"),
         provisional=bool(entry.get("provisional", False)),
         reasons=_words(entry.get("reasons", entry.get("reason"))),
         caveats=_words(entry.get("caveats")),
+        notes=_words(entry.get("notes")),
         tests=_words(entry.get("tests")),
         standards=_words(entry.get("standards")),
         criteria=_words(entry.get("criteria")),
@@ -196,12 +205,13 @@ def standards(entries: Sequence[Mapping[str, Any]]) -> tuple[StandardView, ...]:
             severity=_text(entry, "severity"),
             kind=_text(entry, "kind"),
             reason=_text(entry, "reason"),
-            how_to_fix=_text(entry, "how_to_fix", "fix", "remedy"),
+            how_to_fix=_text(entry, "how_to_fix"),
+            applies=entry.get("applies", True) is not False,
         )
         for entry in entries
     ]
-    order = {Outcome.FAIL: 0, Outcome.NOT_EVALUABLE: 1, Outcome.UNDECIDED: 2, Outcome.PASS: 3}
-    return tuple(sorted(views, key=lambda view: order.get(view.outcome, 1)))  # type: ignore[call-overload]
+    order = {str(Outcome.FAIL): 0, str(Outcome.NOT_EVALUABLE): 1, str(Outcome.UNDECIDED): 2}
+    return tuple(sorted(views, key=lambda view: 3 if view.passed else order.get(view.outcome, 1)))
 
 
 def evaluation(
@@ -248,7 +258,7 @@ def _true(value: Any) -> bool:
 
 
 def settings_lines(settings_used: Any) -> tuple[tuple[str, str], ...]:
-    """Settings a row really used, as (name, value) pairs; text that is no JSON object is shown as it stands."""
+    """Settings a row really used, as (name, value) pairs; text that is no JSON object stands as it is."""
     if is_missing(settings_used) or settings_used in ("", "{}"):
         return ()
     try:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from interp_assets.figures import wording
 from interp_assets.report.reading import settings_lines
-from qc_standards.records import TestSpec
+from qc_standards.records import Status, TestSpec
 
 _PUBLISHED = {
     "effect": "effect",
@@ -63,7 +63,7 @@ class RegistryRow:
 
 
 def registry_rows(tests: pd.DataFrame, registry: Sequence[TestSpec]) -> tuple[RegistryRow, ...]:
-    """One row for each declared test, in declared order; a test without a result says so.
+    """One row for each declared test, run ones first, else in declared order; one without a result says so.
 
     Raises
     ------
@@ -76,7 +76,8 @@ def registry_rows(tests: pd.DataFrame, registry: Sequence[TestSpec]) -> tuple[Re
     if doubled or unknown:
         raise ValueError(f"tests: emitted twice {doubled or 'none'}, not declared {unknown or 'none'}")
     records = {str(row["test_id"]): row for row in tests.to_dict("records")}
-    return tuple(_row(spec, records.get(spec.test_id, {})) for spec in registry)
+    rows = [_row(spec, records.get(spec.test_id, {})) for spec in registry]
+    return tuple(sorted(rows, key=lambda row: row.status != Status.RUN))
 
 
 def _row(spec: TestSpec, found: Mapping[Any, Any]) -> RegistryRow:
@@ -93,7 +94,8 @@ def _row(spec: TestSpec, found: Mapping[Any, Any]) -> RegistryRow:
         effect=_cell(found.get("effect"), wording.number),
         effect_kind=(_plain(found.get("effect_kind")) or spec.effect_kind).replace("_", " "),
         interval=Cell(
-            text=wording.interval(found.get("ci_low"), found.get("ci_high")), order=_order(found.get("ci_low"))
+            text=wording.interval(found.get("ci_low"), found.get("ci_high")),
+            order=_order(found.get("ci_low")),
         ),
         p=_cell(found.get("p"), wording.p_value),
         q=_cell(found.get("q_a"), wording.p_value),
@@ -108,7 +110,15 @@ def _row(spec: TestSpec, found: Mapping[Any, Any]) -> RegistryRow:
         computed=_computed(found),
         published=tuple((name, spec.published[key]) for key, name in _PUBLISHED.items() if spec.published.get(key)),
         search=" ".join(
-            (spec.test_id, f"analysis {spec.analysis_no}", spec.analysis, spec.hypothesis, spec.test_type, dataset, reason)
+            (
+                spec.test_id,
+                f"analysis {spec.analysis_no}",
+                spec.analysis,
+                spec.hypothesis,
+                spec.test_type,
+                dataset,
+                reason,
+            )
         ).lower(),
     )
 
@@ -138,7 +148,10 @@ def _method(spec: TestSpec, found: Mapping[Any, Any]) -> tuple[tuple[str, str], 
         ("resamples done / requested", "" if done == asked == wording.MISSING else f"{done} / {asked}"),
         ("direction", _plain(found.get("direction"))),
         ("unit of n", _plain(found.get("unit"))),
-        ("data origin", wording.origin_label(found.get("data_origin")) if _plain(found.get("dataset")) else ""),
+        (
+            "data origin",
+            wording.origin_label(found.get("data_origin")) if _plain(found.get("dataset")) else "",
+        ),
         ("role fit", _plain(found.get("role_fit"))),
         ("seed", _whole_or_blank(found.get("seed"))),
         ("settings hash", _plain(found.get("settings_hash"))),

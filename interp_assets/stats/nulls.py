@@ -70,9 +70,7 @@ def network(member: ArrayLike, regulators: ArrayLike) -> Network:
         raise ValueError("a regulator targets itself; remove self pairs first")
     degree = table.sum(axis=1)
     if (degree == 0).any():
-        raise ValueError(
-            f"regulators without targets cannot trade: rows {np.flatnonzero(degree == 0).tolist()}"
-        )
+        raise ValueError(f"regulators without targets cannot trade: rows {np.flatnonzero(degree == 0).tolist()}")
     start = np.concatenate(([0], np.cumsum(degree))).astype(np.int64)
     return Network(start=start, target=np.nonzero(table)[1], regulator=own, genes=table.shape[1])
 
@@ -140,16 +138,12 @@ class NullTest:
     degrees_kept: bool | None = None
 
 
-def label_shuffle_null(
-    ranked: RankedPairs, net: Network, rng: np.random.Generator, shuffles: int
-) -> NullTest:
+def label_shuffle_null(ranked: RankedPairs, net: Network, rng: np.random.Generator, shuffles: int) -> NullTest:
     """Observed AUROC against labels shuffled over all candidate pairs (paper analysis 16).
 
     Each draw puts the network's number of positives on distinct pairs at random.
     """
-    draws = ranked.auroc(
-        _shuffle_sums(ranked.rank[ranked.rank > 0.0], net.target.size, shuffles, rng), net.target.size
-    )
+    draws = ranked.auroc(_shuffle_sums(ranked.rank[ranked.rank > 0.0], net.target.size, shuffles, rng), net.target.size)
     return null_test("label_shuffle", ranked.observed(net), draws, requested=shuffles)
 
 
@@ -187,8 +181,7 @@ def curveball_null(
         ""
         if jaccard >= SMALLEST_JACCARD
         else (
-            f"rewired networks stay within Jaccard distance {jaccard:.3f} of the original; "
-            f"{SMALLEST_JACCARD} is needed"
+            f"rewired networks stay within Jaccard distance {jaccard:.3f} of the original; {SMALLEST_JACCARD} is needed"
         )
     )
     draws = ranked.auroc(sums, net.target.size)
@@ -218,9 +211,7 @@ def null_test(
     if not reason and not enough:
         reason = f"{values.size} draws give no null distribution"
     if not reason and sd < SMALLEST_SD:
-        reason = (
-            f"the null has standard deviation {sd:.1e}, below {SMALLEST_SD:.0e}: it cannot move this score"
-        )
+        reason = f"the null has standard deviation {sd:.1e}, below {SMALLEST_SD:.0e}: it cannot move this score"
     exceed = int((values >= observed).sum())
     z = (observed - mean) / sd if not reason else float("nan")
     p = (exceed + 1) / (values.size + 1) if not reason else float("nan")
@@ -275,9 +266,7 @@ def curveball(
         Rows to pick from, if already known from `tradeable_regulators`.
     """
     if trades_per_regulator < FEWEST_TRADES:
-        raise ValueError(
-            f"{trades_per_regulator} trades a regulator do not mix; use at least {FEWEST_TRADES}"
-        )
+        raise ValueError(f"{trades_per_regulator} trades a regulator do not mix; use at least {FEWEST_TRADES}")
     rows = tradeable_regulators(net) if tradeable is None else tradeable
     if rows.size < FEWEST_TRADEABLE:
         raise ValueError("fewer than two regulators have targets to trade; this network cannot be rewired")
@@ -288,9 +277,7 @@ def curveball(
     longest = 2 * int(net.out_degree[rows].max())
     target = net.target.copy()
     mark = np.zeros(net.genes, dtype=np.int8)
-    _trade(
-        net.start, target, net.regulator, rows[first], rows[second], mark, np.empty(longest, np.int64), rng
-    )
+    _trade(net.start, target, net.regulator, rows[first], rows[second], mark, np.empty(longest, np.int64), rng)
     return Network(start=net.start, target=target, regulator=net.regulator, genes=net.genes)
 
 

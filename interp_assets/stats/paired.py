@@ -11,7 +11,6 @@ from scipy import stats
 
 Float = NDArray[np.float64]
 Alternative = Literal["two-sided", "greater", "less"]
-EXACT_UP_TO = 50  # beyond, the normal approximation is good to three decimals of p
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +32,10 @@ class SignedRank:
 def signed_rank(differences: ArrayLike, alternative: Alternative = "two-sided") -> SignedRank:
     """Wilcoxon signed-rank test of n paired differences against a symmetric distribution around 0.
 
-    Up to 50 differences the p is exact, ties included: the distribution over all sign patterns of the
-    mid-ranks at hand. Above, the normal approximation with the variance corrected for ties, without
-    continuity correction. Zero differences are dropped (Wilcoxon's rule); if nothing is left, p = 1.
+    The p is that of `scipy.stats.wilcoxon` with its defaults, so that anybody can recompute it: exact for up
+    to 50 differences without ties and zeros, exact over sign patterns for up to 13 with them, otherwise the
+    normal approximation with the variance corrected for ties and no continuity correction. Zero differences
+    are dropped (Wilcoxon's rule); if nothing is left, p = 1.
 
     Raises
     ------
@@ -52,18 +52,17 @@ def signed_rank(differences: ArrayLike, alternative: Alternative = "two-sided") 
     smallest = smallest_attainable_p(kept.size, alternative)
     if kept.size == 0:
         return SignedRank(0.0, 1.0, values.size, values.size, "no differences", smallest)
-    ranks = stats.rankdata(np.abs(kept))
-    statistic = float(ranks[kept > 0].sum())
-    exact = kept.size <= EXACT_UP_TO
-    greater, less = _exact_tails(ranks, statistic) if exact else _normal_tails(ranks, statistic)
-    p = {"greater": greater, "less": less, "two-sided": min(1.0, 2.0 * min(greater, less))}[alternative]
+    size = np.abs(kept)
+    distinct = np.unique(size).size == values.size
+    exact = values.size <= (50 if distinct else 13)
+    p = float(stats.wilcoxon(values, alternative=alternative).pvalue)
     return SignedRank(
-        statistic,
-        float(p),
-        values.size,
-        values.size - kept.size,
-        "exact" if exact else "approximate",
-        smallest,
+        statistic=float(stats.rankdata(size)[kept > 0].sum()),
+        p=p,
+        n=values.size,
+        n_zero=values.size - kept.size,
+        method="exact" if exact else "approximate",
+        smallest_p=smallest,
     )
 
 
@@ -76,27 +75,6 @@ def smallest_attainable_p(n: int, alternative: Alternative = "two-sided") -> flo
     if n < 0:
         raise ValueError(f"n = {n}; a number of units is not negative")
     return min(1.0, 2.0 ** (1 - n if alternative == "two-sided" else -n))
-
-
-def _exact_tails(ranks: Float, statistic: float) -> tuple[float, float]:
-    """P(W >= statistic) and P(W <= statistic) over all sign patterns of the ranks given.
-
-    Twice a mid-rank is a whole number, so the subset sums are counted exactly by convolution.
-    """
-    doubled = np.rint(2.0 * ranks).astype(np.int64)
-    patterns = np.zeros(int(doubled.sum()) + 1)
-    patterns[0] = 1.0
-    for step in doubled:
-        patterns[step:] += patterns[: patterns.size - step].copy()
-    patterns /= 2.0**ranks.size
-    observed = int(np.rint(2.0 * statistic))
-    return float(patterns[observed:].sum()), float(patterns[: observed + 1].sum())
-
-
-def _normal_tails(ranks: Float, statistic: float) -> tuple[float, float]:
-    # With mid-ranks the variance of W over sign patterns is the sum of squared ranks / 4: ties included.
-    z = (statistic - ranks.sum() / 2.0) / np.sqrt((ranks**2).sum() / 4.0)
-    return float(stats.norm.sf(z)), float(stats.norm.cdf(z))
 
 
 @dataclass(frozen=True, slots=True)

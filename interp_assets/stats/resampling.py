@@ -46,9 +46,7 @@ def percentile_interval(draws: ArrayLike, *, requested: int, level: float = 0.95
     return Interval(float(low), float(high), requested, int(kept.size))
 
 
-def bootstrap_mean(
-    values: ArrayLike, rng: np.random.Generator, resamples: int, *, level: float = 0.95
-) -> Interval:
+def bootstrap_mean(values: ArrayLike, rng: np.random.Generator, resamples: int, *, level: float = 0.95) -> Interval:
     """Percentile interval of the mean over units (n values, one a unit).
 
     Raises
@@ -112,9 +110,7 @@ def group_weights(groups: int, resamples: int, rng: np.random.Generator) -> Int:
     return np.asarray(drawn, dtype=np.int64)
 
 
-def grouped_auroc_bootstrap(
-    scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike
-) -> Float:
+def grouped_auroc_bootstrap(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike) -> Float:
     """Pooled AUROC of every resample (B) of whole groups, from one sort of the scores.
 
     Equal to repeating each pair as often as its group was drawn and ranking again with mid-ranks; counts
@@ -148,9 +144,7 @@ def _presort(
     scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_], Int, Int, Int]:
     score = np.asarray(scores, dtype=np.float64)
-    label, group, drawn = (
-        _integers(x, n) for x, n in ((labels, "labels"), (groups, "groups"), (weights, "weights"))
-    )
+    label, group, drawn = (_integers(x, n) for x, n in ((labels, "labels"), (groups, "groups"), (weights, "weights")))
     if score.ndim != 1 or label.shape != score.shape or group.shape != score.shape or drawn.ndim != 2:
         raise ValueError(
             f"pairs must be one-dimensional and weights resamples x groups; got scores {score.shape}, "

@@ -98,9 +98,7 @@ def make_role(world: World, role: str = "primary_screen") -> RoleInputs:
     z = rng.normal(size=g)
     network = draw_network(world, rng, source, z)
     label = draw_labels(world, rng, source, z, network)
-    signal = {"planted": 1.0 * network, "noise": np.zeros((g, g)), "confound": np.tile(0.8 * z, (g, 1))}[
-        world.kind
-    ]
+    signal = {"planted": 1.0 * network, "noise": np.zeros((g, g)), "confound": np.tile(0.8 * z, (g, 1))}[world.kind]
     spread = {"planted": world.noise, "noise": 1.0, "confound": 1.0}[world.kind]
     layers = [signal * (k + 1) / world.layers + rng.normal(0, spread, (g, g)) for k in range(world.layers)]
     for scores in layers:
@@ -125,9 +123,7 @@ def make_role(world: World, role: str = "primary_screen") -> RoleInputs:
         cells_hash=HASH,
         layer_matrix=lambda k: edge_matrix("attention", genes, layers[k], k),
     )
-    trivial = {
-        name: edge_matrix(name, genes, rng.normal(size=(g, g))) for name in ("rank_distance", "co_detection")
-    }
+    trivial = {name: edge_matrix(name, genes, rng.normal(size=(g, g))) for name in ("rank_distance", "co_detection")}
     regulator, target = np.nonzero(network)
     reference = Reference(
         name="planted",

@@ -7,19 +7,17 @@ import pytest
 
 from interp_assets.figures.records import FigureContext
 
-_SPEC = importlib.util.spec_from_file_location(
-    "example_tables", Path(__file__).with_name("example_tables.py")
-)
+_SPEC = importlib.util.spec_from_file_location("example_tables", Path(__file__).with_name("example_tables.py"))
 _MODULE = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_MODULE)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tables():
     return _MODULE.example_tables()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def context():
     return FigureContext(
         study="demo",

@@ -42,7 +42,12 @@ def example_verdict(release: str = RELEASE) -> dict:
         "criteria": [
             _criterion("a", "Attention beats each gene-level baseline", "fail", "variance: -0.324 (-0.344 to -0.304)"),
             _criterion("b", "Attention adds to gene-level features", "fail", "18 of 18 intervals reach below .005"),
-            _criterion("c", "Recovery survives confounds and degree", "fail", "kept 0.31 and 0.22, 0.8 required; z 2.4"),
+            _criterion(
+                "c",
+                "Recovery survives confounds and degree",
+                "fail",
+                "kept 0.31 and 0.22, 0.8 required; z 2.4",
+            ),
             _criterion("d", "The model uses the attention", "not evaluable", "causal ablation not built"),
         ],
         "controls": [
@@ -169,7 +174,12 @@ def example_tests(registry: tuple[TestSpec, ...], release: str = RELEASE) -> pd.
 
 
 def _skipped(spec: TestSpec) -> dict:
-    return {"test_id": spec.test_id, "status": "skipped", "reason": "analysis not built", "significant_a": False}
+    return {
+        "test_id": spec.test_id,
+        "status": "skipped",
+        "reason": "analysis not built",
+        "significant_a": False,
+    }
 
 
 def _run(index: int, spec: TestSpec, release: str) -> dict:
@@ -204,7 +214,7 @@ def _run(index: int, spec: TestSpec, release: str) -> dict:
     }
 
 
-def example_results(release: str = RELEASE) -> ReportInputs:
+def example_results(release: str = RELEASE, figures: tuple[str, ...] | None = None) -> ReportInputs:
     """Everything a report shows, for one semi-synthetic evaluation that refutes the claim."""
     verdict = example_verdict(release)
     registry = example_registry()
@@ -220,7 +230,11 @@ def example_results(release: str = RELEASE) -> ReportInputs:
         "untrained": False,
         "trained_on_evaluated_cells": True,
     }
-    tables = {**_example_tables(), "criteria": criteria_table(verdict), "evaluation": pd.DataFrame([evaluation])}
+    tables = {
+        **_example_tables(),
+        "criteria": criteria_table(verdict),
+        "evaluation": pd.DataFrame([evaluation]),
+    }
     context = FigureContext(
         study="demo",
         release=release,
@@ -237,6 +251,6 @@ def example_results(release: str = RELEASE) -> ReportInputs:
         tests=example_tests(registry, release),
         registry=registry,
         tables=tables,
-        figures=[draw(spec, tables, context) for spec in CATALOGUE],
+        figures=[draw(s, tables, context) for s in CATALOGUE if figures is None or s.figure_id in figures],
         provenance={"release_hash": "a" * 64, "versions": {"numpy": "2.1.0", "torch": "2.6.0"}},
     )

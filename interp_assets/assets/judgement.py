@@ -1,0 +1,384 @@
+"""Assets of the judgement: controls, standards, verdict, claims, figures, report, leaderboard.
+
+Verdicts are data. A failed blocking check stops Dagster only within one run, so claims, figures and the report read
+``qc_verdict`` and refuse by themselves; the asset checks mirror the same states for the reader of the UI.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from interp_assets.assets.battery import FOLDER, dimensions
+from interp_assets.automation import incremental
+from interp_assets.code_version import code_version
+from interp_assets.figures.catalogue import CATALOGUE
+from interp_assets.figures.records import Drawing, FigureSpec
+from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes
+from interp_assets.layout import CONTROLS, Layout
+from interp_assets.metadata import TEAM, picture
+from interp_assets.storage import canonical_json
+from qc_standards.claims import claims_registry
+from qc_standards.records import VerdictState
+from qc_standards.standards import shipped_standards
+
+GATE = "qc_standards.gate"
+OUTCOME_FILE = "results/control_outcome.json"
+SEVERITY = {"critical": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSeverity.WARN}
+
+
+def _documents(judgement: Any) -> dict[str, bytes]:
+    from qc_standards.documents import canonical_json as document_text
+    from qc_standards.documents import documents
+
+    return {name: document_text(content).encode("utf-8") for name, content in documents(judgement).items()}
+
+
+def _outcome(folder: Path) -> dict[str, Any]:
+    """Row of ``control_outcomes`` for the control whose results lie in ``folder``."""
+    from qc_standards.gate import control_outcome, judge
+
+    return control_outcome(judge(folder))
+
+
+def judged_files(layout: Layout, folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Everything a control's folder holds beside its battery, and what the UI shows of it."""
+    from interp_assets.report.evaluation import draw_all, figure_files, provenance_document, report_html
+    from qc_standards.documents import documents
+    from qc_standards.gate import control_outcome, judge
+    from qc_standards.results import read_results
+
+    results = read_results(folder, judged=False)
+    judgement = judge(results)
+    outcome = control_outcome(judgement)
+    files = _documents(judgement) | {OUTCOME_FILE: canonical_json(outcome).encode("utf-8")}
+    drawings = draw_all(judgement, results.tables)
+    for drawing in drawings:
+        files |= figure_files(drawing)
+    provenance = provenance_document(judgement, files, folder)
+    files["provenance.json"] = canonical_json(provenance).encode("utf-8")
+    files["report.html"] = report_html(
+        judgement, documents(judgement), results.tests, results.tables, drawings, provenance
+    )
+    return files, {key: str(outcome[key]) for key in ("expected", "observed", "behaves", "reason")}
+
+
+def control_outcome_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Whether a control behaves; for an ordinary release nothing."""
+
+    @dg.asset(
+        key="control_outcome",
+        partitions_def=layout.release_by_study,
+        ins={"test_results": dg.AssetIn()},
+        io_manager_key="files",
+        code_version=code_version(GATE),
+        metadata={PATH: FOLDER},
+        group_name="results",
+        kinds={"json"},
+        owners=[TEAM],
+        description="For the two controls: does it pass, or fail, as it must? Judged without controls of its own.",
+        automation_condition=incremental(),
+    )
+    def control_outcome(context: dg.AssetExecutionContext, test_results: StoredFiles) -> dg.Output[dict[str, bytes]]:
+        _, release = dimensions(context)
+        if release not in CONTROLS:
+            return dg.Output({}, data_version=dg.DataVersion("no control"), metadata={"control": "no"})
+        outcome = _outcome(test_results.folder)
+        files = {OUTCOME_FILE: canonical_json(outcome).encode("utf-8")}
+        return dg.Output(files, data_version=files_version(files), metadata={k: str(v) for k, v in outcome.items()})
+
+    return control_outcome
+
+
+def _controls_of_study() -> dg.MultiPartitionMapping:
+    """Mapping from any release to the two controls in the same study."""
+    return dg.MultiPartitionMapping(
+        {
+            "release": dg.DimensionPartitionMapping("release", dg.SpecificPartitionsPartitionMapping(list(CONTROLS))),
+            "study": dg.DimensionPartitionMapping("study", dg.IdentityPartitionMapping()),
+        }
+    )
+
+
+def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Every standard on one release in one study, with a check for each."""
+    active = [item for item in shipped_standards().values() if item.status == "active"]
+
+    @dg.asset(
+        key="standards_results",
+        partitions_def=layout.release_by_study,
+        ins={
+            "test_results": dg.AssetIn(),
+            "controls": dg.AssetIn("control_outcome", partition_mapping=_controls_of_study(), metadata={MANY: True}),
+            "shuffled": dg.AssetIn(dg.AssetKey(["shuffled", "control_outcome"])),
+            "random_weights": dg.AssetIn(dg.AssetKey(["random_weights", "control_outcome"])),
+        },
+        io_manager_key="files",
+        code_version=code_version("qc_standards.suites") + _standards_version(),
+        metadata={PATH: FOLDER},
+        group_name="judgement",
+        kinds={"greatexpectations"},
+        owners=[TEAM],
+        check_specs=[
+            dg.AssetCheckSpec(_check_name(item.id), asset="standards_results", description=item.title)
+            for item in active
+        ],
+        description="QC standards, each a Great Expectations suite over the tables of this evaluation.",
+        automation_condition=incremental(),
+    )
+    def standards_results(
+        context: dg.AssetExecutionContext,
+        test_results: StoredFiles,
+        controls: dict[str, StoredFiles],
+        shuffled: StoredFiles,
+        random_weights: StoredFiles,
+    ) -> Iterator[Any]:
+        from qc_standards.documents import canonical_json as document_text
+        from qc_standards.documents import standards_document
+        from qc_standards.gate import controls_frame, judge_tables
+        from qc_standards.results import read_results
+
+        _, release = dimensions(context)
+        results = read_results(test_results.folder, judged=False)
+        tables = {name: frame for name, frame in results.tables.items() if name != "control_outcomes"}
+        files: dict[str, bytes] = {}
+        if release not in CONTROLS:
+            rows = [
+                stored.json(OUTCOME_FILE)
+                for stored in (*controls.values(), shuffled, random_weights)
+                if OUTCOME_FILE in stored.names
+            ]
+            tables["control_outcomes"] = controls_frame(rows, release)
+            files["tables/control_outcomes.parquet"] = parquet_bytes(tables["control_outcomes"])
+        judgement = judge_tables(results.tests, tables)
+        files["standards.json"] = document_text(standards_document(judgement)).encode("utf-8")
+        passed = sum(not result.blocking for result in judgement.standards)
+        yield dg.Output(
+            files,
+            data_version=files_version(files),
+            metadata={"standards met": passed, "standards": len(judgement.standards)},
+        )
+        for result in judgement.standards:
+            yield dg.AssetCheckResult(
+                asset_key="standards_results",
+                check_name=_check_name(result.id),
+                passed=not result.blocking,
+                severity=SEVERITY[str(result.severity)],
+                metadata={"outcome": str(result.outcome), "reason": result.reason, "version": result.version},
+            )
+
+    return standards_results
+
+
+def _check_name(identifier: str) -> str:
+    return identifier.replace("-", "_").replace(".", "_")
+
+
+def _standards_version() -> str:
+    from qc_standards.standards import standards_hash
+
+    return standards_hash()[:16] + claims_registry().content_hash[:16]
+
+
+def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Verdicts of every declared claim, with a check for each."""
+    claims = claims_registry().claims
+
+    @dg.asset(
+        key="qc_verdict",
+        partitions_def=layout.release_by_study,
+        ins={"test_results": dg.AssetIn(), "standards_results": dg.AssetIn()},
+        io_manager_key="files",
+        code_version=code_version(GATE) + _standards_version(),
+        metadata={PATH: FOLDER},
+        group_name="judgement",
+        kinds={"json"},
+        owners=[TEAM],
+        check_specs=[
+            dg.AssetCheckSpec(_check_name(claim.id), asset="qc_verdict", description=claim.sentence)
+            for claim in claims.values()
+        ],
+        description="Supported, refuted, inconclusive or not evaluable, for every claim, with reasons.",
+        automation_condition=incremental(),
+    )
+    def qc_verdict(
+        context: dg.AssetExecutionContext, test_results: StoredFiles, standards_results: StoredFiles
+    ) -> Iterator[Any]:
+        from qc_standards.gate import judge
+
+        judgement = judge(test_results.folder)
+        files = {name: content for name, content in _documents(judgement).items() if name != "standards.json"}
+        headline = judgement.verdicts[judgement.headline]
+        yield dg.Output(
+            files,
+            data_version=files_version(files),
+            metadata={
+                "verdict": headline.label,
+                "claims supported": sum(verdict.cleared for verdict in judgement.verdicts.values()),
+                "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in headline.reasons)),
+            },
+        )
+        for verdict in judgement.verdicts.values():
+            yield dg.AssetCheckResult(
+                asset_key="qc_verdict",
+                check_name=_check_name(verdict.claim),
+                passed=verdict.state is VerdictState.SUPPORTED,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"verdict": verdict.label, "reason": verdict.reasons[0] if verdict.reasons else ""},
+            )
+
+    return qc_verdict
+
+
+def claim_asset(layout: Layout, claim: Any) -> dg.AssetsDefinition:
+    """One claim as one asset: its sentence and what may be said of it for this release in this study."""
+
+    @dg.asset(
+        key=["claim", claim.id],
+        partitions_def=layout.release_by_study,
+        ins={"qc_verdict": dg.AssetIn()},
+        io_manager_key="files",
+        code_version="1",
+        metadata={PATH: FOLDER, "evidence level": str(claim.evidence_level)},
+        group_name="claims",
+        kinds={"json"},
+        owners=[TEAM],
+        description=claim.sentence,
+        automation_condition=incremental(),
+    )
+    def stated(context: dg.AssetExecutionContext, qc_verdict: StoredFiles) -> dg.Output[dict[str, bytes]]:
+        entries = {entry["id"]: entry for entry in qc_verdict.json("claims.json")["claims"]}
+        entry = entries[claim.id]
+        files = {f"claims/{claim.id}.json": canonical_json(entry).encode("utf-8")}
+        shown = {"verdict": entry["label"], "open": bool(entry["cleared"])}
+        return dg.Output(files, data_version=files_version(files), metadata=shown)
+
+    return stated
+
+
+def figure_asset(layout: Layout, spec: FigureSpec) -> dg.AssetsDefinition:
+    """One figure, drawn from computed tables and marked with its claim's verdict."""
+
+    @dg.asset(
+        key=["figure", spec.figure_id],
+        partitions_def=layout.release_by_study,
+        ins={"test_results": dg.AssetIn(), "qc_verdict": dg.AssetIn()},
+        io_manager_key="files",
+        code_version=code_version("interp_assets.figures.catalogue", "interp_assets.report.evaluation:figure_files"),
+        metadata={PATH: FOLDER},
+        group_name="figures",
+        kinds={"matplotlib"},
+        owners=[TEAM],
+        description=f"{spec.title}. {spec.caption}",
+        automation_condition=incremental(),
+    )
+    def figure(
+        context: dg.AssetExecutionContext, test_results: StoredFiles, qc_verdict: StoredFiles
+    ) -> dg.Output[dict[str, bytes]]:
+        from interp_assets.report.evaluation import draw_all, figure_files
+        from qc_standards.gate import judge
+        from qc_standards.results import read_results
+
+        results = read_results(test_results.folder, judged=False)
+        (drawing,) = draw_all(judge(results), results.tables, (spec,))
+        files = figure_files(drawing)
+        shown: dict[str, Any] = {"drawn": isinstance(drawing, Drawing)}
+        if isinstance(drawing, Drawing):
+            shown["picture"] = picture(drawing.png, drawing.alt)
+        else:
+            shown["reason"] = drawing.reason
+        return dg.Output(files, data_version=files_version(files), metadata=shown)
+
+    return figure
+
+
+def report_asset(layout: Layout) -> dg.AssetsDefinition:
+    """The report page and the provenance of one evaluation."""
+
+    @dg.asset(
+        key="report",
+        partitions_def=layout.release_by_study,
+        ins={"test_results": dg.AssetIn(), "standards_results": dg.AssetIn(), "qc_verdict": dg.AssetIn()},
+        deps=[dg.AssetKey(["figure", spec.figure_id]) for spec in CATALOGUE],
+        io_manager_key="files",
+        code_version=code_version("interp_assets.report.evaluation"),
+        metadata={PATH: FOLDER},
+        group_name="report",
+        kinds={"html"},
+        owners=[TEAM],
+        description="Self-contained page: verdict, claims, standards, all 153 tests, figures, provenance.",
+        automation_condition=incremental(),
+    )
+    def report(
+        context: dg.AssetExecutionContext,
+        test_results: StoredFiles,
+        standards_results: StoredFiles,
+        qc_verdict: StoredFiles,
+    ) -> dg.Output[dict[str, bytes]]:
+        from interp_assets.report.evaluation import draw_all, provenance_document, report_html
+        from qc_standards.documents import documents
+        from qc_standards.gate import judge
+        from qc_standards.results import read_results
+
+        folder = test_results.folder
+        results = read_results(folder, judged=False)
+        judgement = judge(results)
+        provenance = provenance_document(judgement, {}, folder)
+        page = report_html(
+            judgement,
+            documents(judgement),
+            results.tests,
+            results.tables,
+            draw_all(judgement, results.tables),
+            provenance,
+        )
+        files = {"report.html": page, "provenance.json": canonical_json(provenance).encode("utf-8")}
+        version = files_version(_documents(judgement))
+        where = str(folder / "report.html")
+        return dg.Output(files, data_version=version, metadata={"report": dg.MetadataValue.path(where)})
+
+    return report
+
+
+def leaderboard_asset(layout: Layout) -> dg.AssetsDefinition:
+    """All judged releases over all studies, and the index page; never one mixed score."""
+
+    @dg.asset(
+        key="leaderboard",
+        deps=["report"],
+        io_manager_key="files",
+        code_version=code_version("interp_assets.report.index"),
+        metadata={PATH: "."},
+        group_name="report",
+        kinds={"html"},
+        owners=[TEAM],
+        description="Releases x studies with verdicts, criteria, controls and data origin.",
+        automation_condition=dg.AutomationCondition.eager(),
+    )
+    def leaderboard(context: dg.AssetExecutionContext) -> dg.Output[dict[str, bytes]]:
+        from interp_assets.report.index import render_index
+        from interp_assets.report.stored import stored_leaderboard
+
+        frame = stored_leaderboard(layout.folders.store, tuple(layout.studies))
+        files = {
+            "leaderboard.parquet": parquet_bytes(frame),
+            "index.html": render_index(frame).encode("utf-8"),
+        }
+        return dg.Output(files, data_version=files_version(files), metadata={"evaluations": len(frame)})
+
+    return leaderboard
+
+
+def judgement_assets(layout: Layout) -> list[dg.AssetsDefinition]:
+    """All assets from the controls to the leaderboard."""
+    claims: Mapping[str, Any] = claims_registry().claims
+    return [
+        control_outcome_asset(layout),
+        standards_results_asset(layout),
+        qc_verdict_asset(layout),
+        *(claim_asset(layout, claim) for claim in claims.values()),
+        *(figure_asset(layout, spec) for spec in CATALOGUE),
+        report_asset(layout),
+        leaderboard_asset(layout),
+    ]

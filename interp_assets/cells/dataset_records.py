@@ -1,0 +1,144 @@
+"""Frozen records of what a dataset's YAML declares; how the YAML is read is in `datasets`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorSource:
+    """A file of the data mirror, its path relative to the mirror's root."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelSource:
+    """A member of a data wheel; more than one member name means archives inside archives."""
+
+    wheel: str
+    wheel_sha256: str
+    members: tuple[str, ...]
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadSource:
+    """A file behind an https address."""
+
+    url: str
+    sha256: str
+    size: int
+
+
+Source = MirrorSource | WheelSource | DownloadSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellsFormat:
+    """How cells are read: where the raw counts are, which columns mean what, and the quality rules.
+
+    ``obs`` maps our column name to the names it may have in the file, first match wins. With
+    ``control_label`` the control cells are those whose ``perturbation`` column says so, otherwise every
+    cell is a control cell.
+    """
+
+    counts: str = "X"
+    gene_id: str = "symbol"
+    gene_table: str = ""
+    obs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    control_label: str = ""
+    control_cells: int = 0
+    control_seed: int = 0
+    min_genes_per_cell: int = 0
+    min_cells_per_gene: int = 0
+    max_unknown_genes: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniverseRule:
+    """Which genes are scored: forced genes, then highly variable ones up to ``genes`` (0: none added).
+
+    ``panel_genes`` are the symbols of the panel; with a panel only its genes can be forced.
+    """
+
+    genes: int = 2000
+    method: str = "seurat_dispersion"
+    forced: str = "none"
+    panel: str = ""
+    panel_genes: tuple[str, ...] = ()
+    min_detection: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeFormat:
+    """Columns of a table of labelled pairs; ``train_value`` is the split value of training perturbations."""
+
+    perturbation: str
+    gene: str
+    label: str
+    split: str = ""
+    train_value: str = "train"
+    direction: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFormat:
+    """How a reference network or a file of gene sets is read.
+
+    ``relation`` keeps the rows of one relation of a SIF file; ``thresholds`` keeps rows at or above a value;
+    ``min_targets`` drops regulators with fewer distinct targets in the whole file; ``max_set_size`` drops
+    larger gene sets before co-membership.
+    """
+
+    format: str
+    source: str = "tf"
+    target: str = "target"
+    relation: str = ""
+    directed: bool = True
+    min_targets: int = 1
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    set_name: str = "Name"
+    members: str = "Genes"
+    separator: str = ";"
+    max_set_size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """One declared dataset; ``file`` is the YAML it was read from."""
+
+    id: str
+    title: str
+    kind: str
+    species: str
+    data_origin: str
+    licence: str
+    file: Path
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    traps: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    cells: CellsFormat | None = None
+    universe: UniverseRule | None = None
+    outcomes: OutcomeFormat | None = None
+    network: NetworkFormat | None = None
+    base: str = ""
+    planted_network: str = ""
+    planted: Mapping[str, Any] = field(default_factory=dict)
+    modality: str = "none"
+    context_mismatch: str = ""
+
+    def fingerprint(self) -> str:
+        """Sha256 over everything that can change a result; titles, licences and remarks left out."""
+        facts = asdict(self)
+        for remark in ("title", "licence", "file", "provenance", "traps"):
+            facts.pop(remark)
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

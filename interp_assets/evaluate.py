@@ -1,0 +1,161 @@
+"""Command-line evaluation: walk the asset graph in the order of its partitions and run what is not fresh.
+
+The rule for "fresh" is Dagster's own: missing, code changed, or an input's content changed. The same store and run
+history serve the web server, so what was run here shows there and the other way round.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
+from interp_assets.settings import PROJECT
+
+DATASET_ASSETS = ("cells", "de_labels", "correlation", "references", "gene_features")
+ATTENTION_ASSETS = ("attention", "random_weights/attention")
+
+
+class EvaluationError(RuntimeError):
+    """A step failed; the message names it and its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Assets that share a partition and are run together."""
+
+    title: str
+    keys: tuple[dg.AssetKey, ...]
+    partition: str | None
+
+
+@dataclass(slots=True)
+class Progress:
+    """Steps that were run, by (asset, partition), and a hook that is told before each run."""
+
+    steps: list[tuple[str, str | None]] = field(default_factory=list)
+    before: Callable[[str], None] | None = None
+
+    def tell(self, title: str) -> None:
+        """Say what is about to run."""
+        if self.before is not None:
+            self.before(title)
+
+
+def dagster_instance(layout: Layout) -> dg.DagsterInstance:
+    """Instance whose run history lies in the store; made on first use with the project's ``dagster.yaml``."""
+    home = layout.folders.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    configuration = home / "dagster.yaml"
+    if not configuration.exists():
+        shutil.copyfile(PROJECT / "dagster.yaml", configuration)
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def _key(text: str) -> dg.AssetKey:
+    return dg.AssetKey(text.split("/"))
+
+
+def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: Sequence[str]) -> Iterator[Stage]:
+    """Stages that a judgement of ``releases`` in ``study`` needs, upstream first; controls before releases."""
+    present = set(assets)
+    datasets = layout.screens_of(study)
+    feeds = [name for name, fed in layout.raw_feeds.items() if set(fed) & set(datasets)]
+    for name in feeds:
+        yield Stage(f"raw data: {name}", (_key(f"raw/{name}"),), name)
+    for name in datasets:
+        yield Stage(f"cells and outcomes: {name}", tuple(map(_key, DATASET_ASSETS)), name)
+    yield Stage(f"inputs of study {study}", (_key("study_inputs"),), study)
+    judged = tuple(sorted(key for key in present if _is_judged(key)))
+    for release in (*CONTROLS, *releases):
+        yield Stage(f"release {release}", (_key("release"),), release)
+        for name in datasets:
+            partition = grid_key(release=release, dataset=name)
+            yield Stage(f"attention of {release} on {name}", tuple(map(_key, ATTENTION_ASSETS)), partition)
+        yield Stage(f"battery and verdict of {release} in {study}", judged, grid_key(release=release, study=study))
+    yield Stage("leaderboard", (_key("leaderboard"),), None)
+
+
+def _is_judged(key: dg.AssetKey) -> bool:
+    known = {"raw", "release", "study_inputs", "leaderboard", *DATASET_ASSETS}
+    return key.path[0] not in known and key.path[-1] != "attention"
+
+
+class Evaluator:
+    """Runs stages on one instance; every stage until nothing in it is stale."""
+
+    def __init__(self, defs: dg.Definitions, layout: Layout, instance: dg.DagsterInstance) -> None:
+        self.layout = layout
+        self.instance = instance
+        self._job = defs.resolve_implicit_global_asset_job_def()
+        self._graph = defs.resolve_asset_graph()
+        self.progress = Progress()
+
+    def evaluate(self, study: str, releases: Sequence[str]) -> Progress:
+        """Bring everything behind the verdicts of ``releases`` in ``study`` up to date.
+
+        Raises
+        ------
+        EvaluationError
+            At the first step that fails; what was finished stays and is not run again.
+        """
+        known = set(self.instance.get_dynamic_partitions(RELEASE.name or ""))
+        new = [name for name in (*CONTROLS, *releases) if name not in known]
+        if new:
+            self.instance.add_dynamic_partitions(RELEASE.name or "", new)
+        for stage in stages(self.layout, self._graph.materializable_asset_keys, study, releases):
+            self._run(stage)
+        return self.progress
+
+    def _run(self, stage: Stage) -> None:
+        told = False
+        for _ in range(len(stage.keys) + 1):
+            stale = self._stale(stage)
+            if not stale:
+                return
+            if not told:
+                self.progress.tell(stage.title)
+                told = True
+            self._materialise(stale, stage.partition)
+        names = ", ".join(key.to_user_string() for key in self._stale(stage))
+        raise EvaluationError(f"{stage.title}: still not fresh after running: {names}")
+
+    def _stale(self, stage: Stage) -> list[dg.AssetKey]:
+        """Assets of the stage to run now: all missing ones, else those that Dagster calls stale."""
+        from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+        from dagster._core.loader import LoadingContextForTest
+
+        resolver = CachingStaleStatusResolver(self.instance, self._graph, LoadingContextForTest(self.instance))
+        status = {key: resolver.get_status(key, stage.partition) for key in stage.keys}
+        return [key for key, found in status.items() if found is not StaleStatus.FRESH]
+
+    def _materialise(self, keys: Sequence[dg.AssetKey], partition: str | None) -> None:
+        subset = self._job.get_subset(asset_selection=set(keys))
+        result = subset.execute_in_process(instance=self.instance, partition_key=partition, raise_on_error=False)
+        self.progress.steps += [
+            (event.asset_key.to_user_string(), partition)
+            for event in result.get_asset_materialization_events()
+            if event.asset_key is not None
+        ]
+        if not result.success:
+            raise EvaluationError(_failure(result))
+
+
+def _failure(result: Any) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.event_specific_data.error
+            while error.cause is not None:
+                error = error.cause
+            return f"{event.step_key}: {error.message.strip()}"
+    return "the run failed before its first step; see the run history"
+
+
+def report_folder(layout: Layout, study: str, release: str) -> Path:
+    """Folder of one release's results in one study."""
+    return layout.folders.store / study / release

@@ -1,0 +1,26 @@
+"""What the platform knows of a release once its files are verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseCard:
+    """What the platform knows of the release under evaluation.
+
+    ``kind`` is ``release``, ``positive_control`` or ``negative_control``; ``base`` is the release that a
+    negative twin was made from. ``gap`` is the held-out gain over the best baseline, in nats, None if the
+    release states none. ``trained_on`` names the datasets whose cells the release was trained on.
+    """
+
+    name: str
+    kind: str
+    family: str
+    base: str = ""
+    release_id: str = ""
+    folder: str = ""
+    gap: float | None = None
+    trained_on: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)

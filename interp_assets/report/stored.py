@@ -1,0 +1,43 @@
+"""The leaderboard and the summary of a store, read from the result folders that are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from interp_assets.report.index import leaderboard, leaderboard_row
+from interp_assets.report.terminal import verdict_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def stored_leaderboard(store: Path, studies: Sequence[str]) -> pd.DataFrame:
+    """Leaderboard of every judged release in the store; folders without a verdict are no results yet."""
+    return leaderboard(row for study in studies for row in _rows(store, study))
+
+
+def _rows(store: Path, study: str) -> Iterator[dict[str, Any]]:
+    for verdict_file in sorted((store / study).glob("*/verdict.json")):
+        folder = verdict_file.parent
+        documents = {name: _read(folder / f"{name}.json") for name in ("verdict", "claims", "standards")}
+        tables = {path.stem: pd.read_parquet(path) for path in sorted((folder / "tables").glob("*.parquet"))}
+        verdict = documents["verdict"] | {"criteria": documents["claims"]["criteria"]}
+        yield leaderboard_row(study, folder.name, verdict, documents["standards"]["standards"], tables)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def print_summary(console: Console, store: Path, study: str, releases: Sequence[str]) -> None:
+    """Print the verdict table of one study and where the reports of ``releases`` lie."""
+    console.print(verdict_table(stored_leaderboard(store, (study,))))
+    for release in releases:
+        console.print(f"report: {store / study / release / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"index:  {store / 'index.html'}", highlight=False, soft_wrap=True)

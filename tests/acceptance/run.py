@@ -1,0 +1,229 @@
+"""Acceptance run: the promises of the README, tried from the outside with the installed commands.
+
+Run by ``make check``. Each step prints one line with its seconds; the last line counts them. A step that needs
+what this machine lacks is skipped and says so, unless INTERP_REQUIRE names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+REQUIRED = frozenset(filter(None, os.environ.get("INTERP_REQUIRE", "").split(",")))
+CONTROLS = ("control-planted", "control-coexpression")
+RESULT_FILES = (
+    "tests.parquet",
+    "tests.csv",
+    "claims.json",
+    "verdict.json",
+    "standards.json",
+    "report.html",
+    "provenance.json",
+)
+GIB = 1024**3
+
+
+class StepFailedError(Exception):
+    """A promise that was not kept."""
+
+
+class StepSkippedError(Exception):
+    """Something this machine lacks."""
+
+
+def must(condition: bool, said: str) -> None:
+    """Fail the step unless ``condition`` holds."""
+    if not condition:
+        raise StepFailedError(said)
+
+
+def command(*arguments: str, env: dict[str, str], expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+    """Run one installed command and hold it to its exit code."""
+    done = subprocess.run(arguments, env=env, capture_output=True, text=True, cwd=PROJECT, check=False)
+    if expect is not None and done.returncode != expect:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
+        raise StepFailedError(f"{' '.join(arguments)} ended with {done.returncode}, expected {expect}:\n{tail}")
+    return done
+
+
+class Acceptance:
+    """The steps share one store, as a user's commands do."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.mirror = os.environ.get("INTERP_DATA_MIRROR", "")
+        self.env = {key: value for key, value in os.environ.items() if key != "INTERP_DATA_MIRROR"}
+        self.env |= {"INTERP_STORE": str(store), "DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "160"}
+        self.shipped: list[str] = []
+
+    def clean_evaluation(self) -> None:
+        """`interp evaluate` on an empty store, without a mirror, in time and memory."""
+        listing = command("interp", "releases", "list", env=self.env).stdout
+        self.shipped = [line.split()[1] for line in listing.splitlines() if line.startswith("complete")]
+        must(len(self.shipped) >= 2, f"two shipped releases expected, found {self.shipped}")
+        started = time.monotonic()
+        done = command("interp", "evaluate", "--study", "demo", env=self.env)
+        seconds = time.monotonic() - started
+        print(done.stdout[-4000:], flush=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        must(seconds < 6 * 60, f"took {seconds:.0f} s; 360 s is the promise")
+        must(peak < 6 * GIB, f"peak memory {peak / GIB:.1f} GiB; 6 GiB is the promise")
+        for name in self.evaluated():
+            folder = self.store / "demo" / name
+            absent = [file for file in RESULT_FILES if not (folder / file).is_file()]
+            must(not absent, f"{folder} lacks {', '.join(absent)}")
+            must(any((folder / "figures").glob("*.svg")), f"{folder} holds no figure")
+            must(str(folder / "report.html") in done.stdout or name not in self.shipped, f"no report path of {name}")
+
+    def evaluated(self) -> list[str]:
+        """Names of everything a demo evaluation leaves behind."""
+        twins = [f"{name}.{twin}" for name in self.shipped for twin in ("shuffled", "random-weights")]
+        return [*self.shipped, *CONTROLS, *twins]
+
+    def second_run(self) -> None:
+        """Nothing is recomputed, nothing changes, within 20 seconds."""
+        before = self.bytes_of_results("demo")
+        started = time.monotonic()
+        done = command("interp", "evaluate", "--study", "demo", env=self.env)
+        seconds = time.monotonic() - started
+        must("nothing to recompute" in done.stdout, f"something was recomputed:\n{done.stdout[-2000:]}")
+        must(seconds < 20, f"took {seconds:.1f} s; 20 s is the promise")
+        must(self.bytes_of_results("demo") == before, "a file changed in a run that recomputed nothing")
+
+    def bytes_of_results(self, study: str) -> dict[str, bytes]:
+        """Content of every result file of one study."""
+        files = (path for path in (self.store / study).rglob("*") if path.is_file())
+        return {path.relative_to(self.store).as_posix(): path.read_bytes() for path in files}
+
+    def gate(self, study: str, release: str, expect: int, *more: str) -> str:
+        """Output of `qc-gate check` on one result folder."""
+        folder = str(self.store / study / release)
+        return command("qc-gate", "check", folder, *more, env=self.env, expect=expect).stdout
+
+    def gate_on_controls(self) -> None:
+        """The planted control clears criteria a to c; every negative control is refuted."""
+        claims = self.store / "asserted.yaml"
+        claims.write_text(
+            "claims: [beats_gene_level_baselines, adds_incremental_value, survives_confounds_and_degree]\n"
+        )
+        self.gate("demo", "control-planted", 0, "--claims", str(claims))
+        self.gate("demo", "control-planted", 2)
+        negatives = [name for name in self.evaluated() if name not in (*self.shipped, "control-planted")]
+        for name in negatives:
+            self.gate("demo", name, 1)
+        claims.unlink()
+
+    def gate_on_damage(self) -> None:
+        """A truncated folder, a missing table and an edited verdict are invalid input."""
+        whole = self.store / "demo" / "control-planted"
+        with tempfile.TemporaryDirectory() as name:
+            for damage in (self._truncate, self._drop_table, self._edit_verdict):
+                folder = Path(name) / damage.__name__.strip("_")
+                shutil.copytree(whole, folder)
+                damage(folder)
+                done = command("qc-gate", "check", str(folder), env=self.env, expect=2)
+                must(bool((done.stdout + done.stderr).strip()), f"{damage.__name__}: refused without a reason")
+
+    @staticmethod
+    def _truncate(folder: Path) -> None:
+        file = folder / "tests.parquet"
+        file.write_bytes(file.read_bytes()[:-100])
+
+    @staticmethod
+    def _drop_table(folder: Path) -> None:
+        (folder / "tables" / "incremental_value.parquet").unlink()
+
+    @staticmethod
+    def _edit_verdict(folder: Path) -> None:
+        file = folder / "verdict.json"
+        verdict = json.loads(file.read_text())
+        verdict["headline"]["state"] = "supported"
+        file.write_text(json.dumps(verdict))
+
+    def simulated_truth_clears_nobody(self) -> None:
+        """No claim about a shipped release is supported on semi-synthetic outcomes."""
+        for name in self.shipped:
+            claims = json.loads((self.store / "demo" / name / "claims.json").read_text())["claims"]
+            cleared = [entry["id"] for entry in claims if entry["cleared"]]
+            must(not cleared, f"{name}: {', '.join(cleared)} cleared by planted outcomes")
+
+    def real_outcomes(self) -> None:
+        """`bench` ends with a verdict on real outcomes; its AUROC equals scikit-learn's."""
+        if not self.mirror:
+            if "mirror" in REQUIRED:
+                raise StepFailedError("INTERP_REQUIRE names the mirror, but INTERP_DATA_MIRROR is not set")
+            raise StepSkippedError("INTERP_DATA_MIRROR is not set")
+        env = self.env | {"INTERP_DATA_MIRROR": self.mirror}
+        done = command("interp", "evaluate", "--study", "bench", env=env)
+        print(done.stdout[-4000:], flush=True)
+        for name in self.shipped:
+            verdict = json.loads((self.store / "bench" / name / "verdict.json").read_text())
+            must(verdict["headline"]["data_origin"] == "real", f"{name}: bench is not on real outcomes")
+            must((self.store / "bench" / name / "tables" / "perturbation_auroc.parquet").is_file(), "no AUROC table")
+        recomputed = PROJECT / "tests" / "acceptance" / "recompute_auroc.py"
+        print(command(sys.executable, str(recomputed), str(self.store), *self.shipped, env=env).stdout, flush=True)
+
+    def absent_data(self) -> None:
+        """Without a mirror `bench` completes, says what is missing, and clears nothing."""
+        with tempfile.TemporaryDirectory() as name:
+            env = self.env | {"INTERP_STORE": name}
+            command("interp", "evaluate", "--study", "bench", "--release", self.shipped[0], env=env)
+            verdict = json.loads((Path(name) / "bench" / self.shipped[0] / "verdict.json").read_text())
+            must(verdict["headline"]["state"] == "not evaluable", f"state {verdict['headline']['state']}")
+            must(verdict["rows"]["run"] == 0, "a test was run without data")
+
+    def bad_input(self) -> None:
+        """Unknown study and release: one line, exit code not 0."""
+        for arguments, said in (
+            (("--study", "nowhere"), "unknown study nowhere"),
+            (("--study", "demo", "--release", "nobody"), "no release nobody"),
+        ):
+            done = command("interp", "evaluate", *arguments, env=self.env, expect=2)
+            must(said in done.stderr, f"{arguments}: said {done.stderr!r}")
+
+
+def main() -> int:
+    """Run every step in order; stop at nothing, count everything."""
+    with tempfile.TemporaryDirectory(prefix="interp-check-") as name:
+        acceptance = Acceptance(Path(name) / "store")
+        acceptance.store.mkdir()
+        steps: list[Callable[[], None]] = [
+            acceptance.clean_evaluation,
+            acceptance.second_run,
+            acceptance.gate_on_controls,
+            acceptance.gate_on_damage,
+            acceptance.simulated_truth_clears_nobody,
+            acceptance.bad_input,
+            acceptance.absent_data,
+            acceptance.real_outcomes,
+        ]
+        passed = failed = skipped = 0
+        for step in steps:
+            started = time.monotonic()
+            try:
+                step()
+            except StepSkippedError as skip:
+                skipped += 1
+                print(f"skipped {step.__name__}: {skip}", flush=True)
+                continue
+            except StepFailedError as failure:
+                failed += 1
+                print(f"FAILED  {step.__name__}: {failure}", flush=True)
+                continue
+            passed += 1
+            print(f"passed  {step.__name__} ({time.monotonic() - started:.0f} s)", flush=True)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

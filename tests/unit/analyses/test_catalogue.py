@@ -1,0 +1,70 @@
+"""The catalogue against the registry, and what importing it costs."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+
+from interp_assets.analyses.catalogue import CATALOGUE, built, row
+
+BUILT = (16, 19, 21, 22, 25, 26, 31)
+
+
+def test_there_are_37_analyses_and_153_tests():
+    assert [entry.number for entry in CATALOGUE] == list(range(1, 38))
+    assert sum(entry.tests for entry in CATALOGUE) == 153
+    assert len({test_id for entry in CATALOGUE for test_id in entry.test_ids}) == 153
+
+
+def test_rows_equal_the_registry():
+    registry = files("qc_standards").joinpath("registry/tests.csv")
+    if not registry.is_file():
+        pytest.skip("the registry is not installed")
+    with registry.open(encoding="utf-8", newline="") as handle:
+        declared = list(csv.DictReader(handle))
+    for entry in CATALOGUE:
+        own = [r for r in declared if int(r["analysis_no"]) == entry.number]
+        assert entry.test_ids == tuple(r["test_id"] for r in own)
+        assert {entry.title} == {r["analysis"] for r in own}
+        if "roles" in own[0]:
+            asked = {role for r in own for role in r["roles"].split(";") if role not in ("", "none")}
+            assert set(entry.roles) == asked, entry.number
+
+
+def test_built_rows_say_what_they_need():
+    assert tuple(entry.number for entry in built()) == BUILT
+    for entry in built():
+        assert entry.needs
+        assert "analysis_depth" in entry.settings
+    assert row(16).key == "analysis_16"
+    assert row(3).run is None
+    with pytest.raises(ValueError, match="no analysis 38"):
+        row(38)
+
+
+@pytest.mark.parametrize("number", [16, 19, 21, 22])
+def test_functions_are_found_by_name(number):
+    entry = row(number)
+    assert entry.run.__name__ == entry.function.split(":")[1]
+
+
+@pytest.mark.parametrize("number", [16, 19, 21, 22])
+def test_an_analysis_reads_no_other_settings_than_it_declares(number, make_inputs):
+    entry = row(number)
+    inputs = make_inputs(number)
+    only = {name: inputs.settings[name] for name in entry.settings}
+    object.__setattr__(inputs, "settings", only)
+    assert len(entry.run(inputs).results) == entry.tests
+    for name in entry.settings:
+        object.__setattr__(inputs, "settings", {k: v for k, v in only.items() if k != name})
+        with pytest.raises(ValueError, match=name):
+            entry.run(inputs)
+
+
+def test_importing_the_catalogue_imports_no_numpy():
+    code = "import sys, interp_assets.analyses.catalogue; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

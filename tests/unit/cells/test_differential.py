@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse, stats
+from statsmodels.stats.multitest import multipletests
+
+from interp_assets.cells.differential import (
+    LabelRule,
+    benjamini_hochberg,
+    called,
+    differential_expression,
+    welch_t,
+)
+from interp_assets.cells.prepare import normalised_log
+
+CELLS, GENES = 150, 40
+
+
+@pytest.fixture
+def screen():
+    """Log matrix, perturbation of every cell (-1 control), position of each perturbed gene."""
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(rng.lognormal(0, 1, size=GENES), size=(CELLS, GENES))
+    group = np.repeat([-1, 0, 1, 2], [60, 40, 30, 20])
+    counts[group == 0, :6] *= 4
+    counts[:, 0] = 0
+    return normalised_log(sparse.csr_matrix(counts)), group, np.array([3, -1, 7])
+
+
+def test_welch_equals_scipy_on_every_tested_gene(screen):
+    log, group, own = screen
+    found = differential_expression(log, group, group == -1, own)
+    dense = log.toarray().astype(np.float64)
+    for k in range(3):
+        with np.errstate(invalid="ignore"):
+            expected = stats.ttest_ind(dense[group == k], dense[group == -1], equal_var=False)
+        tested = np.ones(GENES, bool)
+        tested[0] = False  # never seen: scipy gives NaN, the rule here is p = 1
+        if own[k] >= 0:
+            tested[own[k]] = False
+        np.testing.assert_allclose(found.t[k, tested], expected.statistic[tested], rtol=1e-8)
+        np.testing.assert_allclose(found.p[k, tested], expected.pvalue[tested], rtol=1e-7)
+        assert found.p[k, 0] == 1.0
+        assert np.isnan(found.t[k, 0])
+
+
+def test_welch_equals_scanpy(screen):
+    import anndata
+    import scanpy
+
+    log, group, _ = screen
+    data = anndata.AnnData(log.astype(np.float64))
+    data.var_names = [f"G{i}" for i in range(GENES)]
+    data.obs["guide"] = [f"p{value}" for value in group]
+    data.uns["log1p"] = {"base": None}
+    scanpy.tl.rank_genes_groups(data, "guide", reference="p-1", method="t-test")
+    found = differential_expression(log, group, group == -1, np.full(3, -1))
+    for k in range(3):
+        table = scanpy.get.rank_genes_groups_df(data, f"p{k}").set_index("names")
+        table = table.loc[[f"G{i}" for i in range(GENES)]]
+        np.testing.assert_allclose(np.nan_to_num(found.t[k]), table["scores"], rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(found.p[k], table["pvals"], rtol=1e-5)
+        np.testing.assert_allclose(found.q[k], table["pvals_adj"], rtol=1e-5)
+
+
+def test_the_fold_is_the_difference_of_mean_log1p(screen):
+    log, group, own = screen
+    found = differential_expression(log, group, group == -1, own)
+    dense = log.toarray().astype(np.float64)
+    expected = dense[group == 0].mean(axis=0) - dense[group == -1].mean(axis=0)
+    tested = np.arange(GENES) != 3
+    np.testing.assert_allclose(found.log_fold[0, tested], expected[tested], atol=1e-12)
+
+
+def test_the_perturbed_gene_is_no_candidate_and_no_test(screen):
+    log, group, own = screen
+    found = differential_expression(log, group, group == -1, own)
+    for table in (found.p, found.q, found.log_fold, found.t):
+        assert np.isnan(table[0, 3])
+        assert np.isnan(table[2, 7])
+    assert not np.isnan(found.p[1]).any()
+    rest = np.arange(GENES) != 3
+    np.testing.assert_allclose(found.q[0, rest], stats.false_discovery_control(found.p[0, rest]), rtol=1e-12)
+
+
+def test_bh_equals_scipy_and_statsmodels_row_by_row():
+    p = np.random.default_rng(0).uniform(size=(4, 50)) ** 2
+    p[1, ::7] = np.nan
+    p[2, :5] = p[2, 5]
+    q = benjamini_hochberg(p)
+    for row_p, row_q in zip(p, q, strict=True):
+        tested = ~np.isnan(row_p)
+        np.testing.assert_allclose(row_q[tested], stats.false_discovery_control(row_p[tested]), rtol=1e-12)
+        np.testing.assert_allclose(row_q[tested], multipletests(row_p[tested], method="fdr_bh")[1], rtol=1e-12)
+        assert np.isnan(row_q[~tested]).all()
+
+
+@pytest.mark.parametrize(
+    ("mean", "variance", "cells", "p"),
+    [(1.0, 0.0, 5.0, 1.0), (2.0, 0.0, 5.0, 1.0), (2.0, np.nan, 1.0, 1.0)],
+    ids=["equal and constant", "different and constant", "one cell"],
+)
+def test_groups_without_variance_are_never_called(mean, variance, cells, p):
+    t, found = welch_t(*(np.array([value]) for value in (mean, variance, cells, 1.0, 0.0)), 20.0)
+    assert np.isnan(t[0])
+    assert found[0] == p
+
+
+def test_labels_need_both_a_small_q_and_a_large_fold(screen):
+    log, group, own = screen
+    found = differential_expression(log, group, group == -1, own)
+    label = called(found, LabelRule(q=0.05, log_fold=0.5))
+    expected = (found.q < 0.05) & (np.abs(found.log_fold) > 0.5)
+    assert label[0, 3] == -1
+    assert label[2, 7] == -1
+    candidates = ~np.isnan(found.p)
+    np.testing.assert_array_equal(label[candidates] == 1, expected[candidates])
+    assert (label == 1).sum() >= 3
+    assert not (called(found, LabelRule(log_fold=50.0)) == 1).any()
+
+
+def test_control_cells_must_be_control_cells(screen):
+    log, group, own = screen
+    with pytest.raises(ValueError, match="also carry a perturbation"):
+        differential_expression(log, group, group <= 0, own)
+    with pytest.raises(ValueError, match="at least 2 are needed"):
+        differential_expression(log, group, np.zeros(CELLS, bool), own)

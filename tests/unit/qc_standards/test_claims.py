@@ -1,0 +1,104 @@
+import pytest
+import yaml
+
+from qc_standards.claims import (
+    CLAIMS_FILE,
+    ClaimsError,
+    EvidenceLevel,
+    claims_registry,
+    expectation,
+    read_asserted,
+    read_registry,
+    required_controls,
+)
+from qc_standards.criteria import CRITERIA
+from qc_standards.registry import RegistryError
+from qc_standards.standards import shipped_standards
+
+
+def test_shipped_claims_are_complete():
+    registry = claims_registry()
+    assert registry.headline.id == "attention_is_regulatory"
+    assert registry.headline.criteria == ("a", "b", "c", "d")
+    assert registry.headline.evidence_level is EvidenceLevel.CAUSAL
+    assert {claim.published_claim for claim in registry.claims.values()} == {None, 6, 8, 9}
+    assert set(registry.criteria) == set(CRITERIA)
+    for claim in registry.claims.values():
+        assert claim.tests
+        assert claim.polarity
+        assert "control-planted" in claim.controls
+        assert set(claim.standards) <= set(shipped_standards())
+
+
+def test_every_named_standard_is_a_critical_validity_one():
+    for claim in claims_registry().claims.values():
+        for name in claim.standards:
+            assert shipped_standards()[name].kind == "validity"
+            assert shipped_standards()[name].severity == "critical"
+
+
+def test_controls_are_looked_up_by_release_name():
+    assert expectation("geneformer-small-2k.shuffled").id == "{release}.shuffled"
+    assert expectation("control-planted").passes == ("a", "b", "c")
+    assert required_controls("x") == ("control-planted", "control-coexpression", "x.shuffled")
+    with pytest.raises(ClaimsError, match="not a declared control"):
+        expectation("geneformer-small-2k")
+
+
+def bend(tmp_path, change):
+    content = yaml.safe_load(CLAIMS_FILE.read_text())
+    change(content)
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["claims"][1].update(sentence="Attention drives expression."), "worded above"),
+        (lambda c: c["claims"][1].update(criteria=["z"]), "unknown or no criteria"),
+        (lambda c: c["claims"][1].update(criteria=[]), "none named"),
+        (lambda c: c["criteria"]["a"].update(tests=["A99.9"]), r"undeclared tests: A99\.9"),
+        (lambda c: c["claims"][1].update(headline=True), "exactly one headline"),
+        (lambda c: c["families"]["A"].update(size=12), "families"),
+        (lambda c: c["claims"][1].update(controls=["control-nothing"]), "undeclared controls"),
+        (lambda c: c["controls"][0].update(passes=["q"]), "undeclared claim or criterion"),
+        (lambda c: c["controls"][0].update(verdict="refuted"), "either"),
+        (lambda c: c["claims"].append(c["claims"][0]), "declared twice"),
+    ],
+)
+def test_a_contradictory_registry_is_refused(tmp_path, change, message):
+    with pytest.raises(RegistryError, match=message):
+        read_registry(bend(tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["claims: [beats_gene_level_baselines]\n", "claims:\n  - id: beats_gene_level_baselines\n"],
+)
+def test_a_claims_file_lists_ids(tmp_path, text):
+    (tmp_path / "claims.yaml").write_text(text)
+    assert read_asserted(tmp_path / "claims.yaml") == ("beats_gene_level_baselines",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("claims: [my_claim]\n", "unknown claim my_claim"),
+        ("claims: []\n", "no claim is asserted"),
+        ("claims:\n  - {id: causally_used, criteria: [a]}\n", "cannot redefine"),
+        ("claims: [causally_used]\nthresholds: {z: 1}\n", "one key `claims`"),
+        ("- causally_used\n", "one key `claims`"),
+        ("claims: [unclosed\n", "not YAML"),
+    ],
+)
+def test_a_claims_file_cannot_loosen_or_invent(tmp_path, text, message):
+    (tmp_path / "claims.yaml").write_text(text)
+    with pytest.raises(ClaimsError, match=message):
+        read_asserted(tmp_path / "claims.yaml")
+
+
+def test_an_absent_claims_file_is_named(tmp_path):
+    with pytest.raises(ClaimsError, match="no such claims file"):
+        read_asserted(tmp_path / "claims.yaml")

@@ -1,0 +1,242 @@
+"""The report page: one verdict, every declared test, nothing active, nothing from outside."""
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+
+from interp_assets.figures.records import Drawing
+from interp_assets.report import page
+from interp_assets.report.page import TEMPLATES, inline_svg, render
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Outline(HTMLParser):
+    """Tags, attributes and texts of a page, in order; void elements aside, nesting must match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text: list[tuple[str, str]] = []
+        self.stack: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "input", "br"}:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append((self.stack[-1] if self.stack else "", data))
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    def readable(self):
+        return " ".join(text.strip() for tag, text in self.text if tag not in {"script", "style"})
+
+
+@pytest.fixture(scope="module")
+def html(results):
+    return render(results)
+
+
+@pytest.fixture(scope="module")
+def outline(html):
+    return Outline(html)
+
+
+def test_same_inputs_same_bytes(results, html):
+    assert render(results) == html
+    assert len(html.encode()) < page.SIZE_LIMIT
+
+
+def test_well_nested_with_unique_ids_and_working_anchors(outline):
+    assert outline.stack == []
+    ids = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = {attrs["href"] for attrs in outline.all("a")}
+    assert {link.removeprefix("#") for link in links if link.startswith("#")} <= set(ids)
+
+
+def test_nothing_comes_from_outside(html, outline):
+    names = {tag for tag, _ in outline.tags}
+    assert not names & {"link", "img", "iframe", "object", "form"}
+    for tag, attrs in outline.tags:
+        for key in ("src", "href", "xlink:href"):
+            assert attrs.get(key, "#").startswith("#"), (tag, attrs)
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+
+
+def test_policy_allows_exactly_the_shipped_script(html, outline):
+    (policy,) = [a["content"] for a in outline.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert not [attrs for _, attrs in outline.tags if any(key.startswith("on") for key in attrs)]
+
+
+def test_verdict_origin_and_smallness_are_said(outline, results):
+    text = outline.readable()
+    assert results.verdict["headline"]["text"] in text
+    assert "Data origin: semi-synthetic outcomes on real cells." in text
+    assert "cannot clear a real model" in text
+    assert "Small model" in text
+    assert "Provisional: a single seed" in text
+    assert "trained on cells that it is evaluated on" in text
+    for item in results.verdict["criteria"]:
+        assert item["title"] in text
+        assert item["reason"] in text
+    for item in results.verdict["controls"]:
+        assert item["control"] in text
+
+
+def test_every_declared_test_has_a_row_with_its_reason(outline, results):
+    rows = {attrs["id"]: attrs for attrs in outline.all("tr") if "data-status" in attrs}
+    assert set(rows) == {spec.test_id for spec in results.registry}
+    assert sum(row["data-status"] == "run" for row in rows.values()) == (results.tests["status"] == "run").sum()
+    assert outline.readable().count("analysis not built") >= (results.tests["status"] == "skipped").sum()
+
+
+def test_published_values_stand_apart(html):
+    blocks = re.findall(r'<div class="published">.*?</div>', html, flags=re.DOTALL)
+    assert len(blocks) == 153
+    assert "+.186" in "".join(blocks)
+    outside = html
+    for block in blocks:
+        outside = outside.replace(block, "")
+    assert "+.186" not in outside
+    assert "&lt;1e-24" not in outside
+
+
+def test_tables_and_headings_serve_screen_readers(outline):
+    assert all("scope" in attrs for attrs in outline.all("th"))
+    levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch(r"h[1-4]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    labels = {attrs["for"] for attrs in outline.all("label")}
+    controls = [a for tag, a in outline.tags if tag in {"input", "select"}]
+    assert {attrs["id"] for attrs in controls} == labels
+    assert outline.all("output")[0]["aria-live"] == "polite"
+    assert outline.all("a")[0]["href"] == "#main"
+    assert all(attrs.get("tabindex") == "0" for _, attrs in outline.tags if attrs.get("role") == "region")
+    assert outline.all("html")[0]["lang"] == "en"
+
+
+def test_table_is_there_without_script(html, outline):
+    assert not [attrs for attrs in outline.all("tr") if "hidden" in attrs]
+    assert 'class="tools needs-script"' in html
+
+
+def test_figures_are_inline_with_theme_colours(html, results):
+    drawn = [item for item in results.figures if isinstance(item, Drawing)]
+    assert html.count("<svg") == len(drawn) - 1  # the criteria stand on the page as cards
+    assert "var(--fig-ink)" in html
+    assert "CLAIM CLOSED" not in html  # on the face as paths
+    assert html.count("The claim is closed (refuted (semi-synthetic)).") >= len(drawn) - 1
+
+
+def test_hostile_names_stay_text(example):
+    hostile = example.example_results(f"small-{EVIL}", figures=("layer_profile",))
+    tests = hostile.tests.assign(dataset=EVIL, reason=EVIL)
+    claims = [{**hostile.claims[0], "sentence": EVIL, "claim_id": EVIL, "tests": [EVIL]}]
+    standards = [{**hostile.standards[0], "reason": EVIL, "standard_id": EVIL}]
+    inputs = replace(hostile, tests=tests, claims=claims, standards=standards, provenance={EVIL: EVIL})
+    html = render(inputs)
+    assert html.count("<script") == 1
+    assert Outline(html).stack == []
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+@pytest.mark.parametrize(
+    "svg",
+    [
+        b"<svg><script>alert(1)</script></svg>",
+        b'<svg onload="x()"><g/></svg>',
+        b'<svg><image href="https://example.org/a.png"/></svg>',
+        b"<svg><foreignObject/></svg>",
+        b'<svg><a href="javascript:x()"/></svg>',
+    ],
+)
+def test_active_pictures_are_refused(svg):
+    with pytest.raises(ValueError, match="not a plain picture"):
+        inline_svg(svg, "odd")
+
+
+def test_nothing_judged_is_said_not_hidden(results):
+    bare = replace(results, verdict={}, claims=[], standards=[], tables={}, figures=[], provenance={})
+    text = Outline(render(bare)).readable()
+    for words in (
+        "not evaluable",
+        "No criterion was judged; the claim stays closed.",
+        "No control outcome is recorded",
+        "No standard was evaluated",
+        "Data origin: data origin not stated.",
+        "No provenance was recorded.",
+    ):
+        assert words in text
+
+
+def test_missing_row_and_undeclared_row(results):
+    gone = replace(results, tests=results.tests.iloc[1:])
+    assert "no result was emitted for this declared test" in render(gone)
+    stray = pd.DataFrame([{"test_id": "A99.9", "status": "run"}])
+    with pytest.raises(ValueError, match=r"not declared \['A99.9'\]"):
+        render(replace(results, tests=pd.concat([results.tests, stray])))
+    with pytest.raises(ValueError, match="emitted twice"):
+        render(replace(results, tests=pd.concat([results.tests, results.tests.iloc[:1]])))
+
+
+def test_page_above_the_limit_is_refused(results, monkeypatch):
+    monkeypatch.setattr(page, "SIZE_LIMIT", 1000)
+    with pytest.raises(ValueError, match="above 1000"):
+        render(results)
+
+
+def test_ro_crate_is_read_as_lines():
+    crate = {
+        "@context": "https://w3id.org/ro/crate/1.1/context",
+        "@graph": [{"@id": "./", "@type": "Dataset", "name": "run", "hasPart": [{"@id": "tests.parquet"}]}],
+    }
+    assert page.provenance_lines(crate) == [("run · hasPart", "tests.parquet")]
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_contrast_meets_aa_in_both_themes(theme):
+    css = (TEMPLATES / "page.css").read_text()
+    start = css.index(":root", css.index("prefers-color-scheme: dark")) if theme == "dark" else css.index(":root")
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", css[start : css.index("}", start)]))
+    pairs = [(front, back) for front in ("ink", "muted", "accent") for back in ("paper", "card")]
+    pairs += [("ink", "none-bg"), ("muted", "none-bg"), ("ink", "wait-bg"), ("muted", "wait-bg")]
+    pairs += [(tone, f"{tone}-bg") for tone in ("good", "bad", "wait", "none")]
+    pairs += [(tone, "card") for tone in ("good", "bad", "wait", "none")]
+    pairs += [(front, "fig-paper") for front in ("fig-ink", "fig-muted", "fig-alarm")]
+    weak = {pair: round(_contrast(colours[pair[0]], colours[pair[1]]), 2) for pair in pairs}
+    assert {pair: ratio for pair, ratio in weak.items() if ratio < 4.5} == {}

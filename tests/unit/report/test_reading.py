@@ -1,0 +1,176 @@
+"""The adapter of the gate's files, the next step, the leaderboard and the terminal table."""
+
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from interp_assets.report import reading
+from interp_assets.report.advice import next_step
+from interp_assets.report.index import COLUMNS, leaderboard, leaderboard_row, render_index
+from interp_assets.report.registry_rows import registry_rows
+from interp_assets.report.terminal import verdict_table
+
+EVIL = "<script>alert(1)</script>[red]x[/red]"
+
+
+@pytest.mark.parametrize(("entry", "state"), [({}, "not evaluable"), ({"state": None}, "not evaluable")])
+def test_missing_state_is_not_evaluable_and_closed(entry, state):
+    view = reading.claim(entry)
+    assert view.state == state
+    assert not view.open
+
+
+def test_only_supported_opens():
+    states = ("supported", "refuted", "inconclusive", "not evaluable", "Supported ", "passed")
+    assert [state for state in states if reading.claim({"state": state}).open] == ["supported"]
+
+
+def test_headline_is_completed_from_claims(results):
+    view = reading.headline(results.verdict, results.claims)
+    assert view.sentence.startswith("The attention of this model")
+    assert view.text == "refuted (semi-synthetic)"
+    assert view.reasons == tuple(results.verdict["headline"]["reasons"])
+
+
+def test_unknown_control_behaviour_is_neither_good_nor_bad():
+    (view,) = reading.controls({"controls": [{"control": "control-planted"}]})
+    assert view.behaves is None
+    assert view.observed == "not observed"
+
+
+def test_failed_standards_come_first_and_inapplicable_ones_last():
+    entries = [
+        {"standard_id": "QCS-01", "outcome": "pass"},
+        {"standard_id": "QCS-02", "outcome": "not evaluable", "applies": False},
+        {"standard_id": "QCS-03", "outcome": "fail"},
+        {"standard_id": "QCS-04"},
+    ]
+    assert [v.standard_id for v in reading.standards(entries)] == ["QCS-03", "QCS-04", "QCS-01", "QCS-02"]
+
+
+def test_flags_of_the_verdict_and_of_the_table():
+    facts = {
+        "release_kind": "negative_control",
+        "untrained": True,
+        "role_fit": "partial",
+        "context_mismatch": "pancreas",
+    }
+    tables = {"evaluation": pd.DataFrame([{"data_origin": "real", **facts}])}
+    view = reading.evaluation("x.random-weights", {"flags": {"provisional": True}}, tables)
+    assert view.origin_words == "real outcomes on real cells"
+    for words in ("negative control", "untrained", "Partial fit", "mismatch: pancreas", "Provisional"):
+        assert any(words in flag for flag in view.flags), words
+    quiet = {"evaluation": pd.DataFrame([{"data_origin": "real", "context_mismatch": "", "untrained": False}])}
+    assert reading.evaluation("big", {}, quiet).flags == ()
+
+
+def test_settings_that_are_no_json_stand_as_they_are():
+    assert reading.settings_lines("folds=5") == (("settings", "folds=5"),)
+    assert reading.settings_lines('{"folds": 5, "unit": "TF"}') == (("folds", "5"), ("unit", "TF"))
+    assert reading.settings_lines(None) == ()
+
+
+def _verdict(a="pass", b="pass", c="pass", d="pass", controls=(), state="supported"):
+    outcomes = {"a": a, "b": b, "c": c, "d": d}
+    criteria = [{"id": name, "outcome": outcome, "reason": f"why {name}"} for name, outcome in outcomes.items()]
+    return {"headline": {"state": state}, "criteria": criteria, "controls": list(controls)}
+
+
+BROKEN = [{"standard_id": "QCS-01", "kind": "integrity", "outcome": "fail", "how_to_fix": "emit all rows"}]
+MISBEHAVING = {"control": "control-planted", "behaves": False, "reason": "b fails"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "standards", "kind", "origin", "expected"),
+    [
+        (_verdict(a="fail", controls=[MISBEHAVING]), BROKEN, "release", "real", "fix QCS-01: emit all rows"),
+        (_verdict(a="fail", controls=[MISBEHAVING]), [], "release", "real", "control control-planted does not behave"),
+        (_verdict(controls=[{"control": "c"}]), [], "release", "real", "evaluate control c for"),
+        (_verdict(a="fail"), [], "positive_control", "semi_synthetic", "none: a control only has to behave"),
+        (_verdict(b="fail"), [], "release", "semi_synthetic", "evaluate on real outcomes"),
+        (_verdict(b="fail", d="not evaluable"), [], "release", "real", "read criterion b in the report"),
+        (_verdict(d="not evaluable"), [], "release", "real", "make criterion d evaluable: why d"),
+        (_verdict(c="undecided"), [], "release", "real", "criterion c is undecided"),
+        (_verdict(state="not evaluable"), [], "release", "semi_synthetic", "evaluate on real outcomes"),
+        (_verdict(), [], "release", "real", "repeat with another seed"),
+    ],
+)
+def test_one_next_step_follows_the_verdict_rules(verdict, standards, kind, origin, expected):
+    assert expected in next_step("m", verdict, standards, kind, origin)
+
+
+def test_registry_rows_keep_declared_order_and_numbers(results):
+    rows = registry_rows(results.tests, results.registry)
+    run = [row.test_id for row in rows if row.status == "run"]
+    assert [row.test_id for row in rows[: len(run)]] == run
+    declared = [spec.test_id for spec in results.registry]
+    assert run == [name for name in declared if name in set(run)]
+    found = results.tests.set_index("test_id")
+    for row in rows:
+        if row.status == "run":
+            assert float(row.effect.order) == found.loc[row.test_id, "effect"]
+            assert row.n.text == "97"
+        else:
+            assert row.computed == ()
+            assert {row.effect.text, row.interval.text, row.p.text, row.n.text} == {"–"}
+
+
+def test_descriptive_and_skipped_rows_are_never_significant(results):
+    rows = registry_rows(results.tests.assign(significant_a=True), results.registry)
+    confirmatory = {spec.test_id: spec.confirmatory for spec in results.registry}
+    for row in rows:
+        if row.significant == "yes":
+            assert confirmatory[row.test_id]
+            assert row.status == "run"
+
+
+@pytest.fixture
+def board(example, results):
+    control = {**example.example_verdict(), "flags": {"release_kind": "positive_control"}}
+    rows = [
+        leaderboard_row("demo", "a-control", control),
+        leaderboard_row("demo", results.release, results.verdict, results.standards, results.tables),
+        leaderboard_row("bench", EVIL, {}),
+    ]
+    return leaderboard(rows)
+
+
+def test_leaderboard_orders_releases_before_controls_and_mixes_nothing(board, results):
+    assert tuple(board.columns) == COLUMNS
+    assert board["release"].tolist() == [EVIL, results.release, "a-control"]
+    assert not [column for column in board.columns if "score" in column or "rank" in column]
+    row = board.set_index("release").loc[results.release]
+    table = results.tables["perturbation_auroc"]
+    expected = table[(table["subset"] == "all") & (table["score"] == "attention")]["auroc"].mean()
+    assert row["mean_auroc_attention"] == expected
+    assert (row["criterion_a"], row["criterion_d"]) == ("fail", "not evaluable")
+    assert (row["controls_behaving"], row["controls_expected"]) == (3, 3)
+
+
+def test_nothing_known_is_not_evaluable_in_the_leaderboard(board):
+    row = board.set_index("release").loc[EVIL]
+    assert {row[f"criterion_{name}"] for name in "abcd"} == {"not evaluable"}
+    assert row["state"] == "not evaluable"
+
+
+def test_index_links_reports_and_escapes_names(board):
+    html = render_index(board)
+    assert "<script" not in html
+    assert 'href="demo/geneformer-small-2k/report.html"' in html
+    assert 'href="bench/%3Cscript%3E' in html
+    assert "semi-synthetic outcomes on real cells" in html
+    assert "script-src 'none'" in html
+    assert "No release has been evaluated yet" in render_index(leaderboard([]))
+
+
+def test_terminal_table_shows_every_part_as_text(board):
+    stream = io.StringIO()
+    Console(file=stream, width=240).print(verdict_table(board))
+    text = stream.getvalue()
+    assert "[red]x[/red]" in text
+    assert "geneformer-small-2k (small)" in text
+    assert "refuted (semi-synthetic)" in text
+    assert "n/e" in text
+    assert "evaluate on real outcomes" in text
