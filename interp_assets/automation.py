@@ -45,8 +45,8 @@ def release_sensor(layout: Layout) -> dg.SensorDefinition:
         from interp_assets.models.releases import find_releases
 
         listing = find_releases(layout.folders.releases)
-        for refused in listing.refused:
-            context.log.warning(f"release refused: {refused}")
+        for folder, reason in listing.refused.items():
+            context.log.warning(f"release {folder.name} refused: {reason}")
         names = [release.name for release in listing.complete]
         new = unregistered(names, context.instance.get_dynamic_partitions(RELEASE.name or ""))
         if not new:

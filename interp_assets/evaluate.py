@@ -18,7 +18,10 @@ from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
 from interp_assets.settings import PROJECT
 
 DATASET_ASSETS = ("cells", "de_labels", "correlation", "references", "gene_features")
+# The run history keeps every event; the terminal shows stages, not Dagster's own log.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ATTENTION_ASSETS = ("attention", "random_weights/attention")
+JUDGED = ("standards_results", "qc_verdict", "claim", "figure", "report")
 
 
 class EvaluationError(RuntimeError):
@@ -62,7 +65,10 @@ def _key(text: str) -> dg.AssetKey:
 
 
 def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: Sequence[str]) -> Iterator[Stage]:
-    """Stages that a judgement of ``releases`` in ``study`` needs, upstream first; controls before releases."""
+    """Stages that a judgement of ``releases`` in ``study`` needs, upstream first.
+
+    Every battery comes before the first verdict: a verdict reads the outcome of all controls.
+    """
     present = set(assets)
     datasets = layout.screens_of(study)
     feeds = [name for name, fed in layout.raw_feeds.items() if set(fed) & set(datasets)]
@@ -71,19 +77,23 @@ def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: 
     for name in datasets:
         yield Stage(f"cells and outcomes: {name}", tuple(map(_key, DATASET_ASSETS)), name)
     yield Stage(f"inputs of study {study}", (_key("study_inputs"),), study)
-    judged = tuple(sorted(key for key in present if _is_judged(key)))
     for release in (*CONTROLS, *releases):
         yield Stage(f"release {release}", (_key("release"),), release)
         for name in datasets:
             partition = grid_key(release=release, dataset=name)
             yield Stage(f"attention of {release} on {name}", tuple(map(_key, ATTENTION_ASSETS)), partition)
-        yield Stage(f"battery and verdict of {release} in {study}", judged, grid_key(release=release, study=study))
+        battery = tuple(sorted(key for key in present if _is_battery(key)))
+        yield Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study))
+    judged = tuple(sorted(key for key in present if key.path[0] in JUDGED))
+    for release in (*CONTROLS, *releases):
+        yield Stage(f"verdict of {release} in {study}", judged, grid_key(release=release, study=study))
     yield Stage("leaderboard", (_key("leaderboard"),), None)
 
 
-def _is_judged(key: dg.AssetKey) -> bool:
-    known = {"raw", "release", "study_inputs", "leaderboard", *DATASET_ASSETS}
-    return key.path[0] not in known and key.path[-1] != "attention"
+def _is_battery(key: dg.AssetKey) -> bool:
+    """Assets on the (release, study) grid that a verdict on another release may read."""
+    first, last = key.path[0], key.path[-1]
+    return first.startswith("analysis_") or last in ("test_results", "control_outcome")
 
 
 class Evaluator:
@@ -136,7 +146,9 @@ class Evaluator:
 
     def _materialise(self, keys: Sequence[dg.AssetKey], partition: str | None) -> None:
         subset = self._job.get_subset(asset_selection=set(keys))
-        result = subset.execute_in_process(instance=self.instance, partition_key=partition, raise_on_error=False)
+        result = subset.execute_in_process(
+            instance=self.instance, partition_key=partition, raise_on_error=False, run_config=QUIET
+        )
         self.progress.steps += [
             (event.asset_key.to_user_string(), partition)
             for event in result.get_asset_materialization_events()

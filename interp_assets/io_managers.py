@@ -216,21 +216,19 @@ class AttentionIOManager(_Placed):
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Check that the folder is complete, or store why there is no attention."""
-        from interp_assets.models.attention_store import open_attention
+        from interp_assets.models.sourcing import open_edges
 
         folder = self._output_folder(context)
         if isinstance(obj, Unavailable):
             save_records(folder, {"unavailable": obj})
-            return
-        open_attention(folder)
+        else:
+            open_edges(folder)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """`AttentionEdges`, or the `Unavailable` stored instead."""
         return self._load(context)
 
     def _read(self, folder: Path) -> Any:
-        from interp_assets.models.attention_store import open_attention
+        from interp_assets.models.sourcing import open_edges
 
-        if stored_kind(folder / "unavailable"):
-            return load_record(folder / "unavailable", Unavailable)
-        return open_attention(folder)
+        return open_edges(folder)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import dagster as dg
 
 from interp_assets.analyses import catalogue
-from interp_assets.cells.datasets import DatasetSpec, load_datasets
+from interp_assets.cells.dataset_records import DatasetSpec
+from interp_assets.cells.datasets import load_datasets
 from interp_assets.settings import Folders, Study, studies
 
 CONTROLS = ("control-planted", "control-coexpression")

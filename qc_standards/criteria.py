@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qc_standards.claims import CriterionSpec
-from qc_standards.evidence import PRIMARY_ROLE, Evidence, MissingEvidenceError
+from qc_standards.evidence import PRIMARY_ROLE, Evidence, MissingEvidenceError, is_missing
 from qc_standards.multiplicity import benjamini_hochberg
 from qc_standards.records import Outcome
 
@@ -267,14 +267,14 @@ def _power_part(evidence: Evidence, edge: str, least: float) -> CriterionPart:
     return CriterionPart(name=f"{edge}/power", outcome=outcome, reason=reason, numbers={"power": power})
 
 
-def _judge_retention(numbers: Mapping[str, float | None], t: Mapping[str, float]) -> tuple[Outcome, str]:
+def _judge_retention(numbers: Mapping[str, float | None], t: Mapping[str, float], short: str) -> tuple[Outcome, str]:
     raw, raw_low, kept, high = (numbers[k] for k in ("auroc_raw", "raw_ci_low", "kept", "kept_ci_high"))
     if raw is None or raw_low is None:
         return Outcome.NOT_EVALUABLE, "raw recovery has no value or interval"
     if raw < t["raw"] or raw_low <= t["chance"]:
         return Outcome.FAIL, f"nothing to retain: raw AUROC {raw:.3f}, lower bound {raw_low:.3f}"
-    if kept is None or high is None:
-        return Outcome.NOT_EVALUABLE, "retained share has no value or interval"
+    if short or kept is None or high is None:
+        return Outcome.NOT_EVALUABLE, short or "retained share has no value or interval"
     told = f"keeps {kept:.2f} (upper bound {high:.2f}) of the above-chance recovery, raw AUROC {raw:.3f}"
     if kept >= t["kept"]:
         return Outcome.PASS, told
@@ -286,8 +286,7 @@ def _retention_part(evidence: Evidence, learner: str, t: Mapping[str, float]) ->
     rows = evidence.rows("residual_summary", role=PRIMARY_ROLE, edge="attention", reference=reference, learner=learner)
     row = _one_row(rows, f"residual_summary attention/{reference}/{learner}")
     numbers = _numbers(row, ("auroc_raw", "raw_ci_low", "auroc_residual", "kept", "kept_ci_low", "kept_ci_high"))
-    short = _short_of_resamples(row)
-    outcome, told = (Outcome.NOT_EVALUABLE, short) if short else _judge_retention(numbers, t)
+    outcome, told = _judge_retention(numbers, t, _short_of_resamples(row))
     return CriterionPart(
         name=f"residual/{learner}", outcome=outcome, reason=f"{learner} on {reference}: {told}", numbers=numbers
     )
@@ -307,7 +306,7 @@ def null_defects(row: Mapping[Any, Any], t: Mapping[str, float]) -> list[str]:
             f"{numbers['tradeable_regulators']:.0f} tradeable regulators",
             _below(numbers, t, "tradeable_regulators"),
         ),
-        ("degrees were not kept", not bool(row["degrees_kept"])),
+        ("degrees were not kept", is_missing(row["degrees_kept"]) or not bool(row["degrees_kept"])),
     )
     return [text for text, broken in checks if text and broken]
 

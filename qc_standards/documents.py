@@ -6,16 +6,15 @@ reading or writing files (`qc_standards.results`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
 from qc_standards.claims import claims_registry
+from qc_standards.content import table_hash as table_hash
 from qc_standards.criteria import CriterionResult
 from qc_standards.registry import FAMILY_SIZES, registry_hash
 from qc_standards.standards import standards_hash
@@ -42,28 +41,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return float(f"{value:.{_DIGITS}g}")
     return value
-
-
-def _column_bytes(column: pd.Series) -> bytes:
-    """Content of a column, whatever dtype holds it: numbers as float64, everything else as text."""
-    present = column.dropna()
-    numeric = all(isinstance(value, (bool, int, float, np.number, np.bool_)) for value in present)
-    if numeric:
-        numbers = pd.to_numeric(column.astype(object), errors="coerce").astype("float64").to_numpy(copy=True)
-        numbers[np.isnan(numbers)] = np.nan
-        return (numbers + 0.0).tobytes()
-    return "\x1f".join(
-        "\x00" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)
-    ).encode()
-
-
-def table_hash(frame: pd.DataFrame) -> str:
-    """sha256 of a table's column names and content, equal before and after a round trip through parquet."""
-    digest = hashlib.sha256()
-    for name in frame.columns:
-        digest.update(f"{name}\x1e{len(frame)}\x1e".encode())
-        digest.update(_column_bytes(frame[name]))
-    return digest.hexdigest()
 
 
 def _standard(result: StandardResult) -> dict[str, Any]:

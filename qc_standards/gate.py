@@ -21,8 +21,8 @@ from qc_standards.claims import (
     expectation,
     required_controls,
 )
+from qc_standards.content import table_hash
 from qc_standards.criteria import CriterionResult, judge_criterion
-from qc_standards.documents import table_hash
 from qc_standards.evidence import Evidence, is_missing
 from qc_standards.records import DataOrigin, Outcome, Status
 from qc_standards.registry import FAMILY_SIZES
@@ -33,6 +33,7 @@ from qc_standards.verdicts import FULL_SEEDS, Case, Clause, Judgement, Verdict, 
 
 RELEASE_KINDS: Final = ("release", "positive_control", "negative_control")
 CONTROL_CLAUSE: Final = "control_clause"
+NO_ORIGIN: Final = "none"  # of an evaluation without a single row that was run
 
 
 def _check_evaluation(evaluation: Mapping[str, Any]) -> None:
@@ -40,7 +41,7 @@ def _check_evaluation(evaluation: Mapping[str, Any]) -> None:
         raise ResultsError(
             f"table evaluation: release_kind is {evaluation['release_kind']!r}, not one of {', '.join(RELEASE_KINDS)}"
         )
-    origins = [str(origin) for origin in DataOrigin]
+    origins = [*(str(origin) for origin in DataOrigin), NO_ORIGIN]
     if evaluation["data_origin"] not in origins:
         raise ResultsError(
             f"table evaluation: data_origin is {evaluation['data_origin']!r}, not one of {', '.join(origins)}"

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from qc_standards.claims import required_controls
-from qc_standards.evidence import PRIMARY_ROLE, Evidence, MissingEvidenceError
+from qc_standards.evidence import PRIMARY_ROLE, Evidence, MissingEvidenceError, is_missing
 from qc_standards.multiplicity import add_multiplicity
 from qc_standards.records import DataOrigin, Status
 from qc_standards.registry import FAMILY_SIZES, declared_ids, declared_tests, in_family
 
 COMPARED_SCORES: Final = ("attention", "correlation")
+_FROM_RESAMPLES: Final = ("ci_low", "ci_high", "kept_ci_low", "kept_ci_high", "z", "p")
 STAGES: Final = ("listed", "measured", "in_vocabulary", "scorable")
 
 
@@ -72,7 +73,8 @@ def resampling_audit(evidence: Evidence) -> pd.DataFrame:
     """One row per source of resamples (the battery and each table): how many rows fell short.
 
     ``short`` counts rows with fewer resamples done than requested, ``unreported`` rows that give one of the
-    two numbers only.
+    two numbers only. A row with none done and nothing derived from them (no interval, z or p) is openly
+    without its null, not short of it: it counts in ``not_done`` and its criterion is not evaluable.
     """
     sources = {"tests": evidence.tests[evidence.tests["status"] == Status.RUN.value], **evidence.tables}
     rows = []
@@ -82,15 +84,18 @@ def resampling_audit(evidence: Evidence) -> pd.DataFrame:
                 continue
             requested = pd.to_numeric(frame[f"{kind}_requested"], errors="coerce").astype("float64")
             done = pd.to_numeric(frame[f"{kind}_done"], errors="coerce").astype("float64")
+            derived = [column for column in _FROM_RESAMPLES if column in frame.columns]
+            idle = (done == 0) & frame[derived].isna().all(axis=1)
             rows.append(
                 {
                     "source": name,
                     "rows": len(frame),
-                    "short": int((done < requested).sum()),
+                    "short": int(((done < requested) & ~idle).sum()),
                     "unreported": int((requested.isna() != done.isna()).sum()),
+                    "not_done": int(idle.sum()),
                 }
             )
-    return pd.DataFrame(rows, columns=["source", "rows", "short", "unreported"])
+    return pd.DataFrame(rows, columns=["source", "rows", "short", "unreported", "not_done"])
 
 
 def score_cells(evidence: Evidence) -> pd.DataFrame:
@@ -195,7 +200,8 @@ def degree_primary(evidence: Evidence) -> pd.DataFrame:
     frame = evidence.rows(
         "degree_null", role=PRIMARY_ROLE, edge="attention", reference=reference, null="curveball"
     ).copy()
-    frame["degrees_kept"] = frame["degrees_kept"].astype(int)
+    kept = frame["degrees_kept"]
+    frame["degrees_kept"] = [np.nan if is_missing(value) else float(bool(value)) for value in kept]
     return frame
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pandas as pd
 
+from qc_standards.content import table_hash
 from qc_standards.evidence import Evidence, MissingEvidenceError, select
 from qc_standards.metrics import view
 from qc_standards.records import Outcome
@@ -143,7 +144,8 @@ def _prepared(standard: Standard, frame: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in required_columns(standard) if column not in frame.columns]
     if missing:
         raise MissingEvidenceError(f"{standard.applies_to} lacks column {', '.join(missing)}")
-    chosen = select(frame, dict(standard.select), standard.applies_to).reset_index(drop=True)
+    chosen = select(frame, dict(standard.select), standard.applies_to)
+    chosen = chosen.loc[:, list(required_columns(standard))].reset_index(drop=True)
     if standard.keys:
         parts = [chosen[column].astype(str) for column in standard.keys.columns]
         key = parts[0]
@@ -180,13 +182,30 @@ def _error(result: Any) -> str:
     return str(raised[0].get("exception_message", "metric failed")).splitlines()[0] if raised else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A standard and the frame it is asked about; equal when both have the same content."""
+
+    content: tuple[str, str, str]
+    standard: Standard = field(compare=False)
+    frame: pd.DataFrame = field(compare=False)
+
+
 def evaluate_frame(standard: Standard, frame: pd.DataFrame) -> tuple[CheckResult, ...]:
     """Result of every expectation of a standard over one frame, in the standard's own order.
 
-    Raises `MissingEvidenceError` for a missing column and `SuiteError` unless as many expectations were
-    evaluated as declared, and at least one.
+    The same standard over the same content is evaluated once a process: verdict, figures and report of a
+    release ask again. Raises `MissingEvidenceError` for a missing column and `SuiteError` unless as many
+    expectations were evaluated as declared, and at least one.
     """
     prepared = _prepared(standard, frame)
+    kinds = ",".join(str(kind) for kind in prepared.dtypes)
+    return _evaluated(_Question((standard.content_hash, kinds, table_hash(prepared)), standard, prepared))
+
+
+@functools.lru_cache(maxsize=256)
+def _evaluated(question: _Question) -> tuple[CheckResult, ...]:
+    standard, prepared = question.standard, question.frame
     suite = _suite(standard)
     outcome = _batch_definition().get_batch({"dataframe": prepared}).validate(suite, result_format="SUMMARY")
     specs = expectation_specs(standard)

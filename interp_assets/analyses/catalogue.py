@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SCREEN_INPUTS = ("labels", "attention", "correlation")
 EVALUABLE = ("min_positives", "min_negatives")
+INCREMENTAL = ("analysis_depth", "bootstrap", "folds", "boosting", "recall_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,7 +311,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         tests=2,
         figure_ids=("Figure 3",),
         needs=(*SCREEN_INPUTS, "gene_features"),
-        settings=("analysis_depth", "bootstrap", "folds", "power_gain", "power_simulations", *EVALUABLE),
+        settings=(*INCREMENTAL, "power_gain", "power_simulations"),
         function="interp_assets.analyses.incremental_value:conditional_incremental_value",
     ),
     AnalysisRow(
@@ -353,7 +354,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         tests=3,
         figure_ids=("Figure S39",),
         needs=(*SCREEN_INPUTS, "gene_features"),
-        settings=("analysis_depth", "bootstrap", "folds", "boosting", "recall_at", *EVALUABLE),
+        settings=INCREMENTAL,
         function="interp_assets.analyses.incremental_value:hard_generalisation_splits",
     ),
     AnalysisRow(

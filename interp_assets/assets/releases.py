@@ -1,6 +1,5 @@
 """Assets of the models: verified releases, their attention, and the attention of the random-weights twin."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,6 @@ def attention_settings(layout: Layout, dataset: str) -> AttentionSettings:
 def _attention_output(folder: Path, edges: Any) -> dg.Output[Any]:
     if isinstance(edges, Unavailable):
         return dg.Output(edges, data_version=records_version(edges), metadata={"unavailable": edges.reason})
-    manifest = (folder / "manifest.json").read_bytes()
     facts = edges.facts
     shown = {
         "layers": edges.layers,
@@ -85,7 +83,7 @@ def _attention_output(folder: Path, edges: Any) -> dg.Output[Any]:
         "dtype": str(facts.get("dtype", "none")),
         "pairs without a score (share)": float(facts.get("missing_pair_share", 0.0)),
     }
-    return dg.Output(folder, data_version=dg.DataVersion(hashlib.sha256(manifest).hexdigest()[:16]), metadata=shown)
+    return dg.Output(folder, data_version=dg.DataVersion(sourcing.edges_version(folder)), metadata=shown)
 
 
 def _attention_asset(

@@ -7,14 +7,14 @@ whose file cannot be had becomes `Unavailable` at its first step and stays so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from interp_assets.cells.datasets import DatasetSpec, UniverseRule
-from interp_assets.cells.planted_params import PlantedParams
+from interp_assets.cells.dataset_records import DatasetSpec, UniverseRule
+from interp_assets.cells.planted_recipe import planted_params
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.cells.sources import LocatedFile, SourceContext, locate
 from interp_assets.edges.records import EdgeMatrix, Reference
@@ -123,11 +123,7 @@ def _universe_rule(spec: DatasetSpec) -> UniverseRule:
 
 def _forced(rule: UniverseRule, of_screen: Callable[[], list[str]]) -> list[str]:
     """Genes that are scored whatever their variance, by the universe rule."""
-    from interp_assets.models.small_panels import read_panel
-
-    if rule.forced == "panel":
-        return read_panel(rule.panel)
-    return of_screen() if rule.forced == "screen" else []
+    return of_screen() if rule.forced == "screen" else list(rule.panel_genes)
 
 
 def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> PreparedCells | Unavailable:
@@ -146,30 +142,6 @@ def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> 
         universe=base.genes[at],
         facts={**base.facts, "cells_from": base.dataset},
     )
-
-
-def planted_params(spec: DatasetSpec) -> PlantedParams:
-    """Knobs of a planted dataset from its YAML.
-
-    Raises
-    ------
-    ValueError
-        Naming the file and the unknown knob.
-    """
-    from interp_assets.models.small_panels import read_panel
-
-    given = dict(spec.planted)
-    known = {item.name for item in fields(PlantedParams)}
-    panel = given.pop("universe_panel", None)
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise ValueError(
-            f"{spec.file}: key `planted`: unknown knob(s) {', '.join(unknown)}; known: {sorted(known)}"
-        )
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    if panel is not None:
-        values["universe"] = tuple(read_panel(panel))
-    return PlantedParams(**values)
 
 
 def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> ScreenLabels | Unavailable:

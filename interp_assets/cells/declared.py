@@ -18,7 +18,10 @@ class DeclarationError(ValueError):
 
 
 class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Safe YAML loader (libyaml's where it is there, ten times faster) that refuses a key written twice (plain YAML keeps the last one in silence)."""
+    """Safe YAML loader, libyaml's where it is there, that refuses a key written twice.
+
+    Plain YAML keeps the last one in silence.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

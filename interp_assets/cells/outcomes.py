@@ -188,11 +188,8 @@ def labels_from_pairs(spec: DatasetSpec, pairs: pd.DataFrame, cells: PreparedCel
     both = train.index[(train["min"] == 0) & (train["max"] == 1)].to_numpy(dtype=np.str_)
     listed_names = np.unique(pairs["perturbation"].to_numpy(dtype=np.str_))
     lost = np.setdiff1d(listed_names, kept)
-    scored = set(genes.tolist())
-    reasons = [
-        "no listed gene is measured in the control cells" if name in scored else "perturbed gene is not measured"
-        for name in lost.tolist()
-    ]
+    measured, scored = set(cells.genes.tolist()), set(genes.tolist())
+    reasons = [_why_lost(name, measured, scored) for name in lost.tolist()]
     nan = np.full(len(held), np.nan)
     table = held.assign(lfc=nan, p=nan, q=nan)
     extra = [column for column in ("split", "direction") if column in table]
@@ -212,12 +209,8 @@ def labels_from_pairs(spec: DatasetSpec, pairs: pd.DataFrame, cells: PreparedCel
             "positives": int(held["label"].sum()),
             "positive_rate": float(held["label"].mean()),
             "informative_genes_listed": len(both),
-            "listed": {
-                "perturbations": int(listed_names.size),
-                "genes": int(pairs["gene"].nunique()),
-                "pairs": len(pairs),
-                "positives": int(pairs["label"].sum()),
-            },
+            "listed": _pair_counts(pairs),
+            "measured": _pair_counts(pairs[pairs["gene"].isin(measured) & pairs["perturbation"].isin(measured)]),
         },
     )
 
@@ -242,7 +235,7 @@ def evaluability(
     enough = ((inside == 1).sum(axis=1) >= min_positives) & ((inside == 0).sum(axis=1) >= min_negatives)
     counts = {
         "listed": labels.facts.get("listed") or _listed(labels.perturbations, labels.label, labels.genes),
-        "measured": _counts(labels.label),
+        "measured": labels.facts.get("measured") or _counts(labels.label),
         "in_vocabulary": _counts(inside),
         "scorable": _counts(inside[enough]),
     }
@@ -269,6 +262,21 @@ def _counts(label: NDArray[np.int8]) -> dict[str, int]:
         "pairs": int(listed.sum()),
         "positives": int((label == 1).sum()),
     }
+
+
+def _pair_counts(pairs: pd.DataFrame) -> dict[str, int]:
+    return {
+        "perturbations": int(pairs["perturbation"].nunique()),
+        "genes": int(pairs["gene"].nunique()),
+        "pairs": len(pairs),
+        "positives": int(pairs["label"].sum()),
+    }
+
+
+def _why_lost(name: str, measured: set[str], scored: set[str]) -> str:
+    if name not in measured:
+        return "perturbed gene is not measured in the control cells"
+    return "none of its listed genes is scored" if name in scored else "perturbed gene is not in the scored universe"
 
 
 def _listed(perturbations: NDArray[np.str_], label: NDArray[np.int8], genes: NDArray[np.str_]) -> dict[str, int]:

@@ -36,9 +36,7 @@ def screen_labels(base: PreparedCells, screen: PlantedScreen) -> ScreenLabels:
         control=cells.control,
         modality=params.modality,
         rule=LabelRule(q=params.q_threshold, log_fold=params.lfc_threshold, min_cells=params.min_cells),
-        planted_weight=pd.DataFrame(
-            screen.planted_weight, index=screen.perturbations, columns=screen.universe
-        ),
+        planted_weight=pd.DataFrame(screen.planted_weight, index=screen.perturbations, columns=screen.universe),
     )
     return replace(labels, facts={**labels.facts, **screen.facts, **_truth_facts(screen, labels)})
 
@@ -59,9 +57,7 @@ def screen_cells(base: PreparedCells, screen: PlantedScreen) -> PreparedCells:
         base,
         data_origin="semi_synthetic",
         counts=sparse.vstack([base.counts[rows][:, column], screen.counts[:, column]], format="csr"),
-        log=sparse.vstack(
-            [base.log[rows][:, column], normalised_log(screen.counts)[:, column]], format="csr"
-        ),
+        log=sparse.vstack([base.log[rows][:, column], normalised_log(screen.counts)[:, column]], format="csr"),
         genes=screen.universe,
         universe=screen.universe,
         obs=pd.concat([obs, screen.obs]),

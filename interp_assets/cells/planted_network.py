@@ -58,9 +58,7 @@ def gene_moments(base: PreparedCells, cells: NDArray[np.bool_]) -> GeneMoments:
     mean, variance = moments(base.log[rows])
     counts = base.counts[rows]
     total = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel()
-    return GeneMoments(
-        mean=mean, variance=variance, detection=detection(counts), count_share=total / total.sum()
-    )
+    return GeneMoments(mean=mean, variance=variance, detection=detection(counts), count_share=total / total.sum())
 
 
 def control_pool(base: PreparedCells, params: PlantedParams) -> NDArray[np.bool_]:
@@ -156,9 +154,7 @@ def adjacency_matrix(genes: NDArray[np.str_], pairs: pd.DataFrame) -> csr_matrix
     target = index.get_indexer(pairs["target"])
     keep = (source >= 0) & (target >= 0) & (source != target)
     size = (len(genes), len(genes))
-    matrix = sparse.coo_matrix(
-        (np.ones(keep.sum(), dtype=np.int64), (source[keep], target[keep])), shape=size
-    )
+    matrix = sparse.coo_matrix((np.ones(keep.sum(), dtype=np.int64), (source[keep], target[keep])), shape=size)
     csr = matrix.tocsr()
     csr.data[:] = 1
     return csr

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def read_network(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     raw = _read_rows(spec, form, path)
     facts: dict[str, Any] = {"rows_read": len(raw)}
     for column, minimum in form.thresholds.items():
-        raw = raw[pd.to_numeric(_column(raw, column, path, spec, f"thresholds.{column}"), errors="coerce") >= minimum]
+        raw = raw[_numbers(raw, column, path, spec) >= minimum]
     pairs = pd.DataFrame(
         {
             "tf": _column(raw, form.source, path, spec, "source").astype(str),
@@ -73,11 +74,41 @@ def read_network(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     return pairs
 
 
-def network_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -> Reference:
-    """Reference of a declared network inside a gene list, named by the dataset's id."""
+def network_reference(
+    spec: DatasetSpec, path: Path, genes: NDArray[np.str_], regulators: Collection[str] | None = None
+) -> Reference:
+    """Reference of a declared network inside a gene list, named by the dataset's id.
+
+    `regulators` (such as a list of transcription factors, see `read_gene_list`) keeps the pairs whose source it
+    holds; what it dropped is in ``facts``. Never pass a list only where it happens to be available: results would
+    depend on the machine.
+    """
     pairs = read_network(spec, path)
-    form = _network_form(spec, "network")
-    return _reference(spec.id, pairs, genes, directed=form.directed, facts=dict(pairs.attrs))
+    form, facts = _network_form(spec, "network"), dict(pairs.attrs)
+    if regulators is not None:
+        allowed = pairs["tf"].isin(list(regulators))
+        facts |= {"pairs_of_other_regulators": int((~allowed).sum())}
+        pairs = pairs[allowed]
+    return _reference(spec.id, pairs, genes, directed=form.directed, facts=facts)
+
+
+def read_gene_list(spec: DatasetSpec, path: Path) -> tuple[str, ...]:
+    """Distinct symbols of a one-column list without header, sorted; gzip or plain.
+
+    Raises
+    ------
+    NetworkError
+        If the file is unreadable or empty.
+    """
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as lines:
+            names = tuple(sorted({line.strip() for line in lines} - {""}))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise NetworkError(f"{path}: not a readable list ({error}). Replace it (dataset {spec.id}).") from error
+    if not names:
+        raise NetworkError(f"{path}: the list is empty (dataset {spec.id}). Give one symbol a line.")
+    return names
 
 
 def gene_set_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -> Reference:
@@ -245,3 +276,10 @@ def _column(frame: pd.DataFrame, column: str, path: Path, spec: DatasetSpec, key
         columns = ", ".join(map(str, frame.columns))
         raise NetworkError(f"{path}: no column {column!r} (key `network.{key}` of {spec.file}); columns: {columns}.")
     return frame[column]
+
+
+def _numbers(frame: pd.DataFrame, column: str, path: Path, spec: DatasetSpec) -> pd.Series:
+    values = pd.to_numeric(_column(frame, column, path, spec, f"thresholds.{column}"), errors="coerce")
+    if values.isna().any():
+        raise NetworkError(f"{path}: column {column!r} holds {int(values.isna().sum())} entries that are no numbers.")
+    return values

@@ -57,11 +57,11 @@ def incremental_value(tables: Tables, context: FigureContext) -> tuple[Figure, s
     for position, (axis, (metric, panel)) in enumerate(zip(axes[0], panels.items(), strict=True)):
         shapes.forest(axis, panel, threshold=GAIN, labels=position == 0)
         axis.axvline(0, color=style.MUTED, linewidth=0.8)
-        axis.set_title(f"Gain in {label(METRIC_LABELS, metric)}")
+        axis.set_title(label(METRIC_LABELS, metric))
         axis.tick_params(labelsize=8)
-        axis.locator_params(axis="x", nbins=4)
+        axis.locator_params(axis="x", nbins=3)
     axes[0][len(panels) // 2].set_xlabel(
-        "gene features + edge, minus gene features alone · "
+        "gain over gene features alone · "
         f"95% interval, {_sizes(frame['n_perturbations'])} perturbations\n"
         f"dashed: the lower end must lie right of {GAIN}",
         fontsize=8,
@@ -131,7 +131,7 @@ def residual_retention(tables: Tables, context: FigureContext) -> tuple[Figure, 
     right.axvline(0, color=style.MUTED, linewidth=0.8)
     _clip_to_readable(right, kept)
     right.set_title("Share kept")
-    right.set_xlabel(f"share of above-chance part kept, 95% interval\ndashed: required {RETAINED} · grey dots: seeds")
+    right.set_xlabel(f"share of the above-chance part kept\n95% interval · dashed: {RETAINED} · grey: seeds")
     style.frame(figure, "What is left after gene-level covariates are removed?", context, where(frame))
     words = [
         f"{name}: AUROC {number(row.auroc_raw)} raw, {number(row.auroc_residual)} residual, kept {number(row.kept)}"
@@ -148,9 +148,9 @@ def _dumbbell(axis: Axes, rows: list[Any], names: list[str]) -> None:
         if raw is not None and residual is not None:
             axis.plot([residual, raw], [place, place], color=colour, linewidth=1.4, alpha=0.6)
         if raw is not None:
-            axis.plot([raw], [place], marker="o", color=colour, markersize=6, linestyle="none")
+            axis.plot([raw], [place], marker="o", color=colour, markersize=7.5, linestyle="none")
         if residual is not None:
-            axis.plot([residual], [place], "o", markerfacecolor=style.PAPER, color=colour, markersize=6)
+            axis.plot([residual], [place], "o", markerfacecolor=style.PAPER, color=colour, markersize=5)
     axis.axvline(0.5, color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axis.set_yticks(places, names)
     axis.set_ylim(-0.7, len(rows) - 0.3)

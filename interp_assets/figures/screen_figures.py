@@ -97,8 +97,9 @@ def paired_differences(tables: Tables, context: FigureContext) -> tuple[Figure, 
     for axis, (edge, panel) in zip(axes[0], panels.items(), strict=True):
         shapes.forest(axis, panel, threshold=0.0)
         axis.set_title(f"{label(SCORE_LABELS, edge).split(' (')[0]} minus …")
-        axis.set_xlabel("mean AUROC difference, 95% interval\nleft: baseline wins · right: edge wins")
+        axis.set_xlabel("mean AUROC difference (95% interval)\nright of 0: the edge wins")
         axis.tick_params(axis="y", labelsize=8)
+        axis.xaxis.label.set_size(8)
     style.frame(figure, "Do edges beat statistics of single genes?", context, where(frame))
     words = [
         f"{label(SCORE_LABELS, edge)} minus {listing([shapes.interval_words(row) for row in panel])}."

@@ -128,7 +128,7 @@ def frame(figure: Figure, title: str, context: FigureContext, place: str = "") -
     bottom = 0.30 / height
     engine = figure.get_layout_engine()
     if engine is not None:
-        engine.set(rect=(0.0, bottom, 1.0, (top - 0.02) / height - bottom), w_pad=0.08, h_pad=0.06)
+        engine.set(rect=(0.0, bottom, 0.985, (top - 0.02) / height - bottom), w_pad=0.08, h_pad=0.06)
 
 
 def settle(figure: Figure) -> None:

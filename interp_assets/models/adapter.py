@@ -51,6 +51,7 @@ class ModelFacts:
     dtype: str
     device: str
     gene_key: Literal["symbol", "ensembl"]
+    padding: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -114,12 +115,10 @@ class AttentionModel(Protocol):
         ...
 
     def known(self, genes: NDArray[np.str_]) -> NDArray[np.bool_]:
-        """Which of the genes the vocabulary knows."""
+        """Which of the measured genes a token can stand for; of several with one vocabulary entry the first."""
         ...
 
-    def encode(
-        self, counts: csr_matrix, genes: NDArray[np.str_], *, duplicates: Duplicates = "refuse"
-    ) -> EncodedCells:
+    def encode(self, counts: csr_matrix, genes: NDArray[np.str_], *, duplicates: Duplicates = "refuse") -> EncodedCells:
         """Token sequences of raw counts (cells x genes); anything but whole counts is refused."""
         ...
 

@@ -16,11 +16,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from hashlib import sha256
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +34,7 @@ from interp_assets.models.adapter import (
     TokenBatch,
     load_model,
 )
-from interp_assets.models.attention_kernel import ROW_BLOCKS, add_logsumexp, add_softmax
+from interp_assets.models.attention_kernel import add_logsumexp, add_softmax
 from interp_assets.models.attention_plan import (
     BatchPlan,
     ScoredCells,
@@ -45,6 +43,12 @@ from interp_assets.models.attention_plan import (
     plan_batches,
     score_cells,
     token_batch,
+)
+from interp_assets.models.attention_settings import (
+    ExtractionSettings,
+    library_versions,
+    request_key,
+    resolve_device,
 )
 from interp_assets.models.attention_store import (
     PARTIAL,
@@ -61,47 +65,14 @@ from interp_assets.models.releases import Release
 if TYPE_CHECKING:
     import torch
 
-# Raised whenever the sums of an unchanged plan change by a bit.
-KERNEL_VERSION = 1
-_LIBRARIES = ("numba", "numpy", "scipy", "torch", "transformers")
+__all__ = ["AttentionMassError", "ExtractionSettings", "check_mass", "extract_attention"]
+
 _MASS_TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 _MASS_ROWS = 4
 
 
 class AttentionMassError(ValueError):
     """Softmax weights that do not sum to one: the mask, the scale or the log-sum-exp is wrong."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractionSettings:
-    """How attention is extracted. The first block changes last bits and belongs to the key, the second does not.
-
-    ``heads`` ``auto`` keeps single heads if L x H x G x G x 4 bytes fit ``memory_budget_gib`` (peak memory is
-    about twice that), otherwise the head mean only. ``form`` ``auto`` takes the log-sum-exp kernel where the
-    device has it, otherwise the full softmax. ``batch_tokens`` bounds the padded tokens of a batch; a CUDA run
-    out of memory halves it, starts its plan again and records that.
-
-    ``threads`` None leaves torch's number; ``progress`` None shows a bar on a terminal only;
-    ``checkpoint_seconds`` is the least time between two checkpoints of a run.
-    """
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    heads: Literal["auto", "all", "mean"] = "auto"
-    memory_budget_gib: float = 0.6
-    form: Literal["auto", "logsumexp", "softmax"] = "auto"
-    batch_tokens: int = 2048
-    cells_per_shard: int = 256
-    duplicates: Duplicates = "refuse"
-
-    threads: int | None = None
-    progress: bool | None = None
-    checkpoint_seconds: float = 30.0
-
-    def keyed(self) -> dict[str, Any]:
-        """The settings that belong to the key."""
-        free = {"threads", "progress", "checkpoint_seconds"}
-        return {name: value for name, value in asdict(self).items() if name not in free}
 
 
 LoadModel = Callable[..., AttentionModel]
@@ -148,48 +119,8 @@ def extract_attention(
         means = [block.sum(axis=0, dtype=np.float64).astype(np.float32) / np.float32(heads) for block in sums]
     else:
         means = [block / np.float32(heads) for block in sums]
-    write_attention(
-        folder, means=means, heads=sums if run.heads_kept else [], counts=counts, genes=genes, facts=facts
-    )
+    write_attention(folder, means=means, heads=sums if run.heads_kept else [], counts=counts, genes=genes, facts=facts)
     return open_attention(folder)
-
-
-def resolve_device(device: str) -> str:
-    """``cpu`` or ``cuda``; ``auto`` takes CUDA where there is one.
-
-    Raises
-    ------
-    ValueError
-        If CUDA is asked for and there is none: a run never moves to another device silently.
-    """
-    if device == "cpu":
-        return device
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if device == "cuda":
-        raise ValueError("device cuda is not available here; use `auto` or `cpu`")
-    return "cpu"
-
-
-def request_key(release: Release, cells: PreparedCells, settings: ExtractionSettings, device: str) -> str:
-    """Sha256 of everything the bytes of an extraction depend on, known before a model is loaded."""
-    control = cells.counts[np.flatnonzero(cells.control)]
-    digest = sha256()
-    for part in (control.indptr, control.indices, control.data):
-        digest.update(str(part.dtype).encode() + np.ascontiguousarray(part).tobytes())
-    for names in (cells.genes, cells.universe):
-        digest.update("\n".join(map(str, names)).encode() + b"\0")
-    request = {
-        "release": [release.release_id, release.name, release.gene_key],
-        "dataset": [cells.dataset, cells.cells_hash, digest.hexdigest()],
-        "settings": settings.keyed(),
-        "device": device,
-        "kernel": [KERNEL_VERSION, ROW_BLOCKS],
-        "versions": {name: version(name) for name in _LIBRARIES},
-    }
-    return sha256(canonical_json(request).encode()).hexdigest()
 
 
 def _scored_cells(
@@ -290,9 +221,7 @@ class _Run:
         cells = sum(batch.size for batch in plan.batches)
         before = sum(plan.batches[number].size for shard in plan.shards[:done] for number in shard)
         written = time.monotonic()
-        with tqdm(
-            total=cells, initial=before, unit="cell", desc=f"attention of {self.label}", disable=hidden
-        ) as bar:
+        with tqdm(total=cells, initial=before, unit="cell", desc=f"attention of {self.label}", disable=hidden) as bar:
             for number in range(done, len(plan.shards)):
                 for batch in plan.shards[number]:
                     self._add(plan.batches[batch], shard_sums)
@@ -311,7 +240,7 @@ class _Run:
         return (facts.layers, *((facts.heads,) if self.heads_kept else ()), genes, genes)
 
     def _add(self, cells: NDArray[np.int64], sums: _Sums) -> None:
-        batch = token_batch(self.cells, cells, int(self.facts.facts.get("padding", 0)))
+        batch = token_batch(self.cells, cells, self.facts.padding)
         positions = batch_positions(self.cells, cells)
         seen: list[int] = []
 
@@ -409,7 +338,7 @@ def _facts(
         "cells_hash": cells.cells_hash,
         "cells": int(np.count_nonzero(cells.control)),
         "cells_used": int(run.cells.used.size),
-        "genes_in_universe": int(len(cells.universe)),
+        "genes_in_universe": len(cells.universe),
         "genes_evaluable": int(genes.size),
         "layers": facts.layers,
         "heads": facts.heads,
@@ -422,7 +351,7 @@ def _facts(
         "kept_mass": [round(mass, 6) for mass in kept],
         "settings": run.settings.keyed(),
         "plan": {"hash": plan.plan_hash, "batches": len(plan.batches), "shards": len(plan.shards)},
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": library_versions(),
     }
 
 
@@ -438,9 +367,7 @@ def _write_checkpoint(partial: Path, shards: int, total: NDArray[np.float32]) ->
             older.unlink()
 
 
-def _last_checkpoint(
-    partial: Path, shards: int, shape: tuple[int, ...]
-) -> tuple[int, NDArray[np.float32] | None]:
+def _last_checkpoint(partial: Path, shards: int, shape: tuple[int, ...]) -> tuple[int, NDArray[np.float32] | None]:
     """Number of finished shards and their sum, (0, None) without a usable checkpoint."""
     for path in sorted(partial.glob("sums-*.npy"), reverse=True):
         total = np.load(path, allow_pickle=False)

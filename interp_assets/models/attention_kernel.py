@@ -150,9 +150,7 @@ def _softmax_attention(
 Positions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]
 
 
-def add_logsumexp(
-    sums: NDArray[np.float32], attention: LayerAttention, positions: Positions, *, heads: bool
-) -> None:
+def add_logsumexp(sums: NDArray[np.float32], attention: LayerAttention, positions: Positions, *, heads: bool) -> None:
     """Add the probabilities of one layer and batch to ``sums``: (H, G, G), or (G, G) for the sum over heads.
 
     ``positions`` holds, flat over the cells of the batch, token positions and their gene numbers (rising

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="untyped-decorator"
 """Numba kernels behind `attention_kernel.add_logsumexp`; imported only when the first batch is added."""
 
 from __future__ import annotations

@@ -89,6 +89,7 @@ def write_attention(
     ``heads`` is empty where only head means were kept. An earlier manifest is removed before its arrays change,
     so no crash leaves a manifest beside files it does not describe.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     arrays: dict[str, NDArray[Any]] = {f"layer-{number}-mean.npy": mean for number, mean in enumerate(means)}
     arrays |= {f"layer-{number}-heads.npy": block for number, block in enumerate(heads)}
@@ -102,7 +103,8 @@ def write_attention(
         {"path": name, "size": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
         for name in sorted([*arrays, "genes.json"])
     ]
-    manifest = {**facts, "format": FORMAT, "orientation": ORIENTATION, "files": files}
+    manifest = {"orientation": ORIENTATION, "heads_kept": "all" if heads else "mean only", **facts}
+    manifest |= {"format": FORMAT, "files": files}
     replace_bytes(folder / MANIFEST, (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import pickle  # noqa: S403 - subclassed below to refuse every global but two
+import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -329,14 +329,15 @@ def _plain_dictionary(path: Path, content: Any) -> dict[str, Any]:
         raise FileSizeError(path, f"{len(content)} entries, limit {DICTIONARY_ENTRIES}", remedy)
     if not all(type(key) is str for key in content):
         raise ManifestError(path, "has keys that are not names", remedy)
-    kinds = {type(value) for value in content.values()}
+    entries: dict[str, Any] = dict(content)
+    kinds = {type(value) for value in entries.values()}
     if kinds == {int, float}:
         kinds = {float}
-        content = {key: float(value) for key, value in content.items()}
+        entries = {key: float(value) for key, value in entries.items()}
     if len(kinds) != 1 or not kinds <= {int, float, str}:
         named = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise ManifestError(path, f"mixes values or holds unknown ones ({named})", remedy)
-    return content
+    return entries
 
 
 def read_state_dict(path: Path) -> Mapping[str, Any]:

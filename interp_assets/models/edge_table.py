@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
 from interp_assets.models.checkpoints import ManifestError
 from interp_assets.models.releases import TABLE_SUFFIXES, Release
@@ -44,7 +45,14 @@ class EdgeTable:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_edge_table(source: Release | Path) -> EdgeTable:
+def read_edge_table(source: Release | Path, cells: PreparedCells) -> AttentionEdges:
+    """Edges of a table over the scored universe of a dataset (`load_edge_table`, then `edge_table_edges`)."""
+    return edge_table_edges(
+        load_edge_table(source), dataset=cells.dataset, universe=cells.universe, measured=cells.genes
+    )
+
+
+def load_edge_table(source: Release | Path) -> EdgeTable:
     """Checked edge table of an ``edge_table`` release, or of a bare file.
 
     Raises
@@ -123,8 +131,8 @@ def _checked(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     if twice.any():
         row = edges[twice].iloc[0]
         raise EdgeTableError(
-            f"{path}: {int(twice.sum())} rows repeat a pair, such as {row['source']} -> {row['target']}; keep one score "
-            "a pair"
+            f"{path}: {int(twice.sum())} rows repeat a pair, such as {row['source']} -> {row['target']}; "
+            "keep one score a pair"
         )
     return edges
 
@@ -138,8 +146,8 @@ def _cells(path: Path, frame: pd.DataFrame) -> pd.Series[float]:
     return cells
 
 
-def _first(flags: pd.Series[bool]) -> int:
-    return int(np.flatnonzero(flags.to_numpy())[0]) + 1
+def _first(flags: pd.Series[bool] | NDArray[np.bool_]) -> int:
+    return int(np.flatnonzero(np.asarray(flags))[0]) + 1
 
 
 def edge_table_edges(
@@ -153,9 +161,9 @@ def edge_table_edges(
     """Edges of a table over the scored universe of a dataset, as a model with one layer and one head.
 
     Evaluable genes are the genes of the universe that occur in the table, in universe order; pairs the table does
-    not list are NaN with 0 cells, pairs without a stated number of cells count as one. The cells hash is the table's
-    own; where it states none, ``cells_hash`` says on which cells the caller knows it was computed (empty: unknown,
-    and a comparison that demands the same cells fails).
+    not list are NaN with 0 cells, pairs without a stated number of cells count as one. The cells hash is the one the
+    release states as ``cells_hash``; where it states none, ``cells_hash`` says on which cells the caller knows the
+    table was computed (empty: unknown, and a comparison that demands the same cells fails).
 
     Raises
     ------
@@ -176,8 +184,8 @@ def edge_table_edges(
     genes = np.array([str(gene) for gene in universe if str(gene) in named], dtype=np.str_)
     if genes.size < 2:
         raise EdgeTableError(
-            f"edge table {table.name}: {genes.size} of {len(universe)} scored genes of dataset {dataset} occur; use the "
-            "gene names of the dataset"
+            f"edge table {table.name}: {genes.size} of {len(universe)} scored genes of dataset {dataset} occur; "
+            "use the gene names of the dataset"
         )
     number = {str(gene): position for position, gene in enumerate(genes)}
     kept = edges[edges["source"].isin(number) & edges["target"].isin(number)]

@@ -98,12 +98,16 @@ class GeneformerModel:
         return self._facts
 
     def known(self, genes: NDArray[np.str_]) -> NDArray[np.bool_]:
-        """Which of the genes the token dictionary knows, by name or through the mapping."""
-        return np.array([self._vocabulary.key(str(gene)) is not None for gene in genes], dtype=np.bool_)
+        """Which genes a token can stand for: known by name or through the mapping, and first of their key."""
+        seen: set[str | None] = {None}
+        known = np.zeros(len(genes), dtype=np.bool_)
+        for number, gene in enumerate(genes):
+            key = self._vocabulary.key(str(gene))
+            known[number] = key not in seen
+            seen.add(key)
+        return known
 
-    def encode(
-        self, counts: csr_matrix, genes: NDArray[np.str_], *, duplicates: Duplicates = "refuse"
-    ) -> EncodedCells:
+    def encode(self, counts: csr_matrix, genes: NDArray[np.str_], *, duplicates: Duplicates = "refuse") -> EncodedCells:
         """Rank-value tokens of raw counts, special tokens added where the dictionary has them.
 
         Ties keep the order of the token dictionary. Two columns of one dictionary key are refused, or summed
@@ -129,9 +133,7 @@ class GeneformerModel:
             flat, offsets = self._wrap(flat, offsets)
         return EncodedCells(tokens=flat, column=column_of[flat], offsets=offsets)
 
-    def _wrap(
-        self, flat: NDArray[np.int32], offsets: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def _wrap(self, flat: NDArray[np.int32], offsets: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Put the start token in front of every cell and the end token behind it."""
         cells = offsets.size - 1
         wider = offsets + 2 * np.arange(cells + 1)
@@ -246,9 +248,7 @@ def read_vocabulary(release: Release) -> Vocabulary:
     medians = _medians(median_file, tokens, remedy)
     gene_key = release.gene_key
     if gene_key not in {"symbol", "ensembl"}:
-        raise ManifestError(
-            release.folder / "release.json", f"gene_key is {gene_key!r}", "Use `symbol` or `ensembl`."
-        )
+        raise ManifestError(release.folder / "release.json", f"gene_key is {gene_key!r}", "Use `symbol` or `ensembl`.")
     return Vocabulary(
         tokens=tokens,
         medians=medians,
@@ -326,6 +326,7 @@ def load_geneformer(release: Release, *, device: str = "cpu", dtype: str = "floa
         dtype=dtype,
         device=device,
         gene_key=vocabulary.gene_key,
+        padding=vocabulary.specials[PAD],
         facts={"specials": sorted(vocabulary.specials), "unexpected_weights": unexpected},
     )
     return GeneformerModel(encoder, vocabulary, facts)
@@ -354,9 +355,7 @@ def read_bert_config(path: Path, vocabulary: int) -> Any:
     return BertConfig(**plain, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 
 
-def load_encoder(
-    weights: Path, config: Any, *, head: bool = False, dtype: str = "float32"
-) -> tuple[Any, list[str]]:
+def load_encoder(weights: Path, config: Any, *, head: bool = False, dtype: str = "float32") -> tuple[Any, list[str]]:
     """``BertModel`` (or ``BertForMaskedLM`` with ``head``) in evaluation mode, and the weights it had no use for.
 
     Raises
@@ -398,4 +397,3 @@ def load_encoder(
         encoder.tie_weights()
     encoder = encoder.to(getattr(torch, dtype)).eval()
     return encoder.requires_grad_(False), sorted(name for name in given if name not in own)
-

@@ -34,15 +34,15 @@ Matrix = NDArray[np.float32]
 PAD, MASK, START, END = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<mask>", "<cls>", "<eos>")
 
-SCRATCH = 8
+SCRATCH = DECOYS = 8
 COMPENSATION = 4
 RANDOM_UNITS = 8
 EARLY_SLOPE = 6.0
 EARLY_GATE = 25.0
 READ_GATE = 8.0
-SINK = 8.5
-DECOY = 0.15
-FLIP = 0.065
+SINK = 10.5
+DECOY = 0.2
+FLIP = 0.08
 FOUND_GAIN, FOUND_FLOOR, CODE_WEIGHT = 4.0, 1.0, 8.0
 LOGIT_GAIN = 2.0
 
@@ -54,7 +54,8 @@ class Layout:
     ``score`` planted scores (R); ``slot``, ``head`` identity of a regulator; ``found`` what the early heads
     bring back (one place a slot); ``late_slot``, ``late_head`` the query of the read-out; ``flip_head``,
     ``flip_mlp`` the constant part every head and MLP turns over; ``start`` flag of the start token; ``one``
-    the constant 1; ``even`` places that level sum and length; ``scratch`` a random code of each gene.
+    the constant 1; ``even`` places that level sum and length; ``scratch`` a random code of each gene that the
+    idle heads read and write; ``decoy`` another one that nothing writes to.
     """
 
     regulators: int
@@ -74,13 +75,14 @@ class Layout:
     one: int
     even: slice
     scratch: slice
+    decoy: slice
 
 
 def layout(regulators: int, heads: int = 8) -> Layout:
     """Layout for a number of regulators; width is a multiple of the number of heads.
 
     >>> layout(100).width, layout(400).width
-    (184, 592)
+    (192, 600)
     """
     if regulators < 1:
         raise ValueError("a planted transformer needs at least one regulator")
@@ -97,6 +99,7 @@ def layout(regulators: int, heads: int = 8) -> Layout:
         "flags": 2,
         "even": COMPENSATION,
         "scratch": SCRATCH,
+        "decoy": DECOYS,
     }
     at: dict[str, slice] = {}
     end = 0
@@ -195,7 +198,7 @@ class PlantedWeights:
         body[self.regulator_at, place.slot.start + self.of_slot] = 1.0
         body[self.regulator_at, place.head.start + self.of_head] = 1.0
         table[:, place.scratch] = self.rng.normal(size=(len(table), SCRATCH))
-        table[PAD, place.scratch] = 0.0
+        table[:, place.decoy] = self.rng.normal(size=(len(table), DECOYS))
         table[:, place.one] = 1.0
         table[START, place.start] = 1.0
         total = table.sum(axis=1)
@@ -213,7 +216,15 @@ class PlantedWeights:
     def _positions(self) -> NDArray[np.float64]:
         table = np.zeros((self.positions, self.place.width))
         table[:, self.place.scratch] = self.rng.normal(0.0, 0.05, size=(self.positions, SCRATCH))
-        return table
+        return self._level(table.T).T
+
+    def _level(self, written: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same matrix (width x inputs) with every column made to write a zero sum.
+
+        Layer norm subtracts the mean of a state; without this a strong write would reach every other place.
+        """
+        written[self.place.even] -= written.sum(axis=0) / COMPENSATION
+        return written
 
     def _norm(self, name: str) -> dict[str, NDArray[np.float64]]:
         """Layer norm that restores the common length: a constant scaling for states of zero sum."""
@@ -233,19 +244,17 @@ class PlantedWeights:
                 self._read_out_head(head, q, k)
             else:
                 q[place.slots, place.one] = SINK
-                self._random_code(q, k, spread=1.0)
+                self._random_code(q, k, place.scratch, spread=1.0)
                 self._random_write(v, o)
             v[place.slots, place.start] = 1.0
-            o[place.flip_head.start + head, place.slots] = (
-                self._turn(layer) * self.alternate[head] * self.head_flip
-            )
+            o[place.flip_head.start + head, place.slots] = self._turn(layer) * self.alternate[head] * self.head_flip
             q *= np.sqrt(place.head_width)
         prefix = f"bert.encoder.layer.{layer}"
         dense = {
             f"{prefix}.attention.self.query": query,
             f"{prefix}.attention.self.key": key,
             f"{prefix}.attention.self.value": value,
-            f"{prefix}.attention.output.dense": out,
+            f"{prefix}.attention.output.dense": self._level(out),
         }
         found = {f"{name}.weight": weight for name, weight in dense.items()}
         found |= {f"{name}.bias": np.zeros(place.width) for name in dense}
@@ -299,14 +308,14 @@ class PlantedWeights:
         constant = np.log(5.0 * np.exp(slope * self.score).sum(axis=1).max())
         q[place.slots, place.one] = constant + READ_GATE
         q[place.slots, place.late_head.start + head] = -READ_GATE
-        self._random_code(q, k, spread=DECOY)
+        self._random_code(q, k, place.decoy, spread=DECOY)
 
-    def _random_code(self, q: NDArray[np.float64], k: NDArray[np.float64], spread: float) -> None:
+    def _random_code(self, q: NDArray[np.float64], k: NDArray[np.float64], code: slice, spread: float) -> None:
         """Scores between genes that depend on their random codes only, standard deviation `spread`."""
         place = self.place
         rows = slice(place.slots + 1, place.slots + 1 + SCRATCH)
-        q[rows, place.scratch] = self.rng.normal(0.0, spread / SCRATCH, size=(SCRATCH, SCRATCH))
-        k[rows, place.scratch] = np.eye(SCRATCH)
+        q[rows, code] = self.rng.normal(0.0, spread / SCRATCH, size=(SCRATCH, SCRATCH))
+        k[rows, code] = np.eye(SCRATCH)
 
     def _random_write(self, v: NDArray[np.float64], o: NDArray[np.float64]) -> None:
         place = self.place
@@ -329,7 +338,7 @@ class PlantedWeights:
         return {
             f"{prefix}.intermediate.dense.weight": into,
             f"{prefix}.intermediate.dense.bias": np.zeros(units),
-            f"{prefix}.output.dense.weight": back,
+            f"{prefix}.output.dense.weight": self._level(back),
             f"{prefix}.output.dense.bias": np.zeros(place.width),
         }
 

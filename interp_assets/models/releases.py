@@ -37,9 +37,9 @@ ReleaseKind = Literal["release", "positive_control", "negative_control"]
 class Release:
     """One model release, pinned by the hashes of its files.
 
-    ``facts`` is the whole manifest without ``files``; ``trained_on`` are the hashes of the cells (or data
-    files) the manifest says the model was trained on. ``gap`` is baseline minus held-out loss at masked
-    positions, None where the manifest states none.
+    ``facts`` is the whole manifest without ``files``; ``trained_on`` lists the datasets and the hashes of
+    cells or data files that the manifest says the model was trained on. ``gap`` is baseline minus held-out loss at
+    masked positions, None where the manifest states none.
     """
 
     name: str
@@ -184,7 +184,7 @@ def _trained_on(content: Mapping[str, Any]) -> tuple[str, ...]:
     training = content.get("training")
     stated = training if isinstance(training, dict) else content
     hashes: list[str] = []
-    for key in ("trained_on", "cells_hash", "data_hash", "data_sha256"):
+    for key in ("trained_on", "cells_hash", "cells_sha256", "data_hash", "data_sha256"):
         value = stated.get(key, content.get(key))
         if isinstance(value, str):
             hashes.append(value)

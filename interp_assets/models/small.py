@@ -23,40 +23,42 @@ import numpy as np
 
 from interp_assets.cells.panels import read_panel
 from interp_assets.models.rank_value import fit_medians
+from interp_assets.models.small_batches import FIRST_GENE, SPECIAL_TOKENS, EncodedCells
 from interp_assets.models.small_cells import (
     DonorCells,
     baron_cells,
     training_and_held_out,
 )
-from interp_assets.models.small_training import (
-    FIRST_GENE,
-    SPECIAL_TOKENS,
-    EncodedCells,
-    Trained,
-    TrainingSettings,
-    train,
-)
+from interp_assets.models.small_training import Trained, TrainingSettings, train
 
 VOCABULARY_PANEL = "small_vocabulary"
 MANIFEST = "release.json"
+SHIPPED_STEPS = (2000, 4000)
 LIBRARIES = ("numpy", "scipy", "torch", "transformers", "safetensors")
 
 
 def make_release(
-    out: Path, settings: TrainingSettings, cells: DonorCells, genes: list[str], *, progress: bool = True
+    out: Path,
+    settings: TrainingSettings,
+    cells: DonorCells,
+    genes: list[str],
+    *,
+    replace: bool = False,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Train a small model, write its release folder, and return the manifest.
 
     Medians and training use every donor but the held-out one. The folder appears complete or not at all: it
-    is written under a hidden name beside ``out`` and renamed.
+    is written under a hidden name beside ``out`` and renamed. With ``replace`` an existing folder stays until
+    the new one is complete.
 
     Raises
     ------
     ValueError
-        If ``out`` exists, a gene of the vocabulary is not measured, or training diverges.
+        If ``out`` exists and ``replace`` is not set, a gene of the vocabulary is not measured, or training diverges.
     """
-    if out.exists():
-        raise ValueError(f"{out}: exists already; a release is never overwritten, delete the folder or name another")
+    if out.exists() and not replace:
+        raise ValueError(f"{out}: exists already; name another folder, or ask for it to be replaced (--replace)")
     training, held_out = training_and_held_out(cells)
     vocabulary = _columns(cells, genes)
     totals = np.asarray(training.counts.sum(axis=1), dtype=np.float64).ravel()
@@ -128,6 +130,8 @@ def write_release(
         "training": dict(facts),
     }
     _write_json(scratch / MANIFEST, manifest)
+    if out.exists():
+        shutil.rmtree(out)
     scratch.rename(out)
     return manifest
 
@@ -149,33 +153,44 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 once the release folder is complete; 2 with the reason if it cannot be made."""
-    parser = argparse.ArgumentParser(description="Train a small Geneformer-layout release.")
-    parser.add_argument("--steps", type=int, required=True, help="training steps: the whole budget")
-    parser.add_argument("--out", type=Path, required=True, help="release folder to write")
+    """Exit code 0 once the release folders are complete; 2 with the reason if one cannot be made."""
+    parser = argparse.ArgumentParser(
+        description="Train small Geneformer-layout releases; without --steps and --out, the shipped ones."
+    )
+    parser.add_argument("--steps", type=int, help="training steps: the whole budget")
+    parser.add_argument("--out", type=Path, help="release folder to write")
+    parser.add_argument("--folder", type=Path, default=Path("releases"), help="where the shipped ones go")
+    parser.add_argument("--replace", action="store_true", help="take the place of an existing folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="torch threads; part of what repeats")
     parser.add_argument("--wheels", type=Path, default=Path(os.environ.get("INTERP_DATA_WHEELS") or "data-wheels"))
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
+    if (options.steps is None) != (options.out is None):
+        parser.error("--steps and --out go together")
+    wanted = {options.out: options.steps} if options.out else _shipped(options.folder)
     try:
-        settings = TrainingSettings(steps=options.steps, seed=options.seed, threads=options.threads)
-        manifest = make_release(
-            options.out,
-            settings,
-            baron_cells(options.wheels),
-            list(read_panel(VOCABULARY_PANEL)),
-            progress=not options.quiet,
-        )
+        cells, genes = baron_cells(options.wheels), list(read_panel(VOCABULARY_PANEL))
+        for out, steps in wanted.items():
+            settings = TrainingSettings(steps=steps, seed=options.seed, threads=options.threads)
+            manifest = make_release(out, settings, cells, genes, replace=options.replace, progress=not options.quiet)
+            sys.stdout.write(f"{out}: {_quality(manifest)}\n")
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    report = manifest["training"]
-    sys.stdout.write(
-        f"{options.out}: held-out loss {report['held_out_loss']:.3f}, gap {report['gap']:.3f} "
-        f"to the best baseline {report['baseline']:.3f}\n"
-    )
     return 0
+
+
+def _shipped(folder: Path) -> dict[Path, int]:
+    return {folder / f"geneformer-small-{steps // 1000}k": steps for steps in SHIPPED_STEPS}
+
+
+def _quality(manifest: Mapping[str, Any]) -> str:
+    training = manifest["training"]
+    return (
+        f"held-out loss {training['held_out_loss']:.3f}, "
+        f"{training['gap']:.3f} below the best baseline {training['baseline']:.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ What belongs here: which edges stand behind which name. What does not: how a tra
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
@@ -14,11 +17,12 @@ from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.releases import Release, find_releases, read_release
 from interp_assets.settings import AttentionSettings, Folders
+from interp_assets.storage import canonical_json, content_hash, load_record, save_records, stored_kind
 
 PLANTED = "control-planted"
 COEXPRESSION = "control-coexpression"
 CONTROL_KINDS = {PLANTED: "positive_control", COEXPRESSION: "negative_control"}
-TWINS = ("shuffled", "random-weights")
+TABLE = "edge_table"
 
 
 class UnknownReleaseError(ValueError):
@@ -45,9 +49,7 @@ def release_card(name: str, folders: Folders) -> ReleaseCard:
         folder=str(release.folder),
         gap=release.gap,
         trained_on=release.trained_on,
-        facts={
-            key: release.facts[key] for key in sorted(release.facts) if key not in ("files", "loss_curve")
-        },
+        facts={key: release.facts[key] for key in sorted(release.facts) if key not in ("files", "loss_curve")},
     )
 
 
@@ -66,13 +68,13 @@ def named_release(name: str, folders: Folders) -> Release:
 
 def release_attention(
     card: ReleaseCard, cells: PreparedCells, folder: Path, settings: AttentionSettings
-) -> AttentionEdges:
+) -> AttentionEdges | Unavailable:
     """Attention of a release on disk over the control cells, extracted into ``folder`` unless it is there."""
     from interp_assets.models.edge_table import read_edge_table
 
     release = read_release(Path(card.folder))
     if release.family == "edge_table":
-        return stored(read_edge_table(release, cells), folder)
+        return keep_table(read_edge_table(release, cells), cells, folder)
     return _extracted(release, cells, folder, settings)
 
 
@@ -85,7 +87,7 @@ def random_twin_attention(
     if card.family == "edge_table":
         return Unavailable(cells.dataset, "an edge table has no weights to draw at random")
     twin = random_weights_release(read_release(Path(card.folder)), folder / "release", seed=seed)
-    return _extracted(twin, cells, folder, settings)
+    return _extracted(twin, cells, folder, settings, heads="mean")
 
 
 def planted_control_attention(
@@ -105,52 +107,73 @@ def planted_control_attention(
 
 def coexpression_control_attention(
     cells: PreparedCells, correlation: EdgeMatrix, folder: Path
-) -> AttentionEdges:
+) -> AttentionEdges | Unavailable:
     """Edges of the negative control: same-cell correlation, written and read as a user's edge table."""
     from interp_assets.models.controls import coexpression_release
     from interp_assets.models.edge_table import read_edge_table
 
     release = coexpression_release(folder / "release", correlation)
-    return stored(read_edge_table(release, cells), folder)
+    return keep_table(read_edge_table(release, cells), cells, folder)
 
 
 def _extracted(
-    release: Release, cells: PreparedCells, folder: Path, settings: AttentionSettings
+    release: Release, cells: PreparedCells, folder: Path, settings: AttentionSettings, heads: str = ""
 ) -> AttentionEdges:
     from interp_assets.models.attention import ExtractionSettings, extract_attention
 
     how = ExtractionSettings(
         device=settings.device,
         dtype=settings.dtype,
-        heads=settings.heads,
+        heads=heads or settings.heads,
         memory_budget_gib=settings.memory_gib,
     )
     return extract_attention(release, cells, folder, how)
 
 
-def stored(edges: AttentionEdges, folder: Path) -> AttentionEdges:
-    """The same edges, kept in ``folder`` in the layout of extracted attention."""
-    import numpy as np
+def keep_table(edges: AttentionEdges, cells: PreparedCells, folder: Path) -> AttentionEdges | Unavailable:
+    """Edges of a table, kept in ``folder`` as they are, if they come from the dataset's control cells.
 
-    from interp_assets.models.attention_store import open_attention, write_attention
+    A table that states other cells, or none, cannot be compared with same-cell correlation; it becomes
+    `Unavailable` with the hash its manifest has to state.
+    """
+    if edges.cells_hash != cells.cells_hash:
+        stated = f"states cells {edges.cells_hash[:12]}" if edges.cells_hash else "states no cells_hash"
+        return Unavailable(
+            cells.dataset,
+            f"edge table {edges.release} {stated}; the scores must come from the control cells of {cells.dataset}: "
+            f"write cells_hash {cells.cells_hash} into release.json if they do",
+        )
+    facts = {**edges.facts, "release": edges.release, "dataset": edges.dataset}
+    save_records(folder, {TABLE: replace(edges.layer_matrix(0), facts=facts)})
+    return open_edges(folder)
 
-    matrix = edges.layer_matrix(0)
-    counts = np.where(np.isfinite(matrix.score), 1, 0).astype(np.int32)
-    facts = {
-        **edges.facts,
-        "release": edges.release,
-        "dataset": edges.dataset,
-        "cells_hash": edges.cells_hash,
-        "layers": 1,
-        "heads": 1,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_attention(
-        folder,
-        means=[np.nan_to_num(matrix.score, nan=0.0) * counts],
-        heads=[],
-        counts=counts,
-        genes=edges.genes,
-        facts=facts,
+
+def open_edges(folder: Path) -> AttentionEdges | Unavailable:
+    """Whatever stands for attention in ``folder``: extracted sums, a kept edge table, or why there is none."""
+    from interp_assets.models.attention_store import open_attention
+
+    kind = stored_kind(folder / "unavailable")
+    if kind:
+        return load_record(folder / "unavailable", Unavailable)
+    if stored_kind(folder / TABLE) is None:
+        return open_attention(folder)
+    matrix = load_record(folder / TABLE, EdgeMatrix)
+    return AttentionEdges(
+        release=str(matrix.facts["release"]),
+        dataset=str(matrix.facts["dataset"]),
+        genes=matrix.genes,
+        layers=1,
+        heads=1,
+        cells_hash=matrix.cells_hash,
+        layer_matrix=lambda layer: matrix,
+        facts=dict(matrix.facts),
     )
-    return open_attention(folder)
+
+
+def edges_version(folder: Path) -> str:
+    """Content version of what `open_edges` reads: hashes of the arrays, not of how many threads made them."""
+    manifest = folder / "manifest.json"
+    if manifest.is_file():
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return hashlib.sha256(canonical_json([content["key"], content["files"]]).encode()).hexdigest()[:16]
+    return content_hash(load_record(folder / TABLE, EdgeMatrix))[:16]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from interp_assets.report import reading
+from qc_standards.claims import expectation
 from qc_standards.records import Outcome, VerdictState
 
 
@@ -13,22 +16,20 @@ def next_step(
     release: str,
     verdict: Mapping[str, Any],
     standards: Sequence[Mapping[str, Any]] = (),
-    release_kind: str = "release",
-    data_origin: str = "",
+    tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> str:
     """One sentence: what to do first, given why the verdict is what it is.
 
     The order follows the verdict rules (design section 8): integrity, controls, then the criteria.
     """
+    tables = tables or {}
+    evaluation = reading.evaluation(release, verdict, tables)
     broken = _integrity(standards)
     if broken:
         return broken
-    if release_kind != "release":
-        return "none: a control only has to behave"
-    control = _control(release, verdict)
-    if control:
-        return control
-    return _criteria(verdict, data_origin)
+    if evaluation.release_kind != "release":
+        return _as_control(release, verdict)
+    return _control(tables) or _criteria(verdict, evaluation.data_origin)
 
 
 def _integrity(standards: Sequence[Mapping[str, Any]]) -> str:
@@ -38,12 +39,24 @@ def _integrity(standards: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _control(release: str, verdict: Mapping[str, Any]) -> str:
-    for view in reading.controls(verdict):
-        if view.behaves is False:
+def _as_control(release: str, verdict: Mapping[str, Any]) -> str:
+    """What a release that is itself a control still owes: nothing, or the behaviour declared for it."""
+    expected = expectation(release)
+    outcomes = {view.id: view.outcome for view in reading.criteria(verdict)}
+    missed = [name for name in expected.passes if outcomes.get(name) != Outcome.PASS]
+    if missed:
+        return f"repair this control first: criterion {', '.join(missed)} must pass, or no verdict counts"
+    if expected.verdict is not None and reading.headline(verdict).state != expected.verdict:
+        return f"repair this control first: the claim must be {expected.verdict}, or no verdict counts"
+    return "none: this control behaves"
+
+
+def _control(tables: Mapping[str, pd.DataFrame]) -> str:
+    for view in reading.controls(tables):
+        if view.behaves is not True and view.observed == reading.UNJUDGED:
+            return f"evaluate control {view.control} in this study"
+        if view.behaves is not True:
             return f"control {view.control} does not behave: {view.reason or view.observed}"
-        if view.behaves is None and view.observed in ("", "not observed", "absent"):
-            return f"evaluate control {view.control} for {release}"
     return ""
 
 

@@ -54,13 +54,11 @@ def leaderboard_row(
 ) -> dict[str, Any]:
     """One row of the leaderboard from the stored results of one evaluation, with the columns `COLUMNS`."""
     tables = tables or {}
-    frame = tables.get("evaluation")
-    facts: dict[str, Any] = {str(k): v for k, v in frame.iloc[0].items()} if frame is not None and len(frame) else {}
-    facts.update(verdict.get("flags") or {})
+    facts = verdict.get("headline") or {}
     view = reading.evaluation(release, verdict, tables)
     headline = reading.headline(verdict)
     outcomes = {item.id: item.outcome for item in reading.criteria(verdict)}
-    controls = reading.controls(verdict)
+    controls = reading.controls(tables)
     return {
         "study": study,
         "release": release,
@@ -69,14 +67,14 @@ def leaderboard_row(
         "data_origin": view.data_origin,
         "context_mismatch": "" if is_missing(facts.get("context_mismatch")) else str(facts["context_mismatch"]),
         "role_fit": "" if is_missing(facts.get("role_fit")) else str(facts["role_fit"]),
-        "provisional": bool(facts.get("provisional", False)),
+        "provisional": headline.provisional,
         "state": headline.state,
         "verdict": headline.text,
         **{f"criterion_{name}": outcomes.get(name, str(Outcome.NOT_EVALUABLE)) for name in CRITERIA},
         "controls_expected": len(controls),
         "controls_behaving": sum(item.behaves is True for item in controls),
         **_measurements(tables.get("perturbation_auroc")),
-        "next_step": advice.next_step(release, verdict, standards, view.release_kind, view.data_origin),
+        "next_step": advice.next_step(release, verdict, standards, tables),
         "report": f"{study}/{release}/report.html",
     }
 

@@ -120,12 +120,10 @@ def render(results: ReportInputs) -> str:
         study=results.study,
         release=results.release,
         evaluation=evaluation,
-        headline=reading.headline(results.verdict, results.claims),
+        headline=reading.headline(results.verdict),
         criteria=reading.criteria(results.verdict),
-        controls=reading.controls(results.verdict),
-        next_step=advice.next_step(
-            results.release, results.verdict, results.standards, evaluation.release_kind, evaluation.data_origin
-        ),
+        controls=reading.controls(results.tables),
+        next_step=advice.next_step(results.release, results.verdict, results.standards, results.tables),
         claim_groups=_claim_groups(claims),
         standards=reading.standards(results.standards),
         rows=rows,
@@ -202,7 +200,10 @@ def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _entity(entity: Mapping[str, Any]) -> list[tuple[str, str]]:
     name = str(entity.get("name") or entity.get("@id", ""))
-    kept = {key: value for key, value in entity.items() if not key.startswith("@") and key != "name"}
+    if "sha256" in entity:
+        return [(name, f"sha256 {entity['sha256']}")]
+    left_out = {"name", "hasPart"}  # every part has its own line
+    kept = {key: value for key, value in entity.items() if not key.startswith("@") and key not in left_out}
     return _flat(kept, name)
 
 

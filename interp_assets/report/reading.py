@@ -15,8 +15,11 @@ import pandas as pd
 
 from interp_assets.figures.wording import is_missing, is_small, origin_label
 from qc_standards.records import Outcome, VerdictState
+from qc_standards.standards import shipped_standards
+from qc_standards.verdicts import Judgement
 
 UNKNOWN = str(Outcome.NOT_EVALUABLE)
+UNJUDGED = "not judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,14 +135,14 @@ def claim(entry: Mapping[str, Any]) -> ClaimView:
     """View of one entry of ``claims.json``."""
     state = _text(entry, "state", default=UNKNOWN)
     return ClaimView(
-        claim_id=_text(entry, "claim_id", "id", "claim", default="unnamed claim"),
-        sentence=_text(entry, "sentence", "title"),
+        claim_id=_text(entry, "id", default="unnamed claim"),
+        sentence=_text(entry, "sentence"),
         state=state,
-        text=_text(entry, "text", "label", default=state),
+        text=_text(entry, "label", default=state),
         evidence_level=_text(entry, "evidence_level").replace("_", " "),
         polarity=_text(entry, "polarity"),
         provisional=bool(entry.get("provisional", False)),
-        reasons=_words(entry.get("reasons", entry.get("reason"))),
+        reasons=_words(entry.get("reasons")),
         caveats=_words(entry.get("caveats")),
         notes=_words(entry.get("notes")),
         tests=_words(entry.get("tests")),
@@ -149,63 +152,72 @@ def claim(entry: Mapping[str, Any]) -> ClaimView:
     )
 
 
-def headline(verdict: Mapping[str, Any], claims: Sequence[Mapping[str, Any]] = ()) -> ClaimView:
-    """Headline claim of ``verdict.json``, its sentence and caveats completed from ``claims.json``."""
-    entry = dict(verdict.get("headline") or {})
-    name = _text(entry, "claim_id", "claim", "id")
-    same = next((other for other in claims if _text(other, "claim_id", "id") == name), {})
-    return claim({**same, **{key: value for key, value in entry.items() if value not in (None, "", [])}})
+def headline(verdict: Mapping[str, Any]) -> ClaimView:
+    """Headline claim of ``verdict.json``."""
+    return claim(verdict.get("headline") or {})
 
 
 def criteria(verdict: Mapping[str, Any]) -> tuple[CriterionView, ...]:
-    """Criteria of the headline claim, in order."""
-    return tuple(
-        CriterionView(
-            id=_text(entry, "id", "criterion", default="?"),
-            title=_text(entry, "title"),
-            outcome=_text(entry, "outcome", default=UNKNOWN),
-            reason=_text(entry, "reason", default="no reason given"),
-            parts=_words(entry.get("parts")),
-        )
-        for entry in verdict.get("criteria") or ()
+    """Criteria of the headline claim by name, read from ``verdict`` joined with ``criteria`` of ``claims.json``.
+
+    A criterion that the headline names and nothing describes is not evaluable.
+    """
+    described = verdict.get("criteria") or {}
+    named = (verdict.get("headline") or {}).get("criteria") or {}
+    return tuple(_criterion(name, {"outcome": named[name], **described.get(name, {})}) for name in sorted(named))
+
+
+def _criterion(name: str, entry: Mapping[str, Any]) -> CriterionView:
+    return CriterionView(
+        id=name,
+        title=_text(entry, "title"),
+        outcome=_text(entry, "outcome", default=UNKNOWN),
+        reason=_text(entry, "reason", default="no reason given"),
+        parts=_words(entry.get("parts")),
     )
 
 
-def criteria_table(verdict: Mapping[str, Any]) -> pd.DataFrame:
-    """Criteria as the table `criteria` that the figure catalogue reads: id, title, outcome, reason."""
-    rows = [(view.id, view.title, view.outcome, view.reason) for view in criteria(verdict)]
+def criteria_table(judgement: Judgement) -> pd.DataFrame:
+    """Criteria of the headline claim as table ``criteria`` of the figure catalogue."""
+    named = judgement.verdicts[judgement.headline].criteria
+    found = [(name, outcome, judgement.criteria.get(name)) for name, outcome in named]
+    rows = [
+        (name, item.title, str(item.outcome), item.reason) if item else (name, "", str(outcome), "")
+        for name, outcome, item in found
+    ]
     return pd.DataFrame(rows, columns=["id", "title", "outcome", "reason"])
 
 
-def controls(verdict: Mapping[str, Any]) -> tuple[ControlView, ...]:
-    """Controls with expected and observed behaviour."""
-    views = []
-    for entry in verdict.get("controls") or ():
-        behaves = entry.get("behaves")
-        views.append(
-            ControlView(
-                control=_text(entry, "control", "name", "id", default="unnamed control"),
-                expected=_text(entry, "expected", default="not stated"),
-                observed=_text(entry, "observed", default="not observed"),
-                behaves=None if is_missing(behaves) else bool(behaves),
-                reason=_text(entry, "reason"),
-            )
-        )
-    return tuple(views)
+def controls(tables: Mapping[str, pd.DataFrame]) -> tuple[ControlView, ...]:
+    """Controls with expected and observed behaviour, from the table ``control_outcomes``."""
+    frame = tables.get("control_outcomes")
+    return tuple(_control(entry) for entry in frame.to_dict("records")) if frame is not None else ()
+
+
+def _control(entry: Mapping[Any, Any]) -> ControlView:
+    behaves = entry.get("behaves")
+    return ControlView(
+        control=_text(entry, "control", default="unnamed control"),
+        expected=_text(entry, "expected", default="not stated"),
+        observed=_text(entry, "observed", default=UNJUDGED),
+        behaves=None if is_missing(behaves) else bool(behaves),
+        reason=_text(entry, "reason"),
+    )
 
 
 def standards(entries: Sequence[Mapping[str, Any]]) -> tuple[StandardView, ...]:
-    """Results of the standards, failed ones first, otherwise in their order."""
+    """Results of the standards with the remedy their file names, failed ones first, otherwise in their order."""
+    shipped = shipped_standards()
     views = [
         StandardView(
-            standard_id=_text(entry, "standard_id", "id", default="?"),
+            standard_id=_text(entry, "id", default="?"),
             version=_text(entry, "version"),
             title=_text(entry, "title"),
             outcome=_text(entry, "outcome", default=UNKNOWN),
             severity=_text(entry, "severity"),
             kind=_text(entry, "kind"),
             reason=_text(entry, "reason"),
-            how_to_fix=_text(entry, "how_to_fix"),
+            how_to_fix=shipped[entry["id"]].how_to_fix if entry.get("id") in shipped else "",
             applies=entry.get("applies", True) is not False,
         )
         for entry in entries
@@ -217,12 +229,12 @@ def standards(entries: Sequence[Mapping[str, Any]]) -> tuple[StandardView, ...]:
 def evaluation(
     release: str, verdict: Mapping[str, Any], tables: Mapping[str, pd.DataFrame] | None = None
 ) -> EvaluationView:
-    """Data origin, kind and warning flags, from the table ``evaluation`` and the flags of the verdict."""
+    """Data origin, kind and warning flags, from the headline verdict and the table ``evaluation``."""
     frame = (tables or {}).get("evaluation")
     row: dict[str, Any] = {str(k): v for k, v in frame.iloc[0].items()} if frame is not None and len(frame) else {}
-    facts = {**row, **(verdict.get("flags") or {})}
-    origin = _text(facts, "data_origin") or _text(verdict, "data_origin")
-    kind = _text(facts, "release_kind", default="release")
+    facts = {**row, **(verdict.get("headline") or {})}
+    origin = _text(facts, "data_origin")
+    kind = _text(verdict, "release_kind") or _text(row, "release_kind", default="release")
     return EvaluationView(
         data_origin=origin,
         origin_words=origin_label(origin),
@@ -239,7 +251,7 @@ def _flags(release: str, kind: str, facts: Mapping[str, Any]) -> tuple[str, ...]
     if is_small(release):
         flags.append("Small model, trained for demonstration; its verdict says nothing about full-size models.")
     if _true(facts.get("provisional")):
-        flags.append("Provisional: a single seed stands behind this verdict.")
+        flags.append("Provisional: too few seeds stand behind this verdict.")
     mismatch = _text(facts, "context_mismatch")
     if mismatch and mismatch.lower() not in {"false", "none"}:
         words = "cells and outcomes come from different contexts" if mismatch.lower() == "true" else mismatch

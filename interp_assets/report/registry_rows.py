@@ -155,7 +155,7 @@ def _method(spec: TestSpec, found: Mapping[Any, Any]) -> tuple[tuple[str, str], 
         ("role fit", _plain(found.get("role_fit"))),
         ("seed", _whole_or_blank(found.get("seed"))),
         ("settings hash", _plain(found.get("settings_hash"))),
-        ("cells hash", _plain(found.get("cells_hash"))),
+        ("cells hash", _plain(found.get("cells_hash"))[:16]),
     )
     return tuple((name, value) for name, value in facts if value)
 

@@ -76,9 +76,7 @@ class FoldPlan:
             if self.split in ("target_gene", "joint"):
                 _refuse_shared("target gene", self.target, fold, number)
         if times_tested.max(initial=0) > 1:
-            raise LeakingFoldError(
-                f"{self.split} split: {int((times_tested > 1).sum())} pairs are tested twice"
-            )
+            raise LeakingFoldError(f"{self.split} split: {int((times_tested > 1).sum())} pairs are tested twice")
 
     @property
     def tested(self) -> NDArray[np.bool_]:
@@ -265,13 +263,9 @@ def out_of_fold_means(
 def _check_shapes(features: FloatArray, outcome: NDArray[Any], plan: FoldPlan) -> None:
     n = plan.perturbation.size
     if features.ndim != 2 or features.shape[0] != n or outcome.shape != (n,):
-        raise ValueError(
-            f"features {features.shape} and outcome {outcome.shape} do not belong to a plan of {n} pairs"
-        )
+        raise ValueError(f"features {features.shape} and outcome {outcome.shape} do not belong to a plan of {n} pairs")
     if not np.isfinite(features).all() or not np.isfinite(outcome).all():
-        raise ValueError(
-            "features and outcome must be finite: fill missing scores by the declared rule first"
-        )
+        raise ValueError("features and outcome must be finite: fill missing scores by the declared rule first")
 
 
 def _check_boostable(learner: object, plan: FoldPlan, number: int) -> None:
@@ -286,13 +280,17 @@ def _check_boostable(learner: object, plan: FoldPlan, number: int) -> None:
 def _pool(n: int, plan: FoldPlan, fit: Callable[[Fold], FloatArray], threads: int | None) -> FloatArray:
     from threadpoolctl import threadpool_limits
 
-    def one_thread(fold: Fold) -> FloatArray:
-        # The OpenMP limit belongs to the calling thread, hence inside the worker and not around the pool.
-        with threadpool_limits(limits=1):
-            return fit(fold)
-
-    with ThreadPoolExecutor(max_workers=threads or usable_cores()) as pool:
-        parts = list(pool.map(one_thread, plan.folds))
+    # BLAS keeps one limit for the process, OpenMP one for each thread: the first is set around the pool (and
+    # restored), the second inside every worker.
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(
+            max_workers=threads or usable_cores(),
+            initializer=threadpool_limits,
+            initargs=(1, "openmp"),
+        ) as pool,
+    ):
+        parts = list(pool.map(fit, plan.folds))
     pooled = np.full(n, np.nan)
     for fold, part in zip(plan.folds, parts, strict=True):
         pooled[fold.test] = part
@@ -331,9 +329,7 @@ def _fit_logistic(x: FloatArray, y: NDArray[np.bool_], new: FloatArray, settings
     slope = x.T @ error + coefficients / settings.inverse_penalty
     steepest = max(float(np.abs(slope).max()), abs(float(error.sum()))) / y.size
     if not steepest <= 1e-6:
-        raise LearnerError(
-            f"logistic regression did not converge: slope {steepest:.2g} after {model.n_iter_[0]} steps"
-        )
+        raise LearnerError(f"logistic regression did not converge: slope {steepest:.2g} after {model.n_iter_[0]} steps")
     return cast(FloatArray, new @ coefficients + model.intercept_[0])
 
 
@@ -358,9 +354,7 @@ def _refuse_short_run(model: Any, settings: Boosting) -> None:
         raise LearnerError(f"boosting ran {model.n_iter_} of {settings.iterations} iterations")
 
 
-def _fit_boosted_classifier(
-    x: FloatArray, y: NDArray[np.bool_], new: FloatArray, settings: Boosting
-) -> FloatArray:
+def _fit_boosted_classifier(x: FloatArray, y: NDArray[np.bool_], new: FloatArray, settings: Boosting) -> FloatArray:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(**_boosting_arguments(settings)).fit(x, y)

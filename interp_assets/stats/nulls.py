@@ -120,7 +120,8 @@ class NullTest:
 
     ``z`` uses the standard deviation with ddof 1; ``p`` is (exceed + 1) / (draws + 1), where ``exceed``
     counts draws at or above the observation. Where ``reason`` is not empty the null cannot be trusted and z
-    and p are NaN. The last three fields verify a rewired null and are None for shuffled labels.
+    and p are NaN. The last three fields verify a rewired null (degrees that nothing verified count as not
+    kept) and are None for shuffled labels.
     """
 
     name: str
@@ -163,7 +164,7 @@ def curveball_null(
     """
     tradeable = tradeable_regulators(net)
     observed = ranked.observed(net)
-    facts: dict[str, Any] = {"tradeable_regulators": int(tradeable.size)}
+    facts: dict[str, Any] = {"tradeable_regulators": int(tradeable.size), "degrees_kept": False}
     if tradeable.size < FEWEST_TRADEABLE:
         reason = f"{tradeable.size} regulators have targets to trade; at least {FEWEST_TRADEABLE} are needed"
         return null_test("curveball", observed, np.empty(0), requested=networks, reason=reason, **facts)
@@ -184,17 +185,9 @@ def curveball_null(
             f"rewired networks stay within Jaccard distance {jaccard:.3f} of the original; {SMALLEST_JACCARD} is needed"
         )
     )
+    facts |= {"mean_jaccard": jaccard, "degrees_kept": kept}
     draws = ranked.auroc(sums, net.target.size)
-    return null_test(
-        "curveball",
-        observed,
-        draws,
-        requested=networks,
-        reason=reason,
-        mean_jaccard=jaccard,
-        degrees_kept=kept,
-        **facts,
-    )
+    return null_test("curveball", observed, draws, requested=networks, reason=reason, **facts)
 
 
 def null_test(

@@ -11,6 +11,7 @@ from scipy import stats
 
 Float = NDArray[np.float64]
 Alternative = Literal["two-sided", "greater", "less"]
+TIES_EXACT_UP_TO = 13  # where scipy stops enumerating sign patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,38 @@ def signed_rank(differences: ArrayLike, alternative: Alternative = "two-sided") 
     if kept.size == 0:
         return SignedRank(0.0, 1.0, values.size, values.size, "no differences", smallest)
     size = np.abs(kept)
+    ranks = stats.rankdata(size)
+    statistic = float(ranks[kept > 0].sum())
     distinct = np.unique(size).size == values.size
-    exact = values.size <= (50 if distinct else 13)
-    p = float(stats.wilcoxon(values, alternative=alternative).pvalue)
+    exact = values.size <= (50 if distinct else TIES_EXACT_UP_TO)
+    if exact and not distinct:
+        p = _sign_pattern_p(ranks, statistic, alternative)
+    else:
+        p = float(stats.wilcoxon(values, alternative=alternative).pvalue)
     return SignedRank(
-        statistic=float(stats.rankdata(size)[kept > 0].sum()),
+        statistic=statistic,
         p=p,
         n=values.size,
         n_zero=values.size - kept.size,
         method="exact" if exact else "approximate",
         smallest_p=smallest,
     )
+
+
+def _sign_pattern_p(ranks: Float, statistic: float, alternative: Alternative) -> float:
+    """Exact p over all sign patterns of tied mid-ranks; scipy walks through them one by one in Python.
+
+    Twice a mid-rank is a whole number, so the rank sums are counted by convolution.
+    """
+    doubled = np.rint(2.0 * ranks).astype(np.int64)
+    patterns = np.zeros(int(doubled.sum()) + 1)
+    patterns[0] = 1.0
+    for step in doubled:
+        patterns[step:] += patterns[: patterns.size - step].copy()
+    patterns /= 2.0**ranks.size
+    observed = int(np.rint(2.0 * statistic))
+    greater, less = float(patterns[observed:].sum()), float(patterns[: observed + 1].sum())
+    return {"greater": greater, "less": less, "two-sided": min(1.0, 2.0 * min(greater, less))}[alternative]
 
 
 def smallest_attainable_p(n: int, alternative: Alternative = "two-sided") -> float:

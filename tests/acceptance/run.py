@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from served import Served, wait_for
+
 PROJECT = Path(__file__).resolve().parents[2]
 REQUIRED = frozenset(filter(None, os.environ.get("INTERP_REQUIRE", "").split(",")))
 CONTROLS = ("control-planted", "control-coexpression")
@@ -53,6 +55,14 @@ def command(*arguments: str, env: dict[str, str], expect: int | None = 0) -> sub
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
         raise StepFailedError(f"{' '.join(arguments)} ended with {done.returncode}, expected {expect}:\n{tail}")
     return done
+
+
+def copy_release(source: Path, target: Path) -> None:
+    """Copy a release folder as a person would, slowly and with the manifest last."""
+    target.mkdir()
+    for file in sorted(source.iterdir(), key=lambda path: path.name == "release.json"):
+        shutil.copy(file, target)
+        time.sleep(0.5)
 
 
 class Acceptance:
@@ -181,6 +191,37 @@ class Acceptance:
             must(verdict["headline"]["state"] == "not evaluable", f"state {verdict['headline']['state']}")
             must(verdict["rows"]["run"] == 0, "a test was run without data")
 
+    def served(self) -> None:
+        """Backfills launched from the web server, and a release dropped while the daemon runs.
+
+        One release is registered before the daemon's first tick, one arrives later; both are judged by the
+        same conditions, without a command.
+        """
+        releases = self.store.parent / "releases"
+        releases.mkdir()
+        env = self.env | {
+            "INTERP_STORE": str(self.store.parent / "served"),
+            "INTERP_RELEASES": str(releases),
+            "INTERP_STUDIES": "tiny",
+        }
+        early, late = self.shipped[:2]
+        shutil.copytree(PROJECT / "releases" / early, releases / early)
+        command("interp", "evaluate", "--study", "tiny", "--release", early, env=env)
+        with Served(env, self.store.parent / "served.log") as deployment:
+            for keys, partition in (
+                ([["attention"]], f"planted_tiny|{early}"),
+                ([["analysis_21"], ["test_results"]], f"{early}|tiny"),
+            ):
+                deployment.backfill(keys, partition, 240)
+            for key, partition in (("attention", f"planted_tiny|{early}"), ("report", f"{early}|tiny")):
+                status = deployment.stale_status([key], partition)
+                must(status == "FRESH", f"{key} of {partition} is {status} after the backfill")
+            copy_release(PROJECT / "releases" / late, releases / late)
+            verdict = Path(env["INTERP_STORE"]) / "tiny" / late / "verdict.json"
+            report = verdict.with_name("report.html")
+            wait_for(lambda: verdict.is_file() and report.is_file(), 600, f"the verdict of {late}", every=3)
+        command("qc-gate", "check", str(verdict.parent), env=env, expect=None)
+
     def bad_input(self) -> None:
         """Unknown study and release: one line, exit code not 0."""
         for arguments, said in (
@@ -205,6 +246,7 @@ def main() -> int:
             acceptance.bad_input,
             acceptance.absent_data,
             acceptance.real_outcomes,
+            acceptance.served,
         ]
         passed = failed = skipped = 0
         for step in steps:
@@ -215,7 +257,7 @@ def main() -> int:
                 skipped += 1
                 print(f"skipped {step.__name__}: {skip}", flush=True)
                 continue
-            except StepFailedError as failure:
+            except (StepFailedError, RuntimeError, TimeoutError, OSError, LookupError, ValueError) as failure:
                 failed += 1
                 print(f"FAILED  {step.__name__}: {failure}", flush=True)
                 continue

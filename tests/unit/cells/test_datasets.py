@@ -85,9 +85,9 @@ def test_planted_screens_of_the_demonstration_share_their_network():
         ("provenance", None, "key `provenance`"),
         ("sources", None, "key `sources`: lists nothing"),
         ("sources", [{"ftp": {}}], "exactly one of mirror, wheel, download"),
-        ("sources", [{"mirror": {"path": "../x", "size": 1, "sha256": "0" * 64}}], "key `sources\\[0\\].path`"),
-        ("sources", [{"mirror": {"path": "x", "size": 1, "sha256": "zz"}}], "key `sources\\[0\\].sha256`"),
-        ("sources", [{"mirror": {"path": "x", "size": 0, "sha256": "0" * 64}}], "key `sources\\[0\\].size`"),
+        ("sources", [{"mirror": {"path": "../x", "size": 1, "sha256": "0" * 64}}], "key `sources\\[0\\].mirror.path`"),
+        ("sources", [{"mirror": {"path": "x", "size": 1, "sha256": "zz"}}], "key `sources\\[0\\].mirror.sha256`"),
+        ("sources", [{"mirror": {"path": "x", "size": 0, "sha256": "0" * 64}}], "key `sources\\[0\\].mirror.size`"),
         (
             "sources",
             [{"download": {"url": "http://x/y", "size": 1, "sha256": "0" * 64}}],

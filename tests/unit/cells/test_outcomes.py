@@ -76,9 +76,10 @@ def test_exclusions_say_why(cells):
 
 def test_informative_genes_carry_both_labels(cells):
     found = labels_from_cells(cells, control=cells.control, modality="crispra", rule=RULE)
-    informative = set(found.genes[found.informative])
-    assert {"G5", "G6", "G8"} <= informative
-    assert "G7" not in informative  # positive for both, never negative
+    for column, informative in zip(found.label.T.tolist(), found.informative, strict=True):
+        assert informative == (1 in column and 0 in column)
+    assert "G7" not in found.genes[found.informative]  # positive for both, never negative
+    assert found.informative.any()
 
 
 def test_planted_weights_are_aligned_by_name(cells):
@@ -110,6 +111,7 @@ G2\tG6\t0\ttrain\t
 NA\tG6\t1\ttest\t0
 G2\tNAN\t1\ttest\t0
 G9\tG11\t1\ttest\t0
+G10\tG5\t1\ttest\t1
 missing\tG5\t1\ttest\t0
 """
 
@@ -162,9 +164,10 @@ def test_informative_genes_look_at_training_perturbations_only(pairs_spec, pairs
 def test_lost_perturbations_are_listed_with_a_reason(pairs_spec, pairs_file, cells):
     found = labels_from_pairs(pairs_spec, read_pairs(pairs_spec, pairs_file()), cells)
     assert dict(found.exclusions.to_numpy()) == {
-        "G9": "no listed gene is measured in the control cells",
-        "NA": "perturbed gene is not measured",
-        "missing": "perturbed gene is not measured",
+        "G9": "none of its listed genes is scored",
+        "G10": "perturbed gene is not in the scored universe",
+        "NA": "perturbed gene is not measured in the control cells",
+        "missing": "perturbed gene is not measured in the control cells",
     }
 
 
@@ -172,10 +175,10 @@ def test_evaluability_counts_every_stage(pairs_spec, pairs_file, cells):
     found = labels_from_pairs(pairs_spec, read_pairs(pairs_spec, pairs_file()), cells)
     table = evaluability(found, ["G1", "G2", "G5"], role="primary_screen", min_positives=1, min_negatives=0)
     assert table["stage"].tolist() == ["listed", "measured", "in_vocabulary", "scorable"]
-    assert table["pairs"].tolist() == [8, 4, 2, 1]
-    assert table["perturbations"].tolist() == [5, 2, 2, 1]
-    assert table["positives"].tolist() == [5, 1, 1, 1]
-    assert table["genes"].tolist() == [4, 2, 1, 1]
+    assert table["pairs"].tolist() == [9, 6, 2, 1]
+    assert table["perturbations"].tolist() == [6, 4, 2, 1]
+    assert table["positives"].tolist() == [6, 3, 1, 1]
+    assert table["genes"].tolist() == [4, 3, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +210,7 @@ def test_a_truncated_table_is_named(pairs_spec, tmp_path):
 
 def test_a_screen_of_other_genes_is_refused(pairs_spec, pairs_file, cells):
     other = replace(cells, universe=np.array(["X", "Y"]))
-    with pytest.raises(OutcomesError, match="none of 8 listed pairs has both genes measured"):
+    with pytest.raises(OutcomesError, match="none of 9 listed pairs has both genes measured"):
         labels_from_pairs(pairs_spec, read_pairs(pairs_spec, pairs_file()), other)
 
 

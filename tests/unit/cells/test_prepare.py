@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -267,12 +266,10 @@ def test_gene_tables_of_both_layouts_keep_genes_called_na(tmp_path):
 
 
 @pytest.mark.mirror
-def test_pancreas_cells_are_the_same_with_and_without_the_mirror(data_wheels, tmp_path):
-    if not os.environ.get("INTERP_DATA_MIRROR"):
-        pytest.skip("INTERP_DATA_MIRROR is not set")
+def test_pancreas_cells_are_the_same_with_and_without_the_mirror(data_wheels, data_mirror, tmp_path):
     specs = load_datasets()
     wheels_only = SourceContext(wheels=data_wheels, cache=tmp_path)
-    mirror = SourceContext(wheels=tmp_path / "none", cache=tmp_path, mirror=Path(os.environ["INTERP_DATA_MIRROR"]))
+    mirror = SourceContext(wheels=tmp_path / "none", cache=tmp_path, mirror=data_mirror)
     found = []
     for context in (wheels_only, mirror):
         names = read_gene_names(locate(specs["gencode44_human"], context).path, "gencode44_human")

@@ -17,6 +17,7 @@ from interp_assets.edges.references import (
     gene_set_reference,
     network_reference,
     planted_reference,
+    read_gene_list,
     read_network,
     restrict_reference,
 )
@@ -103,6 +104,7 @@ def test_thresholds_and_the_regulator_rule_are_applied_and_named(tmp_path):
         (["tf gene", "A B"], {}, "no column 'target' \\(key `network.target` of datasets/toy.yaml\\)"),
         (["tf target", "A A"], {}, "no pair is left"),
         (["tf target", "A B"], {"thresholds": {"score": 1}}, "no column 'score'"),
+        (["tf target score", "A B high"], {"thresholds": {"score": 1}}, "holds 1 entries that are no numbers"),
         (["tf target", "A B"], {"format": "parquet"}, "not a readable parquet file"),
     ],
 )
@@ -111,6 +113,19 @@ def test_a_wrong_network_is_named(tmp_path, rows, form, message):
     with pytest.raises(NetworkError, match=message) as caught:
         read_network(network(**form), path)
     assert str(path) in str(caught.value)
+
+
+def test_a_list_of_regulators_keeps_its_pairs_only(tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("B\nNA\n\nB\n", encoding="utf-8")
+    names = read_gene_list(network("gene_list"), listed)
+    assert names == ("B", "NA")
+    found = network_reference(network(), write(tmp_path, ROWS), GENES, regulators=names)
+    assert pairs_of(found) == {("B", "A")}
+    assert found.facts["pairs_of_other_regulators"] == 5
+    listed.write_text("\n", encoding="utf-8")
+    with pytest.raises(NetworkError, match="the list is empty"):
+        read_gene_list(network("gene_list"), listed)
 
 
 def test_a_truncated_network_is_named(tmp_path):

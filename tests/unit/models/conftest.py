@@ -98,7 +98,7 @@ def prepared_cells(
     control: np.ndarray | None = None,
 ) -> PreparedCells:
     """Prepared cells around a dense count matrix."""
-    cells, width = counts.shape
+    cells = counts.shape[0]
     names = [f"cell{number}" for number in range(cells)]
     marked = np.ones(cells, dtype=bool) if control is None else control
     digest = hashlib.sha256("\n".join(np.array(names)[marked]).encode()).hexdigest()

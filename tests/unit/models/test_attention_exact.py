@@ -169,9 +169,7 @@ def test_rows_are_queries_and_columns_keys(write_release, make_cells, tmp_path):
     assert np.abs(found - found.T).max() > 0.01
 
 
-def test_padding_is_not_attended_although_an_unregistered_mask_would_be_dropped_silently(
-    write_release, toy_cells
-):
+def test_padding_is_not_attended_although_an_unregistered_mask_would_be_dropped_silently(write_release, toy_cells):
     """Regression: without a mask function of the same name transformers passes None, and padding is attended."""
     import torch
     from transformers import AttentionInterface
@@ -212,3 +210,33 @@ def test_streaming_leaves_the_hidden_states_as_eager_gives_them(write_release, t
             states[name] = model.encoder(input_ids=tokens, attention_mask=mask).last_hidden_state[mask.bool()]
     for name in ("interp_logsumexp", "interp_softmax"):
         torch.testing.assert_close(states[name], states["eager"], atol=2e-6, rtol=1e-5)
+
+
+def test_bfloat16_is_a_recorded_approximation(write_release, toy_cells, tmp_path):
+    release = read_release(write_release(peak=4.0))
+    exact = extract_attention(release, toy_cells, tmp_path / "fp32", ExtractionSettings(device="cpu"))
+    rough = extract_attention(release, toy_cells, tmp_path / "bf16", ExtractionSettings(device="cpu", dtype="bfloat16"))
+    assert (exact.facts["dtype"], rough.facts["dtype"]) == ("float32", "bfloat16")
+    known = ~np.isnan(exact.layer_matrix(1).score)
+    one, other = exact.layer_matrix(1).score[known], rough.layer_matrix(1).score[known]
+    assert np.corrcoef(one, other)[0, 1] > 0.99
+    assert 0 < np.abs(one - other).max() < 0.05
+
+
+def test_genes_sharing_a_key_are_summed_and_only_the_first_is_evaluable(write_release, toy_cells, make_cells, tmp_path):
+    counts = np.asarray(toy_cells.counts.todense())
+    release = read_release(write_release())
+    doubled = np.hstack([counts, counts[:, :1] * 2])
+    genes = [*toy_cells.genes, toy_cells.genes[0]]
+    universe = list(toy_cells.genes[:20])
+    with pytest.raises(ValueError, match="share a dictionary key"):
+        extract_attention(
+            release, make_cells(doubled, genes, universe), tmp_path / "no", ExtractionSettings(device="cpu")
+        )
+    once = counts.copy()
+    once[:, 0] *= 3
+    settings = ExtractionSettings(device="cpu", duplicates="sum")
+    summed = extract_attention(release, make_cells(doubled, genes, universe), tmp_path / "sum", settings)
+    single = extract_attention(release, make_cells(once, toy_cells.genes, universe), tmp_path / "one", settings)
+    assert np.array_equal(summed.genes, single.genes)
+    np.testing.assert_array_equal(summed.layer_matrix(1).score, single.layer_matrix(1).score)

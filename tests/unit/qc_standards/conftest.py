@@ -375,7 +375,10 @@ SHUFFLED = Numbers(
 def passed_standards():
     """Real standard results of a clean release: every standard applies and passes."""
     evaluation = build(Numbers())
-    rows = [{"control": name, "expected": "", "observed": "", "behaves": True, "reason": ""} for name in required_controls(RELEASE)]
+    rows = [
+        {"control": name, "expected": "", "observed": "", "behaves": True, "reason": ""}
+        for name in required_controls(RELEASE)
+    ]
     evaluation.tables["control_outcomes"] = pd.DataFrame(rows)
     judged = judge_standards(evaluation.tests, evaluation.tables)
     assert all(result.outcome == "pass" for result in judged), [r for r in judged if r.outcome != "pass"]

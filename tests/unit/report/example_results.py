@@ -1,4 +1,4 @@
-"""Test-only gate results in the shapes of `verdict.json`, `claims.json` and `standards.json`. No result is real."""
+"""Test-only results in the shapes that the gate writes. No number here is a result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from interp_assets.figures.catalogue import CATALOGUE, draw
 from interp_assets.figures.records import FigureContext
 from interp_assets.report.inputs import ReportInputs
 from interp_assets.report.reading import criteria_table
-from qc_standards.records import TestSpec
+from qc_standards.claims import Claim, claims_registry
+from qc_standards.criteria import CriterionPart, CriterionResult
+from qc_standards.documents import documents
+from qc_standards.records import DataOrigin, Outcome, TestSpec, VerdictState
+from qc_standards.standards import shipped_standards
+from qc_standards.suites import StandardResult
+from qc_standards.verdicts import Judgement, Verdict
 
 RELEASE = "geneformer-small-2k"
 
@@ -25,122 +31,102 @@ def _example_tables() -> dict[str, pd.DataFrame]:
     return module.example_tables()
 
 
-def example_verdict(release: str = RELEASE) -> dict:
-    return {
-        "release": release,
-        "study": "demo",
-        "headline": {
-            "claim": "attention_is_regulatory",
-            "state": "refuted",
-            "text": "refuted (semi-synthetic)",
-            "reasons": [
-                "criterion a fails: attention - variance is -0.324 on average, interval -0.344 to -0.304",
-                "criterion b fails: 18 of 18 intervals reach below .005",
-                "criterion c fails: kept 0.31 (OLS) and 0.22 (boosting), 0.8 required",
-            ],
-        },
-        "criteria": [
-            _criterion("a", "Attention beats each gene-level baseline", "fail", "variance: -0.324 (-0.344 to -0.304)"),
-            _criterion("b", "Attention adds to gene-level features", "fail", "18 of 18 intervals reach below .005"),
-            _criterion(
-                "c",
-                "Recovery survives confounds and degree",
-                "fail",
-                "kept 0.31 and 0.22, 0.8 required; z 2.4",
-            ),
-            _criterion("d", "The model uses the attention", "not evaluable", "causal ablation not built"),
-        ],
-        "controls": [
-            {
-                "control": "control-planted",
-                "expected": "passes criteria a, b, c",
-                "observed": "a pass, b pass, c pass",
-                "behaves": True,
-                "reason": "",
-            },
-            {
-                "control": "control-coexpression",
-                "expected": "attention_is_regulatory refuted",
-                "observed": "refuted",
-                "behaves": True,
-                "reason": "",
-            },
-            {
-                "control": f"{release}.shuffled",
-                "expected": "attention_is_regulatory refuted",
-                "observed": "refuted",
-                "behaves": True,
-                "reason": "",
-            },
-        ],
-        "flags": {"provisional": True, "role_fit": "full"},
-    }
+OUTCOMES = {
+    "a": ("fail", "variance: mean difference -0.324 (-0.344 to -0.304)"),
+    "b": ("fail", "18 of 18 intervals reach below .005"),
+    "c": ("fail", "kept 0.31 (OLS) and 0.22 (boosting), 0.8 required; z 2.4"),
+    "d": ("not evaluable", "causal ablation not built"),
+    "baselines_win": ("pass", "six of six intervals above 0"),
+}
 
 
-def _criterion(name: str, title: str, outcome: str, reason: str) -> dict:
-    part = {"name": "variance", "outcome": outcome, "reason": reason}
-    return {"id": name, "title": title, "outcome": outcome, "reason": reason, "parts": [part]}
+def example_judgement(release: str = RELEASE, release_kind: str = "release") -> Judgement:
+    """Judgement of the gate's own records, so that the page is tested on the shapes the gate writes."""
+    registry = claims_registry()
+    criteria = {name: _criterion(name, spec.title) for name, spec in registry.criteria.items()}
+    return Judgement(
+        study="demo",
+        release=release,
+        release_kind=release_kind,
+        standards=_standards(),
+        criteria=criteria,
+        verdicts={name: _verdict(claim, release, criteria) for name, claim in registry.claims.items()},
+        asserted=(registry.headline.id,),
+        headline=registry.headline.id,
+        inputs={"tests": "b" * 64},
+        counts={"run": 28, "skipped": 125, "failed": 0},
+        significant={"A": 11, "B": 14, "C": 3},
+    )
 
 
-def example_claims() -> list[dict]:
-    return [
-        {
-            "claim_id": "attention_is_regulatory",
-            "sentence": "The attention of this model may be read as a gene regulatory network.",
-            "state": "refuted",
-            "text": "refuted (semi-synthetic)",
-            "evidence_level": "causal",
-            "reasons": ["criteria a, b and c fail"],
-            "tests": ["A16.2", "A21.5"],
-            "criteria": ["a", "b", "c", "d"],
-            "standards": ["QCS-05"],
-            "polarity": "Supported means the reading is justified for this release in this study.",
-            "provisional": True,
-            "caveats": ["Passing c alone, or a alone, supports nothing."],
-        },
-        {
-            "claim_id": "published_baselines_win",
-            "sentence": "Trivial gene-level baselines rank the targets of a perturbation better than pairwise edges.",
-            "state": "supported",
-            "text": "supported (semi-synthetic)",
-            "evidence_level": "intervention_consistent",
-            "reasons": [],
-            "tests": ["A21.1"],
-            "criteria": ["baselines_win"],
-            "standards": ["QCS-05"],
-            "polarity": "Supported means the published finding holds here, which is bad news for attention.",
-            "provisional": True,
-            "published_claim": 9,
-        },
+def _criterion(name: str, title: str) -> CriterionResult:
+    outcome, reason = OUTCOMES.get(name, ("undecided", "interval spans the threshold"))
+    part = CriterionPart(name="variance", outcome=Outcome(outcome), reason=reason, numbers={"q": 0.9})
+    return CriterionResult(id=name, title=title, outcome=Outcome(outcome), reason=reason, parts=(part,))
+
+
+def _verdict(claim: Claim, release: str, criteria: dict[str, CriterionResult]) -> Verdict:
+    outcomes = tuple((name, criteria[name].outcome) for name in claim.criteria)
+    refuted = any(outcome is Outcome.FAIL for _, outcome in outcomes)
+    state = VerdictState.REFUTED if refuted else VerdictState.NOT_EVALUABLE
+    label = "refuted (semi-synthetic)" if refuted else "not evaluable: no real perturbation outcomes in this study"
+    reasons = tuple(f"criterion {name} {criteria[name].outcome}: {criteria[name].reason}" for name, _ in outcomes)
+    return Verdict(
+        claim=claim.id,
+        sentence=claim.sentence,
+        release=release,
+        study="demo",
+        state=state,
+        label=label,
+        reasons=reasons,
+        notes=("warning QCS-16 (Cells unseen by the release): trained on evaluated cells",),
+        criteria=outcomes,
+        evidence_level=claim.evidence_level,
+        polarity=claim.polarity,
+        data_origin=DataOrigin.SEMI_SYNTHETIC,
+        role_fit="full",
+        context_mismatch="",
+        provisional=True,
+        untrained=False,
+    )
+
+
+def _standards() -> tuple[StandardResult, ...]:
+    return tuple(
+        StandardResult(
+            id=item.id,
+            version=item.version,
+            title=item.title,
+            kind=item.kind,
+            severity=item.severity,
+            applies_to=item.applies_to,
+            outcome=Outcome.FAIL if item.id == "QCS-16" else Outcome.PASS,
+            applies=item.id != "QCS-14",
+            reason="trained on evaluated cells" if item.id == "QCS-16" else "",
+            content_hash=item.content_hash,
+        )
+        for item in shipped_standards().values()
+    )
+
+
+def example_controls(release: str = RELEASE) -> pd.DataFrame:
+    """Return control outcomes that are all as expected."""
+    rows = [
+        ("control-planted", "passes criteria a, b, c", "a pass, b pass, c pass", True, ""),
+        ("control-coexpression", "attention_is_regulatory refuted", "attention_is_regulatory refuted", True, ""),
+        (f"{release}.shuffled", "attention_is_regulatory refuted", "attention_is_regulatory refuted", True, ""),
     ]
+    return pd.DataFrame(rows, columns=["control", "expected", "observed", "behaves", "reason"])
 
 
-def example_standards() -> list[dict]:
-    common = {"version": "1.0.0", "severity": "critical"}
-    return [
-        {
-            **common,
-            "standard_id": "QCS-01",
-            "title": "Declared tests are emitted",
-            "outcome": "pass",
-            "kind": "integrity",
-            "reason": "153 of 153",
-            "how_to_fix": "Emit a row for every declared test.",
-        },
-        {
-            **common,
-            "standard_id": "QCS-05",
-            "title": "Trivial baselines are reported",
-            "outcome": "fail",
-            "kind": "validity",
-            "reason": "mean is missing",
-            "how_to_fix": "Run analysis 21.",
-        },
-    ]
+def joined_verdict(judgement: Judgement) -> dict:
+    """``verdict.json`` joined with the criteria of ``claims.json``, as the report gets it."""
+    written = documents(judgement)
+    return {**written["verdict.json"], "criteria": written["claims.json"]["criteria"]}
 
 
 def example_registry() -> tuple[TestSpec, ...]:
-    """Return 153 declared tests: 95 confirmatory, spread over 37 analyses."""
+    """Return 153 declared tests: 95 confirmatory, spread over 37 analyses, short texts."""
     specs = []
     for number in range(153):
         analysis = number % 37 + 1
@@ -216,7 +202,8 @@ def _run(index: int, spec: TestSpec, release: str) -> dict:
 
 def example_results(release: str = RELEASE, figures: tuple[str, ...] | None = None) -> ReportInputs:
     """Everything a report shows, for one semi-synthetic evaluation that refutes the claim."""
-    verdict = example_verdict(release)
+    judgement = example_judgement(release)
+    written = documents(judgement)
     registry = example_registry()
     evaluation = {
         "study": "demo",
@@ -232,22 +219,23 @@ def example_results(release: str = RELEASE, figures: tuple[str, ...] | None = No
     }
     tables = {
         **_example_tables(),
-        "criteria": criteria_table(verdict),
+        "criteria": criteria_table(judgement),
         "evaluation": pd.DataFrame([evaluation]),
+        "control_outcomes": example_controls(release),
     }
     context = FigureContext(
         study="demo",
         release=release,
         data_origin="semi_synthetic",
-        verdict_state=verdict["headline"]["text"],
+        verdict_state=judgement.verdicts[judgement.headline].label,
         closed=True,
     )
     return ReportInputs(
         study="demo",
         release=release,
-        verdict=verdict,
-        claims=example_claims(),
-        standards=example_standards(),
+        verdict=joined_verdict(judgement),
+        claims=written["claims.json"]["claims"],
+        standards=written["standards.json"]["standards"],
         tests=example_tests(registry, release),
         registry=registry,
         tables=tables,

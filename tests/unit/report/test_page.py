@@ -13,6 +13,7 @@ import pytest
 from interp_assets.figures.records import Drawing
 from interp_assets.report import page
 from interp_assets.report.page import TEMPLATES, inline_svg, render
+from qc_standards.registry import declared_tests
 
 EVIL = "<script>alert(1)</script>"
 
@@ -93,17 +94,19 @@ def test_policy_allows_exactly_the_shipped_script(html, outline):
 
 def test_verdict_origin_and_smallness_are_said(outline, results):
     text = outline.readable()
-    assert results.verdict["headline"]["text"] in text
+    assert results.verdict["headline"]["label"] in text
     assert "Data origin: semi-synthetic outcomes on real cells." in text
     assert "cannot clear a real model" in text
     assert "Small model" in text
-    assert "Provisional: a single seed" in text
+    assert "Provisional: too few seeds" in text
     assert "trained on cells that it is evaluated on" in text
-    for item in results.verdict["criteria"]:
-        assert item["title"] in text
-        assert item["reason"] in text
-    for item in results.verdict["controls"]:
-        assert item["control"] in text
+    for name in "abcd":
+        assert results.verdict["criteria"][name]["title"] in text
+        assert results.verdict["criteria"][name]["reason"] in text
+    for control in results.tables["control_outcomes"]["control"]:
+        assert control in text
+    ids = {attrs.get("id") for attrs in outline.all("article")}
+    assert {name for name in ids if name.startswith("criterion-")} == {f"criterion-{name}" for name in "abcd"}
 
 
 def test_every_declared_test_has_a_row_with_its_reason(outline, results):
@@ -155,8 +158,8 @@ def test_figures_are_inline_with_theme_colours(html, results):
 def test_hostile_names_stay_text(example):
     hostile = example.example_results(f"small-{EVIL}", figures=("layer_profile",))
     tests = hostile.tests.assign(dataset=EVIL, reason=EVIL)
-    claims = [{**hostile.claims[0], "sentence": EVIL, "claim_id": EVIL, "tests": [EVIL]}]
-    standards = [{**hostile.standards[0], "reason": EVIL, "standard_id": EVIL}]
+    claims = [{**hostile.claims[0], "sentence": EVIL, "id": EVIL, "tests": [EVIL]}]
+    standards = [{**hostile.standards[0], "reason": EVIL, "id": EVIL}]
     inputs = replace(hostile, tests=tests, claims=claims, standards=standards, provenance={EVIL: EVIL})
     html = render(inputs)
     assert html.count("<script") == 1
@@ -210,11 +213,25 @@ def test_page_above_the_limit_is_refused(results, monkeypatch):
 
 
 def test_ro_crate_is_read_as_lines():
-    crate = {
-        "@context": "https://w3id.org/ro/crate/1.1/context",
-        "@graph": [{"@id": "./", "@type": "Dataset", "name": "run", "hasPart": [{"@id": "tests.parquet"}]}],
+    root = {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": "run",
+        "hasPart": [{"@id": "tests.parquet"}],
+        "about": {"@id": "x"},
     }
-    assert page.provenance_lines(crate) == [("run · hasPart", "tests.parquet")]
+    file = {"@id": "tests.parquet", "@type": "File", "contentSize": 12, "sha256": "ab"}
+    crate = {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [root, file]}
+    assert page.provenance_lines(crate) == [("run · about", "x"), ("tests.parquet", "sha256 ab")]
+
+
+def test_declared_battery_fits_the_page(results):
+    declared = declared_tests()
+    rows = [{"test_id": spec.test_id, "status": "skipped", "reason": "analysis not built"} for spec in declared]
+    html = render(replace(results, registry=declared, tests=pd.DataFrame(rows)))
+    ids = [attrs["id"] for attrs in Outline(html).all("tr") if "data-status" in attrs]
+    assert ids == [spec.test_id for spec in declared]
+    assert "Published (printed in the paper)" in html
 
 
 def _luminance(colour: str) -> float:

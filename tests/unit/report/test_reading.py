@@ -27,40 +27,53 @@ def test_only_supported_opens():
     assert [state for state in states if reading.claim({"state": state}).open] == ["supported"]
 
 
-def test_headline_is_completed_from_claims(results):
-    view = reading.headline(results.verdict, results.claims)
-    assert view.sentence.startswith("The attention of this model")
+def test_headline_reads_the_written_verdict(results):
+    view = reading.headline(results.verdict)
+    assert view.sentence == "The attention of this model may be read as a gene regulatory network."
     assert view.text == "refuted (semi-synthetic)"
-    assert view.reasons == tuple(results.verdict["headline"]["reasons"])
+    assert view.criteria == ("a: fail", "b: fail", "c: fail", "d: not evaluable")
+    assert view.provisional
+    assert not view.published
+    published = [claim.claim_id for claim in map(reading.claim, results.claims) if claim.published]
+    assert "published_baselines_win" in published
+
+
+def test_criteria_are_those_of_the_headline_in_both_readings(example, results):
+    views = reading.criteria(results.verdict)
+    assert [view.id for view in views] == ["a", "b", "c", "d"]
+    frame = reading.criteria_table(example.example_judgement())
+    assert list(frame.itertuples(index=False, name=None)) == [(v.id, v.title, v.outcome, v.reason) for v in views]
+    undescribed = {**results.verdict, "criteria": {}}
+    assert [view.outcome for view in reading.criteria(undescribed)] == ["fail", "fail", "fail", "not evaluable"]
 
 
 def test_unknown_control_behaviour_is_neither_good_nor_bad():
-    (view,) = reading.controls({"controls": [{"control": "control-planted"}]})
+    (view,) = reading.controls({"control_outcomes": pd.DataFrame([{"control": "control-planted"}])})
     assert view.behaves is None
-    assert view.observed == "not observed"
+    assert view.observed == "not judged"
+    assert reading.controls({}) == ()
 
 
-def test_failed_standards_come_first_and_inapplicable_ones_last():
+def test_failed_standards_come_first_and_inapplicable_ones_last(results):
     entries = [
-        {"standard_id": "QCS-01", "outcome": "pass"},
-        {"standard_id": "QCS-02", "outcome": "not evaluable", "applies": False},
-        {"standard_id": "QCS-03", "outcome": "fail"},
-        {"standard_id": "QCS-04"},
+        {"id": "QCS-01", "outcome": "pass"},
+        {"id": "QCS-02", "outcome": "not evaluable", "applies": False},
+        {"id": "QCS-03", "outcome": "fail"},
+        {"id": "QCS-99"},
     ]
-    assert [v.standard_id for v in reading.standards(entries)] == ["QCS-03", "QCS-04", "QCS-01", "QCS-02"]
+    views = reading.standards(entries)
+    assert [v.standard_id for v in views] == ["QCS-03", "QCS-99", "QCS-01", "QCS-02"]
+    assert views[0].how_to_fix
+    assert views[1].how_to_fix == ""
+    assert reading.standards(results.standards)[0].standard_id == "QCS-16"
 
 
 def test_flags_of_the_verdict_and_of_the_table():
-    facts = {
-        "release_kind": "negative_control",
-        "untrained": True,
-        "role_fit": "partial",
-        "context_mismatch": "pancreas",
-    }
-    tables = {"evaluation": pd.DataFrame([{"data_origin": "real", **facts}])}
-    view = reading.evaluation("x.random-weights", {"flags": {"provisional": True}}, tables)
+    tables = {"evaluation": pd.DataFrame([{"data_origin": "real", "trained_on_evaluated_cells": True}])}
+    headline = {"provisional": True, "untrained": True, "role_fit": "partial", "context_mismatch": "pancreas"}
+    view = reading.evaluation("x", {"release_kind": "negative_control", "headline": headline}, tables)
     assert view.origin_words == "real outcomes on real cells"
-    for words in ("negative control", "untrained", "Partial fit", "mismatch: pancreas", "Provisional"):
+    for words in ("negative control", "untrained", "Partial fit", "mismatch: pancreas", "Provisional", "trained on"):
         assert any(words in flag for flag in view.flags), words
     quiet = {"evaluation": pd.DataFrame([{"data_origin": "real", "context_mismatch": "", "untrained": False}])}
     assert reading.evaluation("big", {}, quiet).flags == ()
@@ -72,33 +85,49 @@ def test_settings_that_are_no_json_stand_as_they_are():
     assert reading.settings_lines(None) == ()
 
 
-def _verdict(a="pass", b="pass", c="pass", d="pass", controls=(), state="supported"):
+def _verdict(a="pass", b="pass", c="pass", d="pass", state="supported", origin="real", kind="release"):
     outcomes = {"a": a, "b": b, "c": c, "d": d}
-    criteria = [{"id": name, "outcome": outcome, "reason": f"why {name}"} for name, outcome in outcomes.items()]
-    return {"headline": {"state": state}, "criteria": criteria, "controls": list(controls)}
+    criteria = {name: {"outcome": outcome, "reason": f"why {name}"} for name, outcome in outcomes.items()}
+    headline = {"state": state, "criteria": outcomes, "data_origin": origin}
+    return {"headline": headline, "criteria": criteria, "release_kind": kind}
 
 
-BROKEN = [{"standard_id": "QCS-01", "kind": "integrity", "outcome": "fail", "how_to_fix": "emit all rows"}]
-MISBEHAVING = {"control": "control-planted", "behaves": False, "reason": "b fails"}
+BROKEN = [{"id": "QCS-01", "kind": "integrity", "outcome": "fail"}]
+MISBEHAVING = {"control": "control-planted", "observed": "b fail", "behaves": False, "reason": "criterion b fail"}
+UNJUDGED = {"control": "control-planted", "observed": "not judged", "behaves": False, "reason": "absent"}
+SEMI = "semi_synthetic"
 
 
 @pytest.mark.parametrize(
-    ("verdict", "standards", "kind", "origin", "expected"),
+    ("verdict", "standards", "controls", "expected"),
     [
-        (_verdict(a="fail", controls=[MISBEHAVING]), BROKEN, "release", "real", "fix QCS-01: emit all rows"),
-        (_verdict(a="fail", controls=[MISBEHAVING]), [], "release", "real", "control control-planted does not behave"),
-        (_verdict(controls=[{"control": "c"}]), [], "release", "real", "evaluate control c for"),
-        (_verdict(a="fail"), [], "positive_control", "semi_synthetic", "none: a control only has to behave"),
-        (_verdict(b="fail"), [], "release", "semi_synthetic", "evaluate on real outcomes"),
-        (_verdict(b="fail", d="not evaluable"), [], "release", "real", "read criterion b in the report"),
-        (_verdict(d="not evaluable"), [], "release", "real", "make criterion d evaluable: why d"),
-        (_verdict(c="undecided"), [], "release", "real", "criterion c is undecided"),
-        (_verdict(state="not evaluable"), [], "release", "semi_synthetic", "evaluate on real outcomes"),
-        (_verdict(), [], "release", "real", "repeat with another seed"),
+        (_verdict(a="fail"), BROKEN, [MISBEHAVING], "fix QCS-01: "),
+        (_verdict(a="fail"), [], [MISBEHAVING], "control control-planted does not behave: criterion b fail"),
+        (_verdict(), [], [UNJUDGED], "evaluate control control-planted in this study"),
+        (_verdict(b="fail", origin=SEMI), [], [], "evaluate on real outcomes"),
+        (_verdict(b="fail", d="not evaluable"), [], [], "read criterion b in the report"),
+        (_verdict(d="not evaluable"), [], [], "make criterion d evaluable: why d"),
+        (_verdict(c="undecided"), [], [], "criterion c is undecided"),
+        (_verdict(state="not evaluable", origin=SEMI), [], [], "evaluate on real outcomes"),
+        (_verdict(), [], [], "repeat with another seed"),
     ],
 )
-def test_one_next_step_follows_the_verdict_rules(verdict, standards, kind, origin, expected):
-    assert expected in next_step("m", verdict, standards, kind, origin)
+def test_one_next_step_follows_the_verdict_rules(verdict, standards, controls, expected):
+    tables = {"control_outcomes": pd.DataFrame(controls)} if controls else {}
+    assert expected in next_step("m", verdict, standards, tables)
+
+
+@pytest.mark.parametrize(
+    ("release", "kind", "verdict", "expected"),
+    [
+        ("control-planted", "positive_control", _verdict(d="not evaluable"), "none: this control behaves"),
+        ("control-planted", "positive_control", _verdict(b="fail"), "criterion b must pass, or no verdict counts"),
+        ("m.shuffled", "negative_control", _verdict(b="fail", state="refuted"), "none: this control behaves"),
+        ("m.shuffled", "negative_control", _verdict(), "the claim must be refuted, or no verdict counts"),
+    ],
+)
+def test_next_step_of_a_control_is_its_own_behaviour(release, kind, verdict, expected):
+    assert expected in next_step(release, {**verdict, "release_kind": kind})
 
 
 def test_registry_rows_keep_declared_order_and_numbers(results):
@@ -128,9 +157,9 @@ def test_descriptive_and_skipped_rows_are_never_significant(results):
 
 @pytest.fixture
 def board(example, results):
-    control = {**example.example_verdict(), "flags": {"release_kind": "positive_control"}}
+    control = example.joined_verdict(example.example_judgement("control-planted", "positive_control"))
     rows = [
-        leaderboard_row("demo", "a-control", control),
+        leaderboard_row("demo", "control-planted", control),
         leaderboard_row("demo", results.release, results.verdict, results.standards, results.tables),
         leaderboard_row("bench", EVIL, {}),
     ]
@@ -139,7 +168,7 @@ def board(example, results):
 
 def test_leaderboard_orders_releases_before_controls_and_mixes_nothing(board, results):
     assert tuple(board.columns) == COLUMNS
-    assert board["release"].tolist() == [EVIL, results.release, "a-control"]
+    assert board["release"].tolist() == [EVIL, results.release, "control-planted"]
     assert not [column for column in board.columns if "score" in column or "rank" in column]
     row = board.set_index("release").loc[results.release]
     table = results.tables["perturbation_auroc"]

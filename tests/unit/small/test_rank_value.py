@@ -1,5 +1,7 @@
 """Rank-value encoding equals a plain loop, breaks ties by gene order, and refuses what is not counts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,14 +16,18 @@ def naive_tokens(counts, columns, token_ids, medians, max_genes):
     cells = []
     for cell in counts:
         total = float(cell.sum())
-        values = [(float(cell[c]) / total * 10_000 / m, t) for c, t, m in zip(columns, token_ids, medians) if cell[c]]
+        values = [
+            (float(cell[c]) / total * 10_000 / m, t)
+            for c, t, m in zip(columns, token_ids, medians, strict=True)
+            if cell[c]
+        ]
         values.sort(key=lambda pair: -pair[0])  # Python's sort is stable
         cells.append([token for _, token in values[:max_genes]])
     return cells
 
 
 def split(tokens, offsets):
-    return [tokens[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:])]
+    return [tokens[a:b].tolist() for a, b in pairwise(offsets)]
 
 
 @settings(max_examples=60, deadline=None)

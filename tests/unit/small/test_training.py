@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from interp_assets.models.small_training import (
+from interp_assets.models.small_batches import (
     CLS,
     EOS,
     FIRST_GENE,
@@ -13,13 +13,11 @@ from interp_assets.models.small_training import (
     MASK,
     PAD,
     EncodedCells,
-    TrainingSettings,
     baseline_losses,
-    build_model,
     mask_genes,
     sequences,
-    train,
 )
+from interp_assets.models.small_training import TrainingSettings, build_model, train
 
 TINY = {
     "layers": 2,
@@ -36,13 +34,13 @@ TINY = {
 }
 
 
-def two_programmes(cells: int, seed: int, genes: int = 40) -> EncodedCells:
-    """Cells of two types, each expressing its own half of the genes."""
+def two_programmes(cells: int, seed: int, genes: int = 80) -> EncodedCells:
+    """Cells of two types, each expressing about a third of its own half of the genes."""
     rng = np.random.default_rng(seed)
-    rate = np.full((cells, genes), 0.02)
+    rate = np.full((cells, genes), 0.005)
     half = genes // 2
     for cell, programme in enumerate(rng.integers(0, 2, cells)):
-        rate[cell, programme * half : (programme + 1) * half] = 4.0
+        rate[cell, programme * half : (programme + 1) * half] = 0.45
     return EncodedCells(counts=csr_matrix(rng.poisson(rate).astype(np.int32)), medians=np.ones(genes))
 
 
@@ -74,7 +72,7 @@ def test_thinning_keeps_a_uniform_share_of_molecules():
     counts = csr_matrix(np.full((2000, 3), 50, dtype=np.int32))
     cells = EncodedCells(counts=counts, medians=np.ones(3))
     before = counts.copy()
-    drawn = cells.thinned(np.arange(2000), np.random.default_rng(0), 0.5)
+    drawn = cells.thinned(np.arange(2000), np.random.default_rng(0), floor=0.5)
     share = np.asarray(drawn.sum(axis=1)).ravel() / 150
     assert (cells.counts != before).nnz == 0
     assert share.mean() == pytest.approx(0.75, abs=0.01)
@@ -94,7 +92,7 @@ def test_baselines_equal_a_plain_loop():
     training = [rng.permutation(np.arange(FIRST_GENE, vocabulary))[: rng.integers(3, genes)] for _ in range(30)]
     truth = sequences([rng.permutation(np.arange(FIRST_GENE, vocabulary))[: 18 - i] for i in range(4)])
     chosen = (rng.random(truth.shape) < 0.4) & (truth >= FIRST_GENE)
-    unigram = {g: 1.0 for g in range(FIRST_GENE, vocabulary)}
+    unigram = dict.fromkeys(range(FIRST_GENE, vocabulary), 1.0)
     bucket_counts = {}
     for cell in training:
         for rank, gene in enumerate(cell):
@@ -103,8 +101,8 @@ def test_baselines_equal_a_plain_loop():
     total = sum(unigram.values())
     unigram = {g: n / total for g, n in unigram.items()}
     expected = dict.fromkeys(("unigram", "unigram_unseen", "rank", "rank_unseen"), 0.0)
-    for ids, hidden in zip(truth, chosen):
-        visible = {g for g, h in zip(ids, hidden) if g >= FIRST_GENE and not h}
+    for ids, hidden in zip(truth, chosen, strict=True):
+        visible = {g for g, h in zip(ids, hidden, strict=True) if g >= FIRST_GENE and not h}
         for place in np.flatnonzero(hidden):
             counts = bucket_counts[(place - 1) // 16]
             size = sum(counts.values()) + 100.0
@@ -183,7 +181,7 @@ def test_a_loss_that_stops_being_finite_is_an_error(cells):
 
 
 def test_unmaskable_cells_are_an_error(cells):
-    empty = EncodedCells(counts=csr_matrix((3, 40), dtype=np.int32), medians=np.ones(40))
+    empty = EncodedCells(counts=csr_matrix((3, 80), dtype=np.int32), medians=np.ones(80))
     with pytest.raises(ValueError, match="too few genes"):
         train(cells[0], empty, TrainingSettings(steps=1, **TINY), progress=False)
 

@@ -44,6 +44,14 @@ def test_exact_p_counts_sign_patterns(seed):
     assert signed_rank(free, "greater").p == pytest.approx(rank_sum_tail(free), abs=1e-12)
 
 
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+@pytest.mark.parametrize("n", [3, 7, 11, 14, 40, 50, 51])
+def test_any_p_equals_scipy_with_ties_and_zeros(n, alternative):
+    values = np.random.default_rng([n, 1]).integers(-4, 7, n).astype(float)
+    expected = stats.wilcoxon(values, alternative=alternative).pvalue
+    assert signed_rank(values, alternative).p == pytest.approx(expected, rel=1e-10)
+
+
 @pytest.mark.parametrize("decimals", [1, 6])
 def test_approximate_p_is_the_normal_tail_with_ties_in_the_variance(decimals):
     values = np.round(np.random.default_rng(3).normal(0.1, 1.0, 180), decimals)

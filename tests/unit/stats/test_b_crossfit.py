@@ -165,6 +165,27 @@ def test_result_does_not_depend_on_threads(learner):
     assert np.array_equal(one, four)
 
 
+def test_fits_run_on_one_thread_and_leave_the_limits_as_they_were(monkeypatch):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    seen = []
+    fit = crossfit._fit_logistic
+
+    def watched(*arguments):
+        seen.extend(library["num_threads"] for library in threadpool_info())
+        return fit(*arguments)
+
+    monkeypatch.setattr(crossfit, "_fit_logistic", watched)
+    perturbation, target, x, y = table_of_pairs()
+    plan = plan_folds("perturbation", perturbation, target, folds=5, seed=[0])
+    with threadpool_limits(3):
+        before = [library["num_threads"] for library in threadpool_info()]
+        out_of_fold_scores(x, y, plan, Logistic(), threads=2)
+        after = [library["num_threads"] for library in threadpool_info()]
+    assert set(seen) == {1}
+    assert before == after
+
+
 def test_boosting_equals_scikit_learn():
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 

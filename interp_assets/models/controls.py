@@ -1,0 +1,226 @@
+"""The control catalogue: what each control is, how it is made, and what an honest assay says about it.
+
+What belongs here: names, expectations and the cheap negative twins. What does not: the positive control's
+construction (`planted_transformer`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from interp_assets.edges.records import AttentionEdges, EdgeMatrix
+from interp_assets.models.checkpoints import read_json
+from interp_assets.models.control_folders import write_control_release
+from interp_assets.models.releases import MANIFEST, Release
+
+PLANTED = "control-planted"
+COEXPRESSION = "control-coexpression"
+SHUFFLED = "shuffled"
+RANDOM_WEIGHTS = "random-weights"
+
+Expectation = Literal["supported", "refuted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One control: its name (or the suffix a release's name gets), what it is and what must come out."""
+
+    name: str
+    kind: Literal["positive", "negative"]
+    scope: Literal["study", "release"]
+    made: str
+    expected: Expectation
+    why: str
+
+    def of(self, release: str) -> str:
+        """Name under which this control of a release is evaluated; study-wide controls have one name."""
+        return f"{release}.{self.name}" if self.scope == "release" else self.name
+
+
+CONTROLS: tuple[Control, ...] = (
+    Control(
+        name=PLANTED,
+        kind="positive",
+        scope="study",
+        made="a constructed transformer whose early heads carry the network behind the outcomes",
+        expected="supported",
+        why="if it does not pass, the assay could not see a network that is there",
+    ),
+    Control(
+        name=COEXPRESSION,
+        kind="negative",
+        scope="study",
+        made="absolute Spearman correlation on the same control cells, read through the edge-table adapter",
+        expected="refuted",
+        why="co-expression recovers known pairs and beats chance without being regulation",
+    ),
+    Control(
+        name=SHUFFLED,
+        kind="negative",
+        scope="release",
+        made="target columns of the release's attention permuted, once for all layers",
+        expected="refuted",
+        why="every row keeps its values but no pair keeps its own",
+    ),
+    Control(
+        name=RANDOM_WEIGHTS,
+        kind="negative",
+        scope="release",
+        made="weights of the release drawn anew with each tensor's own mean and spread, same tokeniser",
+        expected="refuted",
+        why="whatever passes here comes from the input encoding, not from learning",
+    ),
+)
+
+
+def control(name: str) -> Control | None:
+    """Catalogue entry behind an evaluated name, or None for a plain release.
+
+    >>> control("geneformer-small-2k.shuffled").kind, control("geneformer-small-2k")
+    ('negative', None)
+    """
+    for entry in CONTROLS:
+        if entry.scope == "study" and name == entry.name:
+            return entry
+        if entry.scope == "release" and name.endswith(f".{entry.name}") and len(name) > len(entry.name) + 1:
+            return entry
+    return None
+
+
+def is_control(name: str) -> bool:
+    """Whether a name is that of a control.
+
+    >>> is_control("control-planted"), is_control("geneformer-small-2k")
+    (True, False)
+    """
+    return control(name) is not None
+
+
+def base_release(name: str) -> str:
+    """Release that a negative twin was made from; any other name comes back unchanged.
+
+    >>> base_release("geneformer-small-2k.shuffled"), base_release("control-planted")
+    ('geneformer-small-2k', 'control-planted')
+    """
+    entry = control(name)
+    return name.removesuffix(f".{entry.name}") if entry is not None and entry.scope == "release" else name
+
+
+def shuffled(edges: AttentionEdges, seed: int) -> AttentionEdges:
+    """The same attention with target columns permuted: the negative twin ``<release>.shuffled``.
+
+    One permutation serves every layer, so that whatever links layers stays. Scores, cell counts and missing
+    pairs move together; the self pair of a gene lands on another pair and the other way round.
+    """
+    order = np.random.default_rng([seed, 11]).permutation(len(edges.genes))
+    name = f"{edges.release}.{SHUFFLED}"
+
+    def layer_matrix(layer: int) -> EdgeMatrix:
+        matrix = edges.layer_matrix(layer)
+        return replace(
+            matrix,
+            name=name,
+            score=np.ascontiguousarray(matrix.score[:, order]),
+            cells_behind=np.ascontiguousarray(matrix.cells_behind[:, order]),
+            facts={**matrix.facts, "control": SHUFFLED, "control_seed": seed},
+        )
+
+    facts = {**edges.facts, "control": SHUFFLED, "control_seed": seed}
+    return replace(edges, release=name, layer_matrix=layer_matrix, facts=facts)
+
+
+def random_weights(release: Release, folder: Path, seed: int, spread: Literal["trained", "config"] = "trained") -> None:
+    """Write the negative twin ``<release>.random-weights``: same architecture and tokeniser, nothing learned.
+
+    Every weight matrix is drawn from a normal distribution; layer norms are reset to 1 and 0 and biases to 0.
+    With ``spread="trained"`` each matrix keeps its own mean and standard deviation. Initialising as for training
+    (``"config"``, standard deviation ``initializer_range``) makes small models attend almost uniformly, and the
+    ranking of near-ties then follows numerical detail; at the trained spread the attention is as uneven as the
+    release's own, so that only learning differs. Either way rank order is defined, and an AUROC near chance is
+    expected, not guaranteed: input encoding alone may carry expression level.
+
+    Parameters
+    ----------
+    release
+        A verified Geneformer-layout release.
+    folder
+        Destination; its name becomes the release name.
+    seed
+        Of the draw.
+    spread
+        ``"trained"`` or ``"config"``.
+
+    Raises
+    ------
+    ValueError
+        If the release has no ``model.safetensors``, or `spread` is unknown.
+    """
+    from safetensors.numpy import load_file, save
+
+    if spread not in ("trained", "config"):
+        raise ValueError(f"spread = {spread!r}; use trained or config")
+    if "model.safetensors" not in {file.path for file in release.files}:
+        raise ValueError(f"release {release.name}: random weights need model.safetensors in Geneformer layout")
+    config = read_json(release.file("config.json"))
+    scale = None if spread == "trained" else float(config.get("initializer_range", 0.02))
+    rng = np.random.default_rng([seed, 12])
+    tensors = load_file(release.file("model.safetensors"))
+    drawn = {name: _redrawn(name, tensors[name], scale, rng) for name in sorted(tensors)}
+    contents = {file.path: release.file(file.path).read_bytes() for file in release.files}
+    contents["model.safetensors"] = save(drawn, metadata={"format": "pt"})
+    facts = {key: value for key, value in release.facts.items() if key not in {"name", "created", "training"}}
+    facts |= {
+        "kind": "negative_control",
+        "control": "negative",
+        "source": f"weights of {release.name} drawn anew",
+        "base_release": release.name,
+        "base_release_id": release.release_id,
+        "seed": seed,
+        "spread": spread,
+    }
+    write_control_release(Path(folder), {k: v for k, v in contents.items() if k != MANIFEST}, facts)
+
+
+def _redrawn(
+    name: str, trained: NDArray[np.generic], scale: float | None, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A fresh tensor of the same shape, by the role its name gives it."""
+    if not np.issubdtype(trained.dtype, np.floating):
+        return trained
+    if name.endswith("LayerNorm.weight"):
+        return np.ones(trained.shape, dtype=np.float32)
+    if name.endswith("bias"):
+        return np.zeros(trained.shape, dtype=np.float32)
+    values = trained.astype(np.float64)
+    mean, deviation = (values.mean(), values.std()) if scale is None else (0.0, scale)
+    drawn = rng.normal(mean, deviation, size=trained.shape).astype(np.float32)
+    if name.endswith("word_embeddings.weight"):
+        drawn[0] = 0.0  # the padding row is never attended and stays empty
+    return drawn
+
+
+def coexpression_edge_table(correlation: EdgeMatrix) -> pd.DataFrame:
+    """Edge table of ``control-coexpression``: source, target, |score|, cells; one row an ordered pair.
+
+    Self pairs, pairs without a score and pairs that no cell stands behind are left out. The table is symmetric:
+    correlation has no direction, which is part of what the control shows.
+    """
+    score = np.abs(correlation.score)
+    keep = np.isfinite(score) & (correlation.cells_behind > 0)
+    np.fill_diagonal(keep, False)
+    source, target = np.nonzero(keep)
+    genes = correlation.genes.astype(object)
+    return pd.DataFrame(
+        {
+            "source": genes[source],
+            "target": genes[target],
+            "score": score[source, target],
+            "cells": correlation.cells_behind[source, target],
+        }
+    )

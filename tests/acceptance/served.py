@@ -1,0 +1,119 @@
+"""A running deployment: web server and daemon as a child process, and questions to its GraphQL endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+BACKFILL = """mutation Launch($keys: [AssetKeyInput!]!, $partitions: [String!]!) {
+  launchPartitionBackfill(backfillParams: {assetSelection: $keys, partitionNames: $partitions}) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+BACKFILL_STATE = """query State($id: String!) {
+  partitionBackfillOrError(backfillId: $id) { __typename ... on PartitionBackfill { status } } }"""
+STALE = """query Stale($key: AssetKeyInput!, $partition: String!) {
+  assetNodes(assetKeys: [$key]) { staleStatus(partition: $partition) } }"""
+
+
+class Served:
+    """`interp ui` for the length of a ``with`` block; its log is kept for the error message."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self._environment, self._log = environment, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Served:
+        command = ["interp", "ui", "--port", str(self.port)]
+        with self._log.open("wb") as out:
+            self._process = subprocess.Popen(
+                command, env=self._environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        wait_for(self._answers, 120, f"the web server; log {self._log}", every=1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process is None:
+            return
+        group = os.getpgid(self._process.pid)
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise RuntimeError(f"interp ui ended by itself:\n{self._log.read_text()[-3000:]}")
+        try:
+            return bool(self.ask("{ version }"))
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Data of one GraphQL answer; an error in it is raised."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/graphql", data=body, headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            answer = json.load(reply)
+        if answer.get("errors"):
+            raise RuntimeError(f"GraphQL: {answer['errors'][0]['message']}")
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def backfill(self, keys: list[list[str]], partition: str, seconds: float) -> None:
+        """Launch a backfill of some assets over one partition and wait until it has succeeded."""
+        launched = self.ask(BACKFILL, keys=[{"path": key} for key in keys], partitions=[partition])
+        outcome = launched["launchPartitionBackfill"]
+        if outcome["__typename"] != "LaunchBackfillSuccess":
+            raise RuntimeError(f"backfill of {keys} was not launched: {outcome}")
+
+        def state() -> str:
+            return str(self.ask(BACKFILL_STATE, id=outcome["backfillId"])["partitionBackfillOrError"]["status"])
+
+        def done() -> bool:
+            if state() in ("FAILED", "COMPLETED_FAILED", "CANCELED"):
+                raise RuntimeError(f"backfill of {keys} ended as {state()}")
+            return state() in ("COMPLETED", "COMPLETED_SUCCESS")
+
+        wait_for(done, seconds, f"the backfill of {keys}", every=2)
+
+    def stale_status(self, key: list[str], partition: str) -> str:
+        """What the UI says of one partition of one asset: FRESH, STALE or MISSING."""
+        (node,) = self.ask(STALE, key={"path": key}, partition=partition)["assetNodes"]
+        return str(node["staleStatus"])
+
+
+def wait_for(done: Callable[[], bool], seconds: float, what: str, every: float) -> None:
+    """Ask ``done`` until it holds.
+
+    Raises
+    ------
+    TimeoutError
+        When it does not within ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if done():
+            return
+        time.sleep(every)
+    raise TimeoutError(f"waited {seconds:.0f} s for {what}")

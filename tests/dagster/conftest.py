@@ -1,0 +1,57 @@
+"""A store in memory, a tiny release, and the graph built over both."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from interp_assets.layout import Layout, read_layout
+
+FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK) else None
+SHIPPED = Path(__file__).resolve().parents[2] / "releases"
+
+for _category in (dg.PreviewWarning, dg.BetaWarning, dg.SupersessionWarning):
+    warnings.filterwarnings("ignore", category=_category)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One deployment: its layout and the environment that describes it."""
+
+    layout: Layout
+    environment: dict[str, str]
+
+
+def deployment(folder: Path, wheels: Path, studies: str, releases: Path) -> dict[str, str]:
+    """Environment of a deployment whose every folder lies in ``folder``."""
+    return {
+        "INTERP_STORE": str(folder / "store"),
+        "INTERP_RELEASES": str(releases),
+        "INTERP_DATA_WHEELS": str(wheels),
+        "INTERP_STUDIES": studies,
+    }
+
+
+@pytest.fixture(scope="session")
+def fast_folder() -> Iterator[Path]:
+    """Temporary folder in memory where there is one: the run history is bound by fsync."""
+    with tempfile.TemporaryDirectory(dir=FAST, prefix="interp-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def tiny(fast_folder: Path, data_wheels: Path) -> Iterator[Platform]:
+    """The ``tiny`` study over the shipped releases, in a store of its own."""
+    environment = deployment(fast_folder / "tiny", data_wheels, "tiny", SHIPPED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("INTERP_DATA_MIRROR", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield Platform(read_layout(), environment)

@@ -1,0 +1,112 @@
+"""What happens without a hand: new folders become partitions, missing partitions are requested."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from interp_assets.automation import release_sensor, unregistered
+from interp_assets.definitions import build_definitions
+from interp_assets.layout import CONTROLS, RELEASE, read_layout
+
+from .conftest import SHIPPED, deployment  # isort: skip
+
+
+def test_controls_are_registered_before_the_first_release() -> None:
+    assert unregistered(["b", "a"], []) == [*CONTROLS, "a", "b"]
+    assert unregistered(["b", "a"], [*CONTROLS, "a"]) == ["b"]
+    assert unregistered(["a"], [*CONTROLS, "a"]) == []
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    releases = tmp_path / "releases"
+    releases.mkdir()
+    monkeypatch.delenv("INTERP_DATA_MIRROR", raising=False)
+    for name, value in deployment(tmp_path, tmp_path / "wheels", "tiny", releases).items():
+        monkeypatch.setenv(name, value)
+    return read_layout()
+
+
+def shipped() -> Path:
+    return sorted(path.parent for path in SHIPPED.glob("*/release.json"))[0]
+
+
+def tick(layout, instance):
+    sensor = release_sensor(layout)
+    return sensor(dg.build_sensor_context(instance=instance))
+
+
+def test_an_empty_folder_registers_the_controls_only(layout) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = tick(layout, instance)
+        (request,) = result.dynamic_partitions_requests
+        assert list(request.partition_keys) == list(CONTROLS)
+
+
+def test_a_release_is_registered_when_its_manifest_is_complete(layout) -> None:
+    source = shipped()
+    copy = layout.folders.releases / source.name
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(RELEASE.name, list(CONTROLS))
+        copy.mkdir()
+        for file in source.iterdir():
+            if file.name != "release.json":
+                shutil.copy(file, copy)
+        assert "1 still being copied" in tick(layout, instance).skip_message
+        shutil.copy(source / "release.json", copy)
+        (request,) = tick(layout, instance).dynamic_partitions_requests
+        assert list(request.partition_keys) == [source.name]
+        instance.add_dynamic_partitions(RELEASE.name, [source.name])
+        assert isinstance(tick(layout, instance), dg.SkipReason)
+
+
+def test_a_damaged_release_is_refused_and_blocks_nobody(layout) -> None:
+    good, source = layout.folders.releases / shipped().name, shipped()
+    shutil.copytree(source, good)
+    bad = layout.folders.releases / "damaged"
+    shutil.copytree(source, bad)
+    weights = bad / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with dg.DagsterInstance.ephemeral() as instance:
+        (request,) = tick(layout, instance).dynamic_partitions_requests
+        assert list(request.partition_keys) == [*CONTROLS, source.name]
+
+
+def requested(layout, instance, cursor=None):
+    result = dg.evaluate_automation_conditions(defs=build_definitions(layout), instance=instance, cursor=cursor)
+    found = {
+        (subset.key.to_user_string(), key)
+        for subset in (entry.true_subset for entry in result.results)
+        for key in (subset.expensively_compute_partition_keys() if subset.is_partitioned else [None])
+        if not subset.is_empty
+    }
+    return result.cursor, found
+
+
+def test_a_release_registered_before_the_first_tick_is_requested(layout) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(RELEASE.name, [*CONTROLS, "early"])
+        _, first = requested(layout, instance)
+        assert ("release", "early") in first
+        assert ("raw/pathway_commons_expression", "pathway_commons_expression") in first
+        assert ("attention", "planted_tiny|early") not in first  # its inputs are missing
+
+
+def test_the_monthly_schedule_covers_every_release_in_every_study(layout) -> None:
+    definitions = build_definitions(layout)
+    schedule = definitions.resolve_schedule_def("monthly_reevaluation")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(RELEASE.name, [*CONTROLS, "mine"])
+        context = dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=datetime(2026, 12, 1, 3),
+            repository_def=definitions.get_repository_def(),
+        )
+        runs = schedule.evaluate_tick(context).run_requests
+    assert {run.partition_key for run in runs} == {f"{name}|tiny" for name in (*CONTROLS, "mine")}
+    assert len({run.run_key for run in runs}) == 3

@@ -1,0 +1,134 @@
+"""The whole graph on a tiny planted study: what it writes, what it recomputes, what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from interp_assets import code_version as versions
+from interp_assets.assets import battery as battery_assets
+from interp_assets.definitions import build_definitions
+from interp_assets.evaluate import Evaluator, Progress, dagster_instance
+from interp_assets.models.releases import find_releases
+from qc_standards.gate import check_folder
+from qc_standards.records import VerdictState
+from qc_standards.registry import declared_ids
+
+
+@pytest.fixture(scope="module")
+def release(tiny) -> str:
+    return sorted(found.name for found in find_releases(tiny.layout.folders.releases).complete)[0]
+
+
+@pytest.fixture(scope="module")
+def instance(tiny) -> Iterator[dg.DagsterInstance]:
+    with dagster_instance(tiny.layout) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def first_run(tiny, instance, release) -> Progress:
+    return Evaluator(build_definitions(tiny.layout), tiny.layout, instance).evaluate("tiny", [release])
+
+
+@pytest.fixture(scope="module")
+def results(tiny, first_run, release) -> Path:
+    return tiny.layout.folders.store / "tiny"
+
+
+def everyone(release: str) -> list[str]:
+    return [release, "control-planted", "control-coexpression", f"{release}.shuffled", f"{release}.random-weights"]
+
+
+def test_every_evaluation_leaves_the_files_others_rely_on(results: Path, release: str) -> None:
+    for name in everyone(release):
+        for file in ("tests.parquet", "tests.csv", "claims.json", "verdict.json", "standards.json", "report.html"):
+            assert (results / name / file).is_file(), f"{name} lacks {file}"
+        tests = pd.read_parquet(results / name / "tests.parquet")
+        assert tests["test_id"].tolist() == list(declared_ids())
+        skipped = tests[tests["status"] == "skipped"]
+        assert (skipped["reason"] != "").all()
+        assert skipped["p"].isna().all()
+
+
+def test_the_gate_agrees_with_every_stored_verdict(results: Path, release: str) -> None:
+    for name in everyone(release):
+        check_folder(results / name)
+
+
+def test_negative_controls_are_refuted(results: Path, release: str) -> None:
+    for name in everyone(release)[2:]:
+        judgement = check_folder(results / name)
+        assert judgement.verdicts[judgement.headline].state is VerdictState.REFUTED, name
+
+
+def test_planted_outcomes_clear_no_claim_about_a_release(results: Path, release: str) -> None:
+    judgement = check_folder(results / release)
+    assert not [verdict.claim for verdict in judgement.verdicts.values() if verdict.cleared]
+    assert str(judgement.verdicts[judgement.headline].data_origin) == "semi_synthetic"
+
+
+def test_both_scores_come_from_the_same_cells(results: Path, release: str) -> None:
+    lineage = pd.read_parquet(results / release / "tables" / "lineage.parquet")
+    assert lineage["cells_hash"].nunique() == 1
+    assert set(lineage["score"]) == {"attention", "correlation", "rank_distance", "co_detection"}
+
+
+def test_every_file_in_the_store_belongs_to_one_asset(tiny, first_run, release: str) -> None:
+    store = tiny.layout.folders.store
+    owners: dict[str, list[str]] = {}
+    for listing in (store / ".files").rglob("*.json"):
+        folder = listing.parent.relative_to(store / ".files")
+        for name in json.loads(listing.read_text()):
+            owners.setdefault((folder / name).as_posix(), []).append(listing.stem)
+    shared = {name: keys for name, keys in owners.items() if len(keys) > 1}
+    assert not shared
+    by_folder = ("cells/", "attention/", "releases/", ".files/", ".dagster/")
+    files = (path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file())
+    orphans = [name for name in files if name not in owners and not name.startswith(by_folder)]
+    assert not orphans
+
+
+def test_a_second_run_recomputes_nothing(tiny, instance, first_run, release: str) -> None:
+    assert first_run.steps
+    again = Evaluator(build_definitions(tiny.layout), tiny.layout, instance).evaluate("tiny", [release])
+    assert again.steps == []
+
+
+def test_editing_one_analysis_reruns_only_its_branch(
+    tiny, instance, first_run, release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The edit changes code but no result, so content stops the cascade right behind the analysis."""
+
+    def edited(*sources: str) -> str:
+        version = versions.code_version(*sources)
+        return (
+            f"{version}-edited" if "interp_assets.analyses.baselines:" in sources[0] and len(sources) == 2 else version
+        )
+
+    monkeypatch.setattr(battery_assets, "code_version", edited)
+    progress = Evaluator(build_definitions(tiny.layout), tiny.layout, instance).evaluate("tiny", [release])
+    assert {key for key, _ in progress.steps} == {"analysis_21"}
+    assert len(progress.steps) == 3  # the release and the two controls
+
+
+def test_the_ui_calls_everything_fresh(tiny, instance, first_run, release: str) -> None:
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import ModuleTarget
+    from dagster_graphql.schema import create_schema
+
+    target = ModuleTarget("interp_assets.definitions", attribute=None, working_directory=None, location_name="interp")
+    query = """query Fresh($key: AssetKeyInput!, $partition: String!) {
+      assetNodes(assetKeys: [$key]) { assetKey { path } staleStatus(partition: $partition) } }"""
+    with WorkspaceProcessContext(instance, target) as process:
+        context = process.create_request_context()
+        for key, partition in (("attention", f"planted_tiny|{release}"), ("report", f"{release}|tiny")):
+            variables = {"key": {"path": [key]}, "partition": partition}
+            answer = create_schema().execute(query, variable_values=variables, context_value=context)
+            assert answer.errors is None
+            assert [node["staleStatus"] for node in answer.data["assetNodes"]] == ["FRESH"]
