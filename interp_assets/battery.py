@@ -20,6 +20,7 @@ from interp_assets.analyses.layers import relative_depth, resolve_layer
 from interp_assets.cells.records import Unavailable
 from interp_assets.edges.records import AttentionEdges
 from interp_assets.models.records import ReleaseCard
+from interp_assets.models.sourcing import PLANTED, control_regulators
 from interp_assets.settings import Study
 from interp_assets.storage import canonical_json
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
@@ -31,6 +32,7 @@ WEAKEST_FIRST = (DataOrigin.SIMULATED, DataOrigin.SEMI_SYNTHETIC, DataOrigin.ARC
 
 def study_roles(
     study: Study,
+    release: str,
     rows: Iterable[AnalysisRow],
     artefacts: Mapping[str, DatasetArtefacts | Unavailable],
     attention: Mapping[str, AttentionEdges | Unavailable],
@@ -49,8 +51,9 @@ def study_roles(
         if gone is not None:
             absent[role] = f"{gone.dataset}: {gone.reason}"
         elif isinstance(data, DatasetArtefacts) and isinstance(edges, AttentionEdges):
+            judged_on = control_regulators(data.labels) if release == PLANTED else None
             reference = study.primary_reference
-            roles[role] = role_inputs(role, filling, data, edges, reference, minimum)
+            roles[role] = role_inputs(role, filling, data, edges, reference, minimum, judged_on)
     return roles, absent
 
 
@@ -112,14 +115,22 @@ def all_rows(results: Iterable[TestResult], release: str) -> list[TestResult]:
 
 
 def evaluation_table(
-    study: Study, card: ReleaseCard, roles: Mapping[str, RoleInputs], results: Iterable[TestResult]
+    study: Study,
+    card: ReleaseCard,
+    roles: Mapping[str, RoleInputs],
+    results: Iterable[TestResult],
+    cells_of: Mapping[str, str],
 ) -> pd.DataFrame:
-    """One row: who is judged, on what kind of data, and what limits the verdict (design, section 8)."""
+    """One row: who is judged, on what kind of data, and what limits the verdict.
+
+    ``cells_of`` names the dataset whose cells stand behind each screen; it tells whether the release was
+    trained on them.
+    """
     origins = {result.data_origin for result in results if result.status is Status.RUN and result.data_origin}
     weakest = next((str(origin) for origin in WEAKEST_FIRST if origin in origins), "none")
     filled = {study.roles[role].role_fit for role in roles}
     contexts = sorted({inputs.context_mismatch for inputs in roles.values()} - {""})
-    evaluated = {inputs.dataset for inputs in roles.values()}
+    evaluated = {cells_of.get(inputs.dataset, inputs.dataset) for inputs in roles.values()}
     return pd.DataFrame(
         [
             {

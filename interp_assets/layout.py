@@ -34,6 +34,11 @@ class Layout:
         filled = (study.dataset_of(role) for study in self.studies.values() for role in sorted(roles))
         return tuple(sorted({name for name in filled if name}))
 
+    @property
+    def cells_of(self) -> dict[str, str]:
+        """Screen -> dataset whose cells its scores are computed from."""
+        return {name: self.datasets[name].base or name for name in self.screens}
+
     def files_behind(self, dataset: str) -> tuple[str, ...]:
         """Declared files that ``dataset`` and its references are made of, each once."""
         spec = self.datasets[dataset]

@@ -75,11 +75,13 @@ def role_inputs(
     attention: AttentionEdges,
     primary_reference: str,
     minimum: tuple[int, int],
+    judged_on: NDArray[np.str_] | None = None,
 ) -> RoleInputs:
     """Inputs of one role for one release, over the evaluable genes in universe order.
 
     ``minimum`` is the least number of positives and negatives a perturbation needs to be scorable; it is
-    used for the count of that stage only, each analysis lists its own exclusions.
+    used for the count of that stage only, each analysis lists its own exclusions. ``judged_on`` limits the
+    perturbations; only the positive control uses it, for the regulators it was built to carry.
 
     Raises
     ------
@@ -98,7 +100,8 @@ def role_inputs(
     place = pd.Index(genes).get_indexer(pd.Index(labels.perturbations))
     label = np.asarray(labels.label)[:, at]
     listed = (label >= 0).any(axis=1)
-    kept = (place >= 0) & listed
+    judged = np.isin(labels.perturbations, labels.perturbations if judged_on is None else judged_on)
+    kept = (place >= 0) & listed & judged
     edges = {name: restrict_edges(matrix, genes) for name, matrix in artefacts.edges.items()}
     return RoleInputs(
         role=role,
@@ -116,7 +119,7 @@ def role_inputs(
         trivial=edges,
         references={name: restrict_reference(ref, genes) for name, ref in artefacts.references.items()},
         primary_reference=primary_reference,
-        exclusions=_exclusions(labels, place, listed),
+        exclusions=_exclusions(labels, place, listed, judged),
         evaluability=evaluability(
             labels, attention.genes.tolist(), role=role, min_positives=minimum[0], min_negatives=minimum[1]
         ),
@@ -124,10 +127,14 @@ def role_inputs(
     )
 
 
-def _exclusions(labels: ScreenLabels, place: NDArray[np.int64], listed: NDArray[np.bool_]) -> pd.DataFrame:
+def _exclusions(
+    labels: ScreenLabels, place: NDArray[np.int64], listed: NDArray[np.bool_], judged: NDArray[np.bool_]
+) -> pd.DataFrame:
     unknown = pd.DataFrame({"perturbation": labels.perturbations[place < 0]})
     unknown["reason"] = "perturbed gene is not in the vocabulary of the release"
     empty = pd.DataFrame({"perturbation": labels.perturbations[(place >= 0) & ~listed]})
     empty["reason"] = "no listed target is in the vocabulary of the release"
+    left = pd.DataFrame({"perturbation": labels.perturbations[(place >= 0) & listed & ~judged]})
+    left["reason"] = "the positive control was not built to carry this regulator"
     earlier = labels.exclusions[["perturbation", "reason"]]
-    return pd.concat([earlier, unknown, empty], ignore_index=True)
+    return pd.concat([earlier, unknown, empty, left], ignore_index=True)

@@ -112,9 +112,7 @@ def conditional_incremental_value(inputs: AnalysisInputs) -> AnalysisOutput:
         return skip_all(inputs, str(comparison), role=role)
     cells = incremental_cells(comparison, EDGES, ("perturbation",), ("logistic",))
     power = _power(inputs, comparison)
-    table = pd.DataFrame(
-        [_power_row(cell, inputs, power) for cell in cells if cell.gains], columns=POWER_COLUMNS
-    )
+    table = pd.DataFrame([_power_row(cell, inputs, power) for cell in cells if cell.gains], columns=POWER_COLUMNS)
     by_test = dict(zip(("A26.1", "A26.2"), cells, strict=True))
     results = [
         _gain_row(inputs, role, comparison, spec.test_id, by_test[spec.test_id], "auroc", "delta_auroc")
@@ -143,9 +141,7 @@ def hard_generalisation_splits(inputs: AnalysisInputs) -> AnalysisOutput:
         "A31.2": (at["attention", "joint", "logistic"], "auroc", "delta_auroc"),
         "A31.3": (_largest(boosted, "auprc"), "auprc", "delta_auprc"),
     }
-    results = [
-        _gain_row(inputs, role, comparison, spec.test_id, *chosen[spec.test_id]) for spec in inputs.tests
-    ]
+    results = [_gain_row(inputs, role, comparison, spec.test_id, *chosen[spec.test_id]) for spec in inputs.tests]
     return collect(inputs, results, {"incremental_value": _value_table(role, cells)})
 
 

@@ -81,9 +81,7 @@ def cross_fitted_residualisation(inputs: AnalysisInputs) -> AnalysisOutput:
         }
     except TooLittleDataError as error:
         return skip_all(inputs, f"reference {pairs.name}: {error}", role=role)
-    results = [
-        _row(inputs, role, pairs, spec.test_id, found[ROWS[spec.test_id]], layer) for spec in inputs.tests
-    ]
+    results = [_row(inputs, role, pairs, spec.test_id, found[ROWS[spec.test_id]], layer) for spec in inputs.tests]
     return collect(inputs, results, _tables(role, pairs, found))
 
 
@@ -185,13 +183,14 @@ def _row(
         "reference_pairs": kept.n_positive,
         "statistic": "sd_over_seeds" if test_id == "A25.3" else "kept",
     }
+    no_spread = "one fold seed has no spread" if test_id == "A25.3" and len(kept.seeds) == 1 else ""
     return row(
         inputs,
         role,
         test_id,
         settings=used,
         layer=layer,
-        reason=kept.nothing_to_retain,
+        reason="; ".join(why for why in (kept.nothing_to_retain, no_spread) if why),
         statistic=kept.sd_over_seeds if test_id == "A25.3" else kept.kept,
         effect=kept.auroc_residual,
         effect_kind="auroc",

@@ -64,14 +64,14 @@ def _artefacts(store: Path, dataset: str, version: str) -> Loaded:
 
 
 def load_roles(
-    layout: Layout, study: str, study_inputs: StoredFiles, attention: Mapping[str, Any]
+    layout: Layout, study: str, release: str, study_inputs: StoredFiles, attention: Mapping[str, Any]
 ) -> tuple[dict[str, RoleInputs], dict[str, str]]:
     """Role inputs of one release in one study from what the dataset-level assets stored."""
     versions = study_inputs.json("inputs.json")["datasets"]
     store = layout.folders.store
     artefacts = {name: _artefacts(store, name, version) for name, version in versions.items()}
     by_dataset = {getattr(item, "dataset", ""): item for item in attention.values()}
-    return study_roles(layout.studies[study], catalogue.built(), artefacts, by_dataset)
+    return study_roles(layout.studies[study], release, catalogue.built(), artefacts, by_dataset)
 
 
 def output_files(number: int, output: AnalysisOutput) -> dict[str, bytes]:
@@ -103,7 +103,7 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
         context: dg.AssetExecutionContext, attention: dict[str, Any], study_inputs: StoredFiles
     ) -> dg.Output[dict[str, bytes]]:
         study, release = dimensions(context)
-        roles, absent = load_roles(layout, study, study_inputs, attention)
+        roles, absent = load_roles(layout, study, release, study_inputs, attention)
         output = run_analysis(layout.studies[study], release, row, roles, absent)
         files = output_files(row.number, output)
         return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
@@ -146,8 +146,8 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
         release: dict[str, ReleaseCard],
         **analyses: StoredFiles,
     ) -> dg.Output[dict[str, bytes]]:
-        study, _ = dimensions(context)
-        roles, _ = load_roles(layout, study, study_inputs, attention)
+        study, name = dimensions(context)
+        roles, _ = load_roles(layout, study, name, study_inputs, attention)
         results = [
             result
             for name in numbers
@@ -179,7 +179,7 @@ def results_files(
     settings = layout.studies[study]
     frame = results_frame(all_rows(results, card.name))
     tables = {
-        "evaluation": evaluation_table(settings, card, roles, results),
+        "evaluation": evaluation_table(settings, card, roles, results, layout.cells_of),
         "lineage": lineage_table(settings, roles),
         "evaluability": pd.concat([inputs.evaluability for inputs in roles.values()], ignore_index=True)
         if roles

@@ -4,6 +4,7 @@ Verdicts are data. A failed blocking check stops Dagster only within one run, so
 ``qc_verdict`` and refuse by themselves; the asset checks mirror the same states for the reader of the UI.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from interp_assets.figures.records import Drawing, FigureSpec
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import CONTROLS, Layout
 from interp_assets.metadata import TEAM, picture
+from interp_assets.report import page
 from interp_assets.storage import canonical_json
 from qc_standards.claims import claims_registry
 from qc_standards.records import VerdictState
@@ -171,6 +173,13 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
     return standards_results
 
 
+def _templates_version() -> str:
+    """Hash of the page's templates, which are no Python and so in no code version."""
+    folder = Path(page.__file__).parent / "templates"
+    content = b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file())
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def _check_name(identifier: str) -> str:
     return identifier.replace("-", "_").replace(".", "_")
 
@@ -302,7 +311,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
         ins={"test_results": dg.AssetIn(), "standards_results": dg.AssetIn(), "qc_verdict": dg.AssetIn()},
         deps=[dg.AssetKey(["figure", spec.figure_id]) for spec in CATALOGUE],
         io_manager_key="files",
-        code_version=code_version("interp_assets.report.evaluation"),
+        code_version=code_version("interp_assets.report.evaluation") + _templates_version(),
         metadata={PATH: FOLDER},
         group_name="report",
         kinds={"html"},
@@ -325,7 +334,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
         results = read_results(folder, judged=False)
         judgement = judge(results)
         provenance = provenance_document(judgement, {}, folder)
-        page = report_html(
+        html = report_html(
             judgement,
             documents(judgement),
             results.tests,
@@ -333,7 +342,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
             draw_all(judgement, results.tables),
             provenance,
         )
-        files = {"report.html": page, "provenance.json": canonical_json(provenance).encode("utf-8")}
+        files = {"report.html": html, "provenance.json": canonical_json(provenance).encode("utf-8")}
         version = files_version(_documents(judgement))
         where = str(folder / "report.html")
         return dg.Output(files, data_version=version, metadata={"report": dg.MetadataValue.path(where)})
@@ -348,7 +357,7 @@ def leaderboard_asset(layout: Layout) -> dg.AssetsDefinition:
         key="leaderboard",
         deps=["report"],
         io_manager_key="files",
-        code_version=code_version("interp_assets.report.index"),
+        code_version=code_version("interp_assets.report.stored") + _templates_version(),
         metadata={PATH: "."},
         group_name="report",
         kinds={"html"},

@@ -71,7 +71,7 @@ def twin_battery_asset(
             base, name=f"{base.name}.{suffix}", kind="negative_control", base=base.name, gap=None, trained_on=()
         )
         changed = {key: edges_of(edges) for key, edges in attention.items()}
-        roles, absent = load_roles(layout, study, study_inputs, changed)
+        roles, absent = load_roles(layout, study, card.name, study_inputs, changed)
         outputs = run_battery(layout.studies[study], card.name, roles, absent)
         results = [result for output in outputs.values() for result in output.results]
         tables = {name: frame for output in outputs.values() for name, frame in output.tables.items()}

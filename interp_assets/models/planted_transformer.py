@@ -19,8 +19,8 @@ from interp_assets.edges.records import Reference
 from interp_assets.models.control_folders import json_bytes, write_control_release
 from interp_assets.models.planted_weights import (
     SPECIALS,
-    PlantedWeights,
     Plan,
+    PlantedWeights,
     intermediate_size,
     layout,
 )

@@ -39,8 +39,8 @@ COMPENSATION = 4
 RANDOM_UNITS = 8
 EARLY_SLOPE = 6.0
 EARLY_GATE = 25.0
-READ_GATE = 8.0
-SINK = 10.5
+READ_GATE = 25.0
+SINK = 14.0
 DECOY = 0.2
 FLIP = 0.08
 FOUND_GAIN, FOUND_FLOOR, CODE_WEIGHT = 4.0, 1.0, 8.0
@@ -306,8 +306,11 @@ class PlantedWeights:
         k[slot, own] = self.sign[own]
         # The start token outweighs five times the densest row, so that row sums hardly depend on the cell.
         constant = np.log(5.0 * np.exp(slope * self.score).sum(axis=1).max())
-        q[place.slots, place.one] = constant + READ_GATE
-        q[place.slots, place.late_head.start + head] = -READ_GATE
+        q[place.slots, place.one] = constant
+        # Closed by the code of another head, not by the absence of its own: a regulator without a late code then
+        # stays at the same level in every cell, whatever an intervention did to the length of its state.
+        others = np.arange(place.heads) != head
+        q[place.slots, place.late_head][others] = READ_GATE
         self._random_code(q, k, place.decoy, spread=DECOY)
 
     def _random_code(self, q: NDArray[np.float64], k: NDArray[np.float64], code: slice, spread: float) -> None:

@@ -24,11 +24,7 @@ import numpy as np
 from interp_assets.cells.panels import read_panel
 from interp_assets.models.rank_value import fit_medians
 from interp_assets.models.small_batches import FIRST_GENE, SPECIAL_TOKENS, EncodedCells
-from interp_assets.models.small_cells import (
-    DonorCells,
-    baron_cells,
-    training_and_held_out,
-)
+from interp_assets.models.small_cells import CELLS_DATASET, DonorCells, baron_cells, training_and_held_out
 from interp_assets.models.small_training import Trained, TrainingSettings, train
 
 VOCABULARY_PANEL = "small_vocabulary"
@@ -79,6 +75,7 @@ def training_facts(
     """What the manifest says about training: data, seed, budget, losses, versions. No times."""
     loss = trained.held_out
     return {
+        "trained_on": [CELLS_DATASET],
         "data": training.data,
         "data_sha256": training.data_sha256,
         "cells_sha256": training.cells_sha256,

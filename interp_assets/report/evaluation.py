@@ -20,6 +20,7 @@ from interp_assets.figures.catalogue import CATALOGUE, draw
 from interp_assets.figures.records import Drawing, FigureContext, FigureSkipped, FigureSpec
 from interp_assets.report.inputs import ReportInputs
 from interp_assets.report.page import render
+from interp_assets.report.reading import criteria_table
 from qc_standards.registry import declared_tests
 from qc_standards.verdicts import Judgement
 
@@ -44,7 +45,8 @@ def draw_all(
 ) -> list[Drawn]:
     """Every figure of the catalogue, drawn or skipped with its reason."""
     context = figure_context(judgement)
-    return [draw(spec, tables, context) for spec in specs]
+    with_criteria = {**tables, "criteria": criteria_table(judgement)}
+    return [draw(spec, with_criteria, context) for spec in specs]
 
 
 def figure_files(drawing: Drawn) -> dict[str, bytes]:
@@ -71,7 +73,7 @@ def report_html(
         ReportInputs(
             study=judgement.study,
             release=judgement.release,
-            verdict=documents["verdict.json"] | {"criteria": documents["claims.json"]["criteria"]},
+            verdict={**documents["verdict.json"], "criteria": documents["claims.json"]["criteria"]},
             claims=documents["claims.json"]["claims"],
             standards=documents["standards.json"]["standards"],
             tests=tests,

@@ -202,12 +202,8 @@ def _top_k(table: FloatArray, label: NDArray[np.int8], recall_at: Sequence[int])
     }
 
 
-def _gains(
-    base: dict[str, FloatArray], full: dict[str, FloatArray], pairs: CandidatePairs
-) -> tuple[Gain, ...]:
-    both_classes = np.intersect1d(
-        pairs.perturbation[pairs.positive], pairs.perturbation[~pairs.positive]
-    ).size
+def _gains(base: dict[str, FloatArray], full: dict[str, FloatArray], pairs: CandidatePairs) -> tuple[Gain, ...]:
+    both_classes = np.intersect1d(pairs.perturbation[pairs.positive], pairs.perturbation[~pairs.positive]).size
     made = []
     for name in base:
         delta = full[name] - base[name]
@@ -256,9 +252,7 @@ def incremental_gains(
     genes = gene_features[pairs.target]
     gene_only = remembered_scores(genes, pairs.positive, plan, learner, memory)
     both = remembered_scores(np.column_stack([genes, edge_features]), pairs.positive, plan, learner, memory)
-    return paired_gains(
-        gene_only, both, pairs, recall_at=recall_at, resamples=resamples, seed=seed, memory=memory
-    )
+    return paired_gains(gene_only, both, pairs, recall_at=recall_at, resamples=resamples, seed=seed, memory=memory)
 
 
 def remembered_scores(

@@ -86,9 +86,7 @@ class Retention:
         if not self.auroc_raw >= SMALLEST_RAW_AUROC:
             return f"nothing to retain: raw AUROC {self.auroc_raw:.3f} is below {SMALLEST_RAW_AUROC}"
         if not self.raw.low > CHANCE:
-            return (
-                f"nothing to retain: the interval of raw AUROC starts at {self.raw.low:.3f}, not above chance"
-            )
+            return f"nothing to retain: the interval of raw AUROC starts at {self.raw.low:.3f}, not above chance"
         return ""
 
 
@@ -105,9 +103,7 @@ def kept_share(residual: FloatArray | float, raw: FloatArray | float) -> FloatAr
     return share
 
 
-def cross_fitted_residuals(
-    pairs: ReferenceScores, learner: Boosting | None, *, folds: int, seed: int
-) -> FloatArray:
+def cross_fitted_residuals(pairs: ReferenceScores, learner: Boosting | None, *, folds: int, seed: int) -> FloatArray:
     """Residuals of the score (n) from a fit that never saw the pair's target gene.
 
     Folds group by target gene, so that boosting cannot recognise a gene it was trained on. ``learner`` None
@@ -147,9 +143,7 @@ def retention(
         raw = grouped_auroc_bootstrap(pairs.score, pairs.member, unit, weights)
         left = [
             grouped_auroc_bootstrap(residuals, pairs.member, unit, weights)
-            for residuals in (
-                cross_fitted_residuals(pairs, learner, folds=folds, seed=seed) for seed in seeds
-            )
+            for residuals in (cross_fitted_residuals(pairs, learner, folds=folds, seed=seed) for seed in seeds)
         ]
         return _summary(pairs, list(seeds), raw, np.array(left))
 

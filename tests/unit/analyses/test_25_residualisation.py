@@ -106,6 +106,13 @@ def test_raw_auroc_equals_scikit_learn(make_inputs, planted):
     assert found == pytest.approx(expected, abs=1e-12)
 
 
+def test_one_boosting_seed_leaves_the_spread_out_and_says_so(make_inputs):
+    result = cross_fitted_residualisation(make_inputs(25, settings=SEEDS | {"residual_boosting_seeds": 1})).results[2]
+    assert result.statistic is None
+    assert result.reason == "one fold seed has no spread"
+    assert result.effect is not None
+
+
 def test_same_inputs_give_the_same_bytes(make_inputs, planted):
     again = cross_fitted_residualisation(make_inputs(25, settings=SEEDS))
     assert again.results == planted.results

@@ -56,6 +56,8 @@ class Evaluation:
             mask &= (frame[column] == value).to_numpy()
         assert mask.any(), f"no row of {table} matches {where}"
         for column, value in values.items():
+            if value is None:
+                frame[column] = frame[column].astype(object)
             frame.loc[mask, column] = value
         self.tables[table] = frame
         return self
