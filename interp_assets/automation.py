@@ -62,7 +62,6 @@ def reevaluation(layout: Layout, assets: dg.AssetSelection) -> dg.ScheduleDefini
     job = dg.define_asset_job(
         "reevaluate",
         selection=assets,
-        partitions_def=layout.release_by_study,
         description="Battery, standards, verdict and report of one release in one study.",
     )
 

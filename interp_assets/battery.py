@@ -16,8 +16,8 @@ import pandas as pd
 from interp_assets.analyses.assemble import DatasetArtefacts, role_inputs
 from interp_assets.analyses.catalogue import AnalysisRow, built
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
-from interp_assets.analyses.layers import relative_depth, resolve_layer
 from interp_assets.cells.records import Unavailable
+from interp_assets.edges.layers import relative_depth, resolve_layer
 from interp_assets.edges.records import AttentionEdges
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import PLANTED, control_regulators

@@ -31,10 +31,16 @@ class _WithoutDocstrings(ast.NodeTransformer):
 
 @cache
 def _source(module: str) -> Path | None:
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    """File of a project module, found by its path: asking the import system would import its parents."""
+    top, *below = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
         return None
-    return Path(spec.origin)
+    place = Path(spec.origin).parent.joinpath(*below)
+    for file in (place.with_suffix(".py"), place / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
 
 
 @cache
@@ -55,16 +61,8 @@ def _imported(tree: ast.Module, module: str) -> Iterable[str]:
         else:
             continue
         for name in names:
-            if name.split(".")[0] in PROJECT_PACKAGES and name != module and _is_module(name):
+            if name.split(".")[0] in PROJECT_PACKAGES and name != module and _source(name) is not None:
                 yield name
-
-
-@cache
-def _is_module(name: str) -> bool:
-    try:
-        return _source(name) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 @cache

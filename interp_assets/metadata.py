@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from interp_assets.settings import PROJECT
 from qc_standards.records import Status, TestResult
 
 TEAM = "team:interpretability"
@@ -18,14 +15,9 @@ INLINE_PNG_LIMIT = 150_000
 
 
 def source_link(source: str) -> Mapping[str, Any]:
-    """Definition metadata that names the file of a ``module:function`` source, relative to the project."""
+    """Definition metadata that names the file behind a ``module:function`` source, relative to the project."""
     module = source.partition(":")[0]
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        return {}
-    path = Path(spec.origin)
-    shown = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
-    return {"code": dg.MetadataValue.text(f"{shown.as_posix()} ({source})")}
+    return {"code": dg.MetadataValue.text(f"{module.replace('.', '/')}.py ({source})")}
 
 
 def result_metadata(results: Iterable[TestResult]) -> dict[str, dg.MetadataValue | float | int]:

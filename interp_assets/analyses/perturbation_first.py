@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
-from interp_assets.analyses.layers import relative_depth
 from interp_assets.analyses.rows import (
     analysis_layer,
     chosen_settings,
@@ -31,6 +30,7 @@ from interp_assets.analyses.scores import (
     gene_scores,
     subsets,
 )
+from interp_assets.edges.layers import relative_depth
 from interp_assets.stats.paired import signed_rank
 from interp_assets.stats.ranking import rank_rows
 from interp_assets.stats.resampling import bootstrap_mean

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
-from interp_assets.analyses.layers import resolve_layer
+from interp_assets.edges.layers import resolve_layer
 from qc_standards.records import Status, TestResult, TestSpec, skipped
 
 

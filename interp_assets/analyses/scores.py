@@ -74,7 +74,7 @@ def edge_scores(role: RoleInputs, edge: str, layer: int | None = None) -> Filled
 def _matrix(role: RoleInputs, edge: str, layer: int | None) -> EdgeMatrix:
     if edge == "attention":
         if layer is None:
-            raise ValueError("attention needs a layer; see analyses.layers.resolve_layer")
+            raise ValueError("attention needs a layer; see edges.layers.resolve_layer")
         return role.attention.layer_matrix(layer)
     if edge == "correlation":
         return role.correlation

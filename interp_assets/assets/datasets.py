@@ -147,7 +147,7 @@ def cells_asset(layout: Layout) -> dg.AssetsDefinition:
         inputs=(),
         deps=deps,
         source=f"{HERE}:prepared_cells",
-        description="Quality-controlled cells with raw counts, normalised once; the sampled control cells carry a hash.",
+        description="Quality-controlled cells with raw counts, normalised once; sampled control cells carry a hash.",
         make=make,
         facts=facts,
     )

@@ -325,7 +325,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
         standards_results: StoredFiles,
         qc_verdict: StoredFiles,
     ) -> dg.Output[dict[str, bytes]]:
-        from interp_assets.report.evaluation import draw_all, provenance_document, report_html
+        from interp_assets.report.evaluation import provenance_document, report_html, stored_figure
         from qc_standards.documents import documents
         from qc_standards.gate import judge
         from qc_standards.results import read_results
@@ -339,7 +339,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
             documents(judgement),
             results.tests,
             results.tables,
-            draw_all(judgement, results.tables),
+            [stored_figure(spec, folder) for spec in CATALOGUE],
             provenance,
         )
         files = {"report.html": html, "provenance.json": canonical_json(provenance).encode("utf-8")}

@@ -66,9 +66,7 @@ def raw_file(archive: Archive, name: str) -> RawFile | Unavailable:
     found = locate(archive.datasets[name], archive.context)
     if not isinstance(found, LocatedFile):
         return found
-    return RawFile(
-        dataset=name, sha256=found.sha256, size=found.size, origin=found.origin, address=found.address
-    )
+    return RawFile(dataset=name, sha256=found.sha256, size=found.size, origin=found.origin, address=found.address)
 
 
 def prepared_cells(archive: Archive, name: str) -> PreparedCells | Unavailable:
@@ -79,9 +77,7 @@ def prepared_cells(archive: Archive, name: str) -> PreparedCells | Unavailable:
     base = prepared_cells(archive, spec.base)
     if isinstance(base, Unavailable):
         return replace(base, dataset=name)
-    return (
-        _planted_cells(archive, spec, base) if spec.kind == "planted" else _foreign_cells(archive, spec, base)
-    )
+    return _planted_cells(archive, spec, base) if spec.kind == "planted" else _foreign_cells(archive, spec, base)
 
 
 def _own_cells(archive: Archive, spec: DatasetSpec) -> PreparedCells | Unavailable:
@@ -153,17 +149,13 @@ def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> Screen
         return _planted_outcomes(archive, spec, cells)
     if spec.kind == "outcome_only":
         path = archive.path(name)
-        return (
-            path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
-        )
+        return path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
     if "perturbation" not in cells.obs:
         return Unavailable(name, "the dataset holds no perturbed cells")
     return labels_from_cells(cells, control=cells.control, modality=spec.modality)
 
 
-def _planted_outcomes(
-    archive: Archive, spec: DatasetSpec, cells: PreparedCells
-) -> ScreenLabels | Unavailable:
+def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> ScreenLabels | Unavailable:
     from interp_assets.cells.planted import plant
     from interp_assets.cells.planted_labels import screen_labels
 
@@ -193,9 +185,7 @@ def reference_networks(
     for name in names:
         if name == PLANTED:
             if labels.planted_weight is None:
-                return Unavailable(
-                    labels.dataset, "reference `planted` is asked for, but nothing was planted"
-                )
+                return Unavailable(labels.dataset, "reference `planted` is asked for, but nothing was planted")
             found[name] = planted_reference(labels, cells.universe)
             continue
         spec, path = archive.datasets[name], archive.path(name)

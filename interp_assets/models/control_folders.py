@@ -20,28 +20,32 @@ def json_bytes(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=True) + "\n").encode()
 
 
-def write_control_release(folder: Path, contents: Mapping[str, bytes], facts: Mapping[str, Any]) -> None:
+def write_control_release(
+    folder: Path, contents: Mapping[str, bytes], facts: Mapping[str, Any], name: str = ""
+) -> None:
     """Write a release folder: files first, ``release.json`` last, the folder moved into place by rename.
 
     Parameters
     ----------
     folder
-        Destination; its name is the release name. An existing folder is replaced.
+        Destination; an existing folder is replaced.
     contents
         Bytes of every file by name.
     facts
         Manifest entries besides ``name``, ``created`` and ``files``.
+    name
+        Release name; the folder's own name if empty.
     """
     scratch = folder.with_name(f".incoming-{folder.name}")
     if scratch.exists():
         shutil.rmtree(scratch)
     scratch.mkdir(parents=True)
-    for name, data in contents.items():
-        (scratch / name).write_bytes(data)
+    for path, data in contents.items():
+        (scratch / path).write_bytes(data)
     files = [
         {"path": name, "size": len(data), "sha256": sha256(data).hexdigest()} for name, data in sorted(contents.items())
     ]
-    manifest = {"name": folder.name, "created": CREATED, **facts, "files": files}
+    manifest = {"name": name or folder.name, "created": CREATED, **facts, "files": files}
     (scratch / MANIFEST).write_bytes(json_bytes(manifest))
     if folder.exists():
         shutil.rmtree(folder)

@@ -6,7 +6,9 @@ construction (`planted_transformer`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interp_assets.edges.records import AttentionEdges, EdgeMatrix
+from interp_assets.cells.records import PreparedCells, ScreenLabels
+from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
 from interp_assets.models.checkpoints import read_json
 from interp_assets.models.control_folders import write_control_release
-from interp_assets.models.releases import MANIFEST, Release
+from interp_assets.models.releases import Release, read_release
 
 PLANTED = "control-planted"
 COEXPRESSION = "control-coexpression"
@@ -25,6 +28,10 @@ SHUFFLED = "shuffled"
 RANDOM_WEIGHTS = "random-weights"
 
 Expectation = Literal["supported", "refuted"]
+
+# Above .25 the planted score no longer beats gene variance on a planted screen.
+PLANTED_NOISE = 0.25
+PLANTED_LENGTH = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +142,10 @@ def shuffled(edges: AttentionEdges, seed: int) -> AttentionEdges:
     return replace(edges, release=name, layer_matrix=layer_matrix, facts=facts)
 
 
-def random_weights(release: Release, folder: Path, seed: int, spread: Literal["trained", "config"] = "trained") -> None:
-    """Write the negative twin ``<release>.random-weights``: same architecture and tokeniser, nothing learned.
+def random_weights_release(
+    release: Release, folder: Path, seed: int, spread: Literal["trained", "config"] = "trained"
+) -> Release:
+    """Verified twin ``<release>.random-weights`` in `folder`: same architecture and tokeniser, nothing learned.
 
     Every weight matrix is drawn from a normal distribution; layer norms are reset to 1 and 0 and biases to 0.
     With ``spread="trained"`` each matrix keeps its own mean and standard deviation. Initialising as for training
@@ -150,7 +159,7 @@ def random_weights(release: Release, folder: Path, seed: int, spread: Literal["t
     release
         A verified Geneformer-layout release.
     folder
-        Destination; its name becomes the release name.
+        Destination of the new release folder; an existing one is replaced.
     seed
         Of the draw.
     spread
@@ -184,7 +193,8 @@ def random_weights(release: Release, folder: Path, seed: int, spread: Literal["t
         "seed": seed,
         "spread": spread,
     }
-    write_control_release(Path(folder), {k: v for k, v in contents.items() if k != MANIFEST}, facts)
+    write_control_release(Path(folder), contents, facts, f"{release.name}.{RANDOM_WEIGHTS}")
+    return read_release(Path(folder))
 
 
 def _redrawn(
@@ -224,3 +234,88 @@ def coexpression_edge_table(correlation: EdgeMatrix) -> pd.DataFrame:
             "cells": correlation.cells_behind[source, target],
         }
     )
+
+
+def coexpression_release(folder: Path, correlation: EdgeMatrix) -> Release:
+    """Verified ``control-coexpression``: an edge-table release written to `folder`, on the cells of the scores."""
+    table = coexpression_edge_table(correlation)
+    if table.empty:
+        raise ValueError(f"{correlation.name}: no pair has a correlation; {COEXPRESSION} cannot be made")
+    stream = BytesIO()
+    table.to_parquet(stream, index=False)
+    facts = {
+        "family": "edge_table",
+        "adapter": "edge_table",
+        "kind": "negative_control",
+        "control": "negative",
+        "gene_key": "symbol",
+        "source": "absolute Spearman correlation on the same control cells",
+        "licence": "as the cells",
+        "cells_hash": correlation.cells_hash,
+    }
+    write_control_release(Path(folder), {"edges.parquet": stream.getvalue()}, facts, COEXPRESSION)
+    return read_release(Path(folder))
+
+
+def planted_control_release(
+    folder: Path, cells: PreparedCells, labels: ScreenLabels, references: Mapping[str, Reference], seed: int
+) -> Release:
+    """Verified ``control-planted`` for one screen, written to `folder`.
+
+    Where the screen was planted, the model carries the planted network; otherwise it is handed the outcomes
+    themselves and the references (see `planted_transformer.planted_score_from_labels` for what that shows).
+    Medians come from the control cells; a gene they never show gets 1.
+
+    Parameters
+    ----------
+    folder
+        Destination of the release folder; an existing one is replaced.
+    cells
+        Cells the attention will be extracted from; their universe becomes the vocabulary.
+    labels
+        Outcomes of the screen, on the same universe.
+    references
+        Reference networks; looked at only if nothing was planted.
+    seed
+        Of the score noise and the idle heads.
+    """
+    from interp_assets.cells.planted_scores import planted_score
+    from interp_assets.models.planted_transformer import (
+        PlantedScore,
+        build_planted_release,
+        planted_score_from_labels,
+    )
+
+    if labels.planted_weight is None:
+        given = planted_score_from_labels(labels, references.values(), PLANTED_NOISE, seed)
+    else:
+        noisy = planted_score(labels.planted_weight, PLANTED_NOISE, np.random.default_rng([seed, 21]))
+        given = PlantedScore(regulators=labels.perturbations, genes=labels.genes, score=noisy)
+    build_planted_release(
+        Path(folder),
+        genes=given.genes,
+        regulators=given.regulators,
+        score=given.score,
+        medians=_non_zero_medians(cells, given.genes),
+        seed=seed,
+        max_length=PLANTED_LENGTH,
+        name=PLANTED,
+    )
+    return read_release(Path(folder))
+
+
+def _non_zero_medians(cells: PreparedCells, genes: NDArray[np.str_]) -> dict[str, float]:
+    from interp_assets.models.rank_value import fit_medians
+
+    counts = cells.counts[np.flatnonzero(cells.control)]
+    column = pd.Index(cells.genes).get_indexer(genes)
+    if (column < 0).any():
+        raise ValueError(
+            f"{cells.dataset} lacks {int((column < 0).sum())} scored genes of the screen, such as "
+            f"{genes[column < 0][0]}; build the control on the cells its attention is read from"
+        )
+    shown = np.bincount(counts.indices[counts.data > 0], minlength=counts.shape[1])[column] > 0
+    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    medians = np.ones(len(genes))
+    medians[shown] = fit_medians(counts, totals, column[shown].astype(np.int32))
+    return dict(zip(genes.tolist(), medians.tolist(), strict=True))

@@ -6,15 +6,15 @@ The weights are constructed, not trained; nothing in them was learned from a cel
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interp_assets.analyses.layers import resolve_layer
 from interp_assets.cells.records import ScreenLabels
+from interp_assets.edges.layers import resolve_layer
 from interp_assets.edges.records import Reference
 from interp_assets.models.control_folders import json_bytes, write_control_release
 from interp_assets.models.planted_weights import (
@@ -40,29 +40,35 @@ class PlantedScore:
 
 
 def planted_score_from_labels(
-    labels: ScreenLabels, reference: Reference | None, noise: float, seed: int
+    labels: ScreenLabels, references: Iterable[Reference], noise: float, seed: int
 ) -> PlantedScore:
-    """Planted scores for a screen whose truth is not planted: its own outcomes and a reference network.
+    """Planted scores for a screen whose truth is not planted: its own outcomes and reference networks.
 
-    Every positive outcome and every reference pair scores 1, everything else 0, plus N(0, `noise`). Regulators are
-    the perturbed genes and the regulators the reference lists a target for.
+    Every positive outcome and every reference pair scores 1, everything else 0, plus N(0, `noise`). Regulators
+    are the perturbed genes and the genes that a reference lists a scored target for.
 
     **What such a control shows.** The model is handed the answers of the very screen it is judged on. That it
-    passes says that this battery, on this screen, sees a network when one is there - the screen has enough
-    perturbations, positives and scorable pairs, and no criterion is out of reach. It says nothing about any model,
-    and nothing about whether the outcomes are regulation.
+    passes says that this battery, on this screen, sees a network when one is there: the screen has enough
+    perturbations, positives and scorable pairs, and no criterion is out of reach. It says nothing about any
+    model, and nothing about whether the outcomes are regulation.
+
+    Raises
+    ------
+    ValueError
+        If no perturbed gene and no regulator is among the scored genes.
     """
     genes = labels.genes
     where = {gene: i for i, gene in enumerate(genes.tolist())}
     names = dict.fromkeys(name for name in labels.perturbations.tolist() if name in where)
-    pairs: list[tuple[str, str]] = []
-    if reference is not None:
-        pairs = [
-            (str(reference.genes[s]), str(reference.genes[t]))
-            for s, t in zip(reference.source.tolist(), reference.target.tolist(), strict=True)
-        ]
-        pairs = [(source, target) for source, target in pairs if source in where and target in where]
-        names |= dict.fromkeys(sorted({source for source, _ in pairs}))
+    pairs = [
+        pair
+        for reference in references
+        for pair in zip(
+            reference.genes[reference.source].tolist(), reference.genes[reference.target].tolist(), strict=True
+        )
+        if pair[0] in where and pair[1] in where
+    ]
+    names |= dict.fromkeys(sorted({source for source, _ in pairs}))
     if not names:
         raise ValueError(
             f"{labels.dataset}: no perturbed gene and no regulator is among the scored genes; nothing can be planted"
@@ -91,7 +97,7 @@ def planted_plan(layers: int) -> Plan:
         read_out=resolve_layer(READ_OUT_DEPTH, layers),
     )
     if not plan.early <= plan.gate < plan.read_out:
-        raise ValueError(f"{layers} layers leave no room for an early layer, a gate and a read-out; use at least 4")
+        raise ValueError(f"{layers} layers leave no room for an early layer, a gate and a read-out; use at least 2")
     return plan
 
 
@@ -105,13 +111,14 @@ def build_planted_release(
     seed: int = 0,
     max_length: int = 512,
     layers: int = 8,
+    name: str = "",
 ) -> None:
     """Write a complete Geneformer-layout release folder that carries `score` in its early heads.
 
     Parameters
     ----------
     folder
-        Destination; its name becomes the release name (``control-planted``).
+        Destination; an existing folder is replaced.
     genes
         Vocabulary, G gene symbols.
     regulators
@@ -125,7 +132,9 @@ def build_planted_release(
     max_length
         Longest sequence, special tokens included.
     layers
-        At least 4; 8 layers and 8 heads make the published head shares whole numbers.
+        At least 2; 8 layers and 8 heads make the published head shares whole numbers.
+    name
+        Release name; the folder's own name if empty.
 
     Raises
     ------
@@ -155,7 +164,7 @@ def build_planted_release(
         "regulators": len(rows),
         "layers_acting": {"early": plan.early, "gate": plan.gate, "read_out": plan.read_out},
     }
-    write_control_release(Path(folder), contents, facts)
+    write_control_release(Path(folder), contents, facts, name)
 
 
 def _checked(

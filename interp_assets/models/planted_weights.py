@@ -43,7 +43,8 @@ READ_GATE = 25.0
 SINK = 14.0
 DECOY = 0.2
 FLIP = 0.08
-FOUND_GAIN, FOUND_FLOOR, CODE_WEIGHT = 4.0, 1.0, 8.0
+FOUND_GAIN, FOUND_FLOOR, CODE_WEIGHT = 8.0, 0.25, 20.0
+FOUND_SHARE = 0.2
 LOGIT_GAIN = 2.0
 
 
@@ -285,8 +286,9 @@ class PlantedWeights:
         q[place.slots, place.one] = EARLY_GATE
         q[place.slots, place.head.start + head] = -EARLY_GATE
         uniform, found = self._expected(own)
-        gain = 1.0 / (found - uniform)
-        level = uniform + 0.25 * (found - uniform)
+        # A regulator whose scores are all alike finds nothing anywhere and stays silent.
+        gain = np.divide(1.0, found - uniform, out=np.zeros(len(own)), where=found > uniform)
+        level = uniform + FOUND_SHARE * (found - uniform)
         v[slot, own] = self.sign[own] * gain
         v[slot, place.one] = -level * gain
         v[slot, place.start] = level * gain

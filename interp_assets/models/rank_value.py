@@ -78,9 +78,7 @@ def rank_value_tokens(
     return token_ids[position[kept]], offsets
 
 
-def fit_medians(
-    counts: csr_matrix, n_counts: NDArray[np.float64], columns: NDArray[np.int32]
-) -> NDArray[np.float64]:
+def fit_medians(counts: csr_matrix, n_counts: NDArray[np.float64], columns: NDArray[np.int32]) -> NDArray[np.float64]:
     """Non-zero median of each gene after scaling cells to 10,000 counts, in the order of ``columns``.
 
     ``n_counts`` is the total of each cell over all measured genes.

@@ -60,6 +60,23 @@ def figure_files(drawing: Drawn) -> dict[str, bytes]:
     }
 
 
+def stored_figure(spec: FigureSpec, folder: Path) -> Drawn:
+    """A figure as its asset left it in ``folder``, so that the report shows the very same picture."""
+    reason = folder / "figures" / f"{spec.figure_id}.txt"
+    if reason.is_file():
+        said = reason.read_text(encoding="utf-8").strip().removeprefix("not drawn: ")
+        return FigureSkipped(figure_id=spec.figure_id, title=spec.title, reason=said)
+    stem = folder / "figures" / spec.figure_id
+    return Drawing(
+        figure_id=spec.figure_id,
+        title=spec.title,
+        caption=spec.caption,
+        svg=stem.with_suffix(".svg").read_bytes(),
+        png=stem.with_suffix(".png").read_bytes(),
+        alt=stem.with_suffix(".alt.txt").read_text(encoding="utf-8").strip(),
+    )
+
+
 def report_html(
     judgement: Judgement,
     documents: Mapping[str, Mapping[str, Any]],

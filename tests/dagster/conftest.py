@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,18 @@ class Platform:
 
     layout: Layout
     environment: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def shipped_releases() -> Path:
+    """Folder of the releases that ship with the repository."""
+    return SHIPPED
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Callable[[Path, Path, str, Path], dict[str, str]]:
+    """Function that describes a deployment as environment variables."""
+    return deployment
 
 
 def deployment(folder: Path, wheels: Path, studies: str, releases: Path) -> dict[str, str]:

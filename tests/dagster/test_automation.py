@@ -13,8 +13,6 @@ from interp_assets.automation import release_sensor, unregistered
 from interp_assets.definitions import build_definitions
 from interp_assets.layout import CONTROLS, RELEASE, read_layout
 
-from .conftest import SHIPPED, deployment  # isort: skip
-
 
 def test_controls_are_registered_before_the_first_release() -> None:
     assert unregistered(["b", "a"], []) == [*CONTROLS, "a", "b"]
@@ -23,17 +21,18 @@ def test_controls_are_registered_before_the_first_release() -> None:
 
 
 @pytest.fixture
-def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployed):
     releases = tmp_path / "releases"
     releases.mkdir()
     monkeypatch.delenv("INTERP_DATA_MIRROR", raising=False)
-    for name, value in deployment(tmp_path, tmp_path / "wheels", "tiny", releases).items():
+    for name, value in deployed(tmp_path, tmp_path / "wheels", "tiny", releases).items():
         monkeypatch.setenv(name, value)
     return read_layout()
 
 
-def shipped() -> Path:
-    return sorted(path.parent for path in SHIPPED.glob("*/release.json"))[0]
+@pytest.fixture
+def shipped(shipped_releases: Path) -> Path:
+    return sorted(path.parent for path in shipped_releases.glob("*/release.json"))[0]
 
 
 def tick(layout, instance):
@@ -48,8 +47,8 @@ def test_an_empty_folder_registers_the_controls_only(layout) -> None:
         assert list(request.partition_keys) == list(CONTROLS)
 
 
-def test_a_release_is_registered_when_its_manifest_is_complete(layout) -> None:
-    source = shipped()
+def test_a_release_is_registered_when_its_manifest_is_complete(layout, shipped: Path) -> None:
+    source = shipped
     copy = layout.folders.releases / source.name
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(RELEASE.name, list(CONTROLS))
@@ -65,8 +64,8 @@ def test_a_release_is_registered_when_its_manifest_is_complete(layout) -> None:
         assert isinstance(tick(layout, instance), dg.SkipReason)
 
 
-def test_a_damaged_release_is_refused_and_blocks_nobody(layout) -> None:
-    good, source = layout.folders.releases / shipped().name, shipped()
+def test_a_damaged_release_is_refused_and_blocks_nobody(layout, shipped: Path) -> None:
+    good, source = layout.folders.releases / shipped.name, shipped
     shutil.copytree(source, good)
     bad = layout.folders.releases / "damaged"
     shutil.copytree(source, bad)
@@ -103,6 +102,7 @@ def test_the_monthly_schedule_covers_every_release_in_every_study(layout) -> Non
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(RELEASE.name, [*CONTROLS, "mine"])
         context = dg.build_schedule_context(
+            instance=instance,
             instance=instance,
             scheduled_execution_time=datetime(2026, 12, 1, 3),
             repository_def=definitions.get_repository_def(),

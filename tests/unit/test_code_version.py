@@ -45,7 +45,7 @@ def version(source: str) -> str:
     for name in [name for name in sys.modules if name.startswith("interp_assets_sample")]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    for cached in (module._source, module._parsed, module._is_module, module.modules_behind, module.code_version):
+    for cached in (module._source, module._parsed, module.modules_behind, module.code_version):
         cached.cache_clear()
     return module.code_version(source)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from interp_assets.analyses import rows
-from interp_assets.analyses.layers import relative_depth, resolve_layer
+from interp_assets.edges.layers import relative_depth, resolve_layer
 from qc_standards.records import Status
 
 PRIMARY = "primary_screen"

@@ -198,17 +198,23 @@ def test_shipped_attention_is_neither_uniform_nor_one_hot(folder, data_wheels):
 
 @pytest.mark.slow
 def test_eight_hundred_steps_beat_the_baseline(data_wheels):
-    """A quarter of the shipped depth on the demonstration's genes; the published curve has it clear by then."""
+    """Two layers on the 1,000 most variable genes reach .136 nats below the baseline on an unseen donor.
+
+    Knowing gene frequencies alone ends at -.18, so the bound needs context to be read.
+    """
+    from interp_assets.cells.moments import moments
+    from interp_assets.cells.prepare import normalised_log
     from interp_assets.models.rank_value import fit_medians
 
     training, held_out = training_and_held_out(baron_cells(data_wheels))
-    columns = np.flatnonzero(np.isin(training.genes, read_panel("demo_universe"))).astype(np.int32)
+    variance = moments(normalised_log(training.counts))[1]
+    columns = np.sort(np.argsort(-variance, kind="stable")[:1000]).astype(np.int32)
     totals = np.asarray(training.counts.sum(axis=1), dtype=float).ravel()
     medians = fit_medians(training.counts, totals, columns)
     trained = train(
         EncodedCells(counts=training.counts[:, columns], medians=medians),
         EncodedCells(counts=held_out.counts[:, columns], medians=medians),
-        TrainingSettings(steps=800, layers=4, heads=4, long_genes=126, long_share=0.0, warmup=60),
+        TrainingSettings(steps=800, layers=2, heads=4, long_genes=126, long_share=0.0, warmup=60),
         progress=False,
     )
-    assert trained.held_out.gap > 0.3
+    assert trained.held_out.gap > 0.05
