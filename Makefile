@@ -48,7 +48,7 @@ lint: $(VENV)/.ok  ## Style, types and format
 	$(BIN)/mypy
 
 train-small: setup  ## Train the two shipped small releases again from the data wheels
-	$(BIN)/python -m interp_assets.models.small
+	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 $(BIN)/python -m interp_assets.models.small --replace
 
 clean:           ## Remove the environment, the data wheels and every result
 	rm -rf $(VENV) data-wheels $(STORE)

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from interp_assets.cells.dataset_records import DatasetSpec, UniverseRule
-from interp_assets.cells.planted_recipe import planted_params
+from interp_assets.cells.planted_recipe import edge_cells, planted_params
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.cells.sources import LocatedFile, SourceContext, locate
 from interp_assets.edges.records import EdgeMatrix, Reference
 
 PLANTED = "planted"
+UNPERTURBED = "unperturbed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,7 @@ def _forced(rule: UniverseRule, of_screen: Callable[[], list[str]]) -> list[str]
 
 def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> PreparedCells | Unavailable:
     from interp_assets.cells.planted import draw_universe
+    from interp_assets.cells.prepare import cells_hash, sample_cells
 
     params = planted_params(spec)
     pairs = archive.pairs(spec.planted_network)
@@ -131,12 +133,16 @@ def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> 
         return Unavailable(spec.id, f"network {spec.planted_network}: {pairs.reason}")
     universe = draw_universe(base, pairs, params)[0] if params.universe is None else np.array(params.universe)
     at = np.flatnonzero(np.isin(base.genes, universe))
+    control = sample_cells(base.control, edge_cells(spec), params.network_seed)
     return replace(
         base,
         dataset=spec.id,
         data_origin=spec.data_origin,
         universe=base.genes[at],
-        facts={**base.facts, "cells_from": base.dataset},
+        obs=base.obs.assign(**{UNPERTURBED: base.control}),
+        control=control,
+        cells_hash=cells_hash(base.obs.index.to_numpy(dtype=np.str_)[control]),
+        facts={**base.facts, "cells_from": base.dataset, "control_cells": int(control.sum())},
     )
 
 
@@ -163,8 +169,8 @@ def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells)
     if isinstance(pairs, Unavailable):
         return Unavailable(spec.id, f"network {spec.planted_network}: {pairs.reason}")
     params = replace(planted_params(spec), universe=tuple(cells.universe.tolist()))
-    screen = plant(cells, pairs, params)
-    return replace(screen_labels(cells, screen), dataset=spec.id)
+    everyone = replace(cells, control=cells.obs[UNPERTURBED].to_numpy(dtype=bool))
+    return replace(screen_labels(everyone, plant(everyone, pairs, params)), dataset=spec.id)
 
 
 def pairwise_edges(cells: PreparedCells) -> dict[str, EdgeMatrix]:

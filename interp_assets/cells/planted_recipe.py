@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from interp_assets.cells.planted_params import PlantedParams
 
 
+EDGE_CELLS = "edge_cells"
+
+
+def edge_cells(spec: DatasetSpec) -> int:
+    """How many control cells edge scores are computed from; 0 means all. Outcomes always use all of them.
+
+    Raises
+    ------
+    DeclarationError
+        When the value is no whole number of at least 0.
+    """
+    wanted = spec.planted.get(EDGE_CELLS, 0)
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 0:
+        raise DeclarationError(f"{spec.file}: key `planted.{EDGE_CELLS}`: is {wanted!r}; give a whole number.")
+    return wanted
+
+
 def planted_params(spec: DatasetSpec) -> PlantedParams:
     """Knobs declared under ``planted``; ``universe_panel`` names the scored genes, without it they are drawn.
 
@@ -23,7 +40,7 @@ def planted_params(spec: DatasetSpec) -> PlantedParams:
     """
     from interp_assets.cells.planted_params import PlantedParams
 
-    known = {knob.name for knob in fields(PlantedParams)} - {"universe"} | {"universe_panel"}
+    known = {knob.name for knob in fields(PlantedParams)} - {"universe"} | {"universe_panel", EDGE_CELLS}
     unknown = sorted(set(spec.planted) - known)
     if unknown:
         raise DeclarationError(
@@ -33,6 +50,7 @@ def planted_params(spec: DatasetSpec) -> PlantedParams:
         )
     knobs = {name: tuple(value) if isinstance(value, list) else value for name, value in spec.planted.items()}
     panel = knobs.pop("universe_panel", None)
+    knobs.pop(EDGE_CELLS, None)
     try:
         universe = read_panel(panel, spec.file.parent.parent) if panel else None
         return PlantedParams(**knobs, universe=universe)

@@ -88,7 +88,7 @@ def planted_plan(layers: int) -> Plan:
     """Acting layers of a planted model: the gate MLP and the read-out sit at the published relative depths.
 
     >>> planted_plan(8)
-    Plan(layers=8, early=1, gate=3, read_out=5, slope=3.0)
+    Plan(layers=8, early=1, gate=3, read_out=5, slope=1.0)
     """
     plan = Plan(
         layers=layers,

@@ -41,9 +41,11 @@ EARLY_SLOPE = 6.0
 EARLY_GATE = 25.0
 READ_GATE = 25.0
 SINK = 14.0
-DECOY = 0.2
+DECOY = 0.08
 FLIP = 0.08
-FOUND_GAIN, FOUND_FLOOR, CODE_WEIGHT = 8.0, 0.25, 20.0
+# Found score is written small, so that the length of a regulator's state hardly depends on the cell.
+FOUND_WRITE = 0.25
+FOUND_GAIN, FOUND_FLOOR, CODE_WEIGHT = 8.0 / FOUND_WRITE, 0.25, 20.0
 FOUND_SHARE = 0.2
 LOGIT_GAIN = 2.0
 
@@ -134,7 +136,7 @@ class Plan:
     early: int
     gate: int
     read_out: int
-    slope: float = 3.0
+    slope: float = 1.0
 
 
 class PlantedWeights:
@@ -292,7 +294,7 @@ class PlantedWeights:
         v[slot, own] = self.sign[own] * gain
         v[slot, place.one] = -level * gain
         v[slot, place.start] = level * gain
-        o[place.found.start + slot, slot] = 1.0
+        o[place.found.start + slot, slot] = FOUND_WRITE
 
     def _expected(self, own: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Score found by uniform attention and by the early head, over all genes, per regulator."""

@@ -130,7 +130,7 @@ def planted_control_attention(
         score = planted_score(weight, CONTROL_NOISE, np.random.default_rng([seed, 21]))
     else:
         shown = replace(labels, perturbations=regulators, label=np.asarray(labels.label)[kept])
-        planted = planted_score_from_labels(shown, reference, CONTROL_NOISE, seed)
+        planted = planted_score_from_labels(shown, (reference,), CONTROL_NOISE, seed)
         regulators, score = planted.regulators, planted.score
     built = folder / "release" / PLANTED
     build_planted_release(built, genes=labels.genes, regulators=regulators, score=score, seed=seed)

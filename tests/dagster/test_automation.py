@@ -103,7 +103,6 @@ def test_the_monthly_schedule_covers_every_release_in_every_study(layout) -> Non
         instance.add_dynamic_partitions(RELEASE.name, [*CONTROLS, "mine"])
         context = dg.build_schedule_context(
             instance=instance,
-            instance=instance,
             scheduled_execution_time=datetime(2026, 12, 1, 3),
             repository_def=definitions.get_repository_def(),
         )

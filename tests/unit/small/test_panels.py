@@ -111,8 +111,10 @@ def test_the_wheel_gives_the_committed_universe_and_vocabulary(data_wheels):
 def test_the_screen_gives_the_committed_bench_panel(data_wheels, data_mirror, tmp_path):
     labels = data_mirror / "perturb/perturbqa_k562_crispri_de_labels.tsv.gz"
     kept = small_panels.build_panels(data_wheels, labels, tmp_path)
-    for committed in sorted(BUILT_IN.glob("*.txt")):
-        assert (tmp_path / committed.name).read_bytes() == committed.read_bytes(), committed.name
+    made = sorted(tmp_path.glob("*.txt"))
+    assert [path.stem for path in made] == ["demo_universe", "perturbation_genes", "small_vocabulary"]
+    for path in made:
+        assert path.read_bytes() == (BUILT_IN / path.name).read_bytes(), path.name
     assert (kept.pairs, kept.perturbations, kept.evaluable_perturbations) == (15_239, 706, 615)
 
 
