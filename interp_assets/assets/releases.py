@@ -125,8 +125,8 @@ def attention_asset(layout: Layout) -> dg.AssetsDefinition:
     def make(*, card: ReleaseCard, folder: Path, settings: AttentionSettings, given: dict[str, Any]) -> Any:
         cells = given["cells"]["cells"]
         if card.name == sourcing.PLANTED:
-            labels, reference = given["de_labels"]["labels"], next(iter(given["references"].values()))
-            return sourcing.planted_control_attention(cells, labels, reference, folder, settings, CONTROL_SEED)
+            labels, references = given["de_labels"]["labels"], given["references"]
+            return sourcing.planted_control_attention(cells, labels, references, folder, settings, CONTROL_SEED)
         if card.name == sourcing.COEXPRESSION:
             return sourcing.coexpression_control_attention(cells, given["correlation"]["correlation"], folder)
         return sourcing.release_attention(card, cells, folder, settings)

@@ -7,8 +7,8 @@ What belongs here: which edges stand behind which name. What does not: how a tra
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,6 @@ COEXPRESSION = "control-coexpression"
 CONTROL_KINDS = {PLANTED: "positive_control", COEXPRESSION: "negative_control"}
 TABLE = "edge_table"
 CONTROL_REGULATORS = 128
-CONTROL_NOISE = 0.25
 
 
 class UnknownReleaseError(ValueError):
@@ -87,13 +86,12 @@ def random_twin_attention(
     card: ReleaseCard, cells: PreparedCells, folder: Path, settings: AttentionSettings, seed: int
 ) -> AttentionEdges | Unavailable:
     """Attention of the same architecture and tokeniser with weights drawn at random."""
-    from interp_assets.models.controls import RANDOM_WEIGHTS, random_weights
+    from interp_assets.models.controls import random_weights_release
 
     if card.family == "edge_table":
         return Unavailable(cells.dataset, "an edge table has no weights to draw at random")
-    built = folder / "release" / f"{card.name}.{RANDOM_WEIGHTS}"
-    random_weights(read_release(Path(card.folder)), built, seed=seed)
-    return _extracted(read_release(built), cells, folder, settings, heads="mean")
+    twin = random_weights_release(read_release(Path(card.folder)), folder / "release", seed=seed)
+    return _extracted(twin, cells, folder, settings, heads="mean")
 
 
 def control_regulators(labels: ScreenLabels) -> NDArray[np.str_]:
@@ -110,53 +108,35 @@ def control_regulators(labels: ScreenLabels) -> NDArray[np.str_]:
 def planted_control_attention(
     cells: PreparedCells,
     labels: ScreenLabels,
-    reference: Reference,
+    references: Mapping[str, Reference],
     folder: Path,
     settings: AttentionSettings,
     seed: int,
 ) -> AttentionEdges:
-    """Attention of the positive control, a transformer built for this screen and read like any release.
-
-    On a planted screen it carries the planted weights with noise; on any other screen the screen's own outcomes
-    and the pairs of ``reference`` (see `planted_score_from_labels` for what that shows).
-    """
-    from interp_assets.cells.planted_scores import planted_score
-    from interp_assets.models.planted_transformer import build_planted_release, planted_score_from_labels
+    """Attention of the positive control, a transformer built for this screen and read like any release."""
+    from interp_assets.models.controls import planted_control_release
 
     kept = np.isin(labels.perturbations, control_regulators(labels))
-    regulators = labels.perturbations[kept]
-    if labels.planted_weight is not None:
-        weight = np.asarray(labels.planted_weight)[kept]
-        score = planted_score(weight, CONTROL_NOISE, np.random.default_rng([seed, 21]))
-    else:
-        shown = replace(labels, perturbations=regulators, label=np.asarray(labels.label)[kept])
-        planted = planted_score_from_labels(shown, (reference,), CONTROL_NOISE, seed)
-        regulators, score = planted.regulators, planted.score
-    built = folder / "release" / PLANTED
-    build_planted_release(built, genes=labels.genes, regulators=regulators, score=score, seed=seed)
-    return _extracted(read_release(built), cells, folder, settings, heads="mean")
+    weight = labels.planted_weight
+    carried = replace(
+        labels,
+        perturbations=labels.perturbations[kept],
+        label=np.asarray(labels.label)[kept],
+        planted_weight=None if weight is None else np.asarray(weight)[kept],
+    )
+    release = planted_control_release(folder / "release", cells, carried, references, seed=seed)
+    return _extracted(release, cells, folder, settings, heads="mean")
 
 
 def coexpression_control_attention(
     cells: PreparedCells, correlation: EdgeMatrix, folder: Path
 ) -> AttentionEdges | Unavailable:
     """Edges of the negative control: same-cell correlation, written and read as a user's edge table."""
-    from interp_assets.models.control_folders import write_control_release
-    from interp_assets.models.controls import coexpression_edge_table
+    from interp_assets.models.controls import coexpression_release
     from interp_assets.models.edge_table import read_edge_table
 
-    buffer = io.BytesIO()
-    coexpression_edge_table(correlation).to_parquet(buffer, index=False, compression="zstd")
-    facts = {
-        "family": "edge_table",
-        "kind": "negative_control",
-        "cells_hash": correlation.cells_hash,
-        "source": "absolute Spearman correlation over the control cells",
-        "licence": "Apache-2.0",
-    }
-    built = folder / "release" / COEXPRESSION
-    write_control_release(built, {"edges.parquet": buffer.getvalue()}, facts)
-    return keep_table(read_edge_table(read_release(built), cells), cells, folder)
+    release = coexpression_release(folder / "release", correlation)
+    return keep_table(read_edge_table(release, cells), cells, folder)
 
 
 def _extracted(
