@@ -25,12 +25,22 @@ from interp_assets.models.records import ReleaseCard
 
 GROUP = "negative_twins"
 TWIN_SEED = 0
+SHUFFLED, RANDOM_WEIGHTS = "shuffled", "random-weights"
 Edges = AttentionEdges | Unavailable
 
 
 def _battery_version() -> str:
     sources = [str(row.function) for row in catalogue.built()]
     return code_version(*sources, "interp_assets.battery", "interp_assets.models.controls", "qc_standards.multiplicity")
+
+
+def no_twin(base: ReleaseCard, suffix: str) -> str:
+    """Why a release has no twin of this kind; empty when it has one."""
+    if base.kind != "release":
+        return "a control"
+    if suffix == RANDOM_WEIGHTS and base.family == "edge_table":
+        return "an edge table has no weights to draw at random"
+    return ""
 
 
 def twin_battery_asset(
@@ -64,8 +74,9 @@ def twin_battery_asset(
         release: dict[str, ReleaseCard],
     ) -> dg.Output[dict[str, bytes]]:
         base = release["card"]
-        if base.kind != "release":
-            return dg.Output({}, data_version=dg.DataVersion("no twin"), metadata={"twin": "none: a control"})
+        lacking = no_twin(base, suffix)
+        if lacking:
+            return dg.Output({}, data_version=dg.DataVersion("no twin"), metadata={"twin": f"none: {lacking}"})
         study, _ = dimensions(context)
         card = replace(
             base, name=f"{base.name}.{suffix}", kind="negative_control", base=base.name, gap=None, trained_on=()
@@ -101,7 +112,7 @@ def twin_outcome_asset(layout: Layout, prefix: str, suffix: str) -> dg.AssetsDef
     )
     def control_outcome(context: dg.AssetExecutionContext, test_results: StoredFiles) -> dg.Output[dict[str, bytes]]:
         if not test_results.names:
-            return dg.Output({}, data_version=dg.DataVersion("no twin"), metadata={"twin": "none: a control"})
+            return dg.Output({}, data_version=dg.DataVersion("no twin"), metadata={"twin": "none"})
         files, shown = judged_files(layout, test_results.folder)
         version = files_version({name: files[name] for name in files if name != "provenance.json"})
         return dg.Output(files, data_version=version, metadata=shown)
@@ -118,11 +129,11 @@ def _shuffled(edges: Edges) -> Edges:
 def twin_assets(layout: Layout) -> list[dg.AssetsDefinition]:
     """Assets of both kinds of twin."""
     found: list[Any] = [
-        twin_battery_asset(layout, "shuffled", "shuffled", ["attention"], _shuffled),
-        twin_outcome_asset(layout, "shuffled", "shuffled"),
+        twin_battery_asset(layout, "shuffled", SHUFFLED, ["attention"], _shuffled),
+        twin_outcome_asset(layout, "shuffled", SHUFFLED),
         twin_battery_asset(
-            layout, "random_weights", "random-weights", ["random_weights", "attention"], lambda edges: edges
+            layout, "random_weights", RANDOM_WEIGHTS, ["random_weights", "attention"], lambda edges: edges
         ),
-        twin_outcome_asset(layout, "random_weights", "random-weights"),
+        twin_outcome_asset(layout, "random_weights", RANDOM_WEIGHTS),
     ]
     return found
