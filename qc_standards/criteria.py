@@ -7,9 +7,7 @@ were computed, or what follows for a claim (`qc_standards.gate`). Thresholds com
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 from types import MappingProxyType
@@ -20,47 +18,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qc_standards.claims import CriterionSpec
+from qc_standards.criterion_parts import (
+    BASELINES,
+    GAIN_METRICS,
+    LEARNERS,
+    SPLITS,
+    CriterionPart,
+    CriterionResult,
+    conjunction,
+    gain_parts,
+    lacking_of,
+    numbers_of,
+    one_row,
+    short_of_resamples,
+    summed_up,
+)
 from qc_standards.evidence import PRIMARY_ROLE, Evidence, MissingEvidenceError, is_missing
 from qc_standards.multiplicity import benjamini_hochberg
+from qc_standards.published_findings import baselines_win, equal_to_correlation, no_gain
 from qc_standards.records import Outcome
 
-BASELINES: Final = ("variance", "mean", "one_minus_dropout")
-SPLITS: Final = ("perturbation", "target_gene", "joint")
-LEARNERS: Final = ("logistic", "boosting")
-GAIN_METRICS: Final = ("auroc", "auprc", "r_precision")
 RESIDUAL_LEARNERS: Final = ("ols", "boosting")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CriterionPart:
-    """One comparison inside a criterion, with the numbers that decided it."""
-
-    name: str
-    outcome: Outcome
-    reason: str
-    numbers: Mapping[str, float | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CriterionResult:
-    """Outcome of one criterion; ``reason`` is one sentence with the deciding numbers."""
-
-    id: str
-    title: str
-    outcome: Outcome
-    reason: str
-    parts: tuple[CriterionPart, ...] = ()
-
-
-def combine(outcomes: Sequence[Outcome]) -> Outcome:
-    """Outcome of a conjunction: any fail, else any not evaluable, else any undecided, else pass.
-
-    An empty conjunction is not evaluable: an evaluation of nothing is no pass.
-    """
-    for outcome in (Outcome.FAIL, Outcome.NOT_EVALUABLE, Outcome.UNDECIDED):
-        if outcome in outcomes:
-            return outcome
-    return Outcome.PASS if outcomes else Outcome.NOT_EVALUABLE
 
 
 def bootstrap_mean_interval(
@@ -71,51 +49,6 @@ def bootstrap_mean_interval(
     means = values[draws].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _number(value: Any) -> float | None:
-    number = math.nan if value is None or value is pd.NA else float(value)
-    return None if math.isnan(number) else number
-
-
-def _numbers(row: Mapping[Any, Any], columns: Sequence[str]) -> dict[str, float | None]:
-    return {column: _number(row[column]) for column in columns}
-
-
-def _one_row(frame: pd.DataFrame, what: str) -> dict[Any, Any]:
-    if len(frame) != 1:
-        raise MissingEvidenceError(f"{what}: {len(frame)} rows instead of 1")
-    return dict(frame.iloc[0].to_dict())
-
-
-def _lacking(numbers: Mapping[str, float | None]) -> list[str]:
-    return [name for name, value in numbers.items() if value is None]
-
-
-def _short_of_resamples(row: Mapping[Any, Any], kind: str = "resamples") -> str:
-    requested, done = _number(row[f"{kind}_requested"]), _number(row[f"{kind}_done"])
-    if requested is None or done is None or done < max(requested, 1.0):
-        return f"{kind} done {done} of {requested}"
-    return ""
-
-
-def _told(deciding: Sequence[CriterionPart], total: int) -> str:
-    """Reasons of the deciding parts; many like ones are counted and the first is shown."""
-    if len(deciding) <= 3:
-        return "; ".join(part.reason for part in deciding)
-    return f"{len(deciding)} of {total} parts {deciding[0].outcome}; for example {deciding[0].reason}"
-
-
-def _result(spec: CriterionSpec, parts: Sequence[CriterionPart]) -> CriterionResult:
-    outcome = combine([part.outcome for part in parts])
-    deciding = [part for part in parts if part.outcome is outcome]
-    return CriterionResult(
-        id=spec.id,
-        title=spec.title,
-        outcome=outcome,
-        reason=_told(deciding, len(parts)),
-        parts=tuple(parts),
-    )
 
 
 def _auroc_by_perturbation(evidence: Evidence) -> pd.DataFrame:
@@ -170,43 +103,7 @@ def beats_baselines(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
         _baseline_part(name, difference, float(q[i]), spec.thresholds)
         for i, (name, difference) in enumerate(differences.items())
     ]
-    return _result(spec, parts)
-
-
-def _gain_cell(rows: pd.DataFrame, cell: tuple[str, str, str]) -> tuple[str, dict[str, float | None], str]:
-    split, learner, metric = cell
-    name = f"{split}/{learner}/{metric}"
-    chosen = rows[(rows["split"] == split) & (rows["learner"] == learner) & (rows["metric"] == metric)]
-    row = _one_row(chosen, f"incremental_value {name}")
-    numbers = _numbers(row, ("delta", "ci_low", "ci_high"))
-    return name, numbers, _short_of_resamples(row)
-
-
-def _gain_parts(
-    evidence: Evidence,
-    edge: str,
-    cells: Sequence[tuple[str, str, str]],
-    judge: Callable[[float, float], Outcome],
-) -> list[CriterionPart]:
-    rows = evidence.rows("incremental_value", role=PRIMARY_ROLE, edge=edge)
-    parts = []
-    for cell in cells:
-        name, numbers, short = _gain_cell(rows, cell)
-        low, high = numbers["ci_low"], numbers["ci_high"]
-        if short or low is None or high is None:
-            outcome, reason = Outcome.NOT_EVALUABLE, f"{edge} {name}: {short or 'no interval'}"
-        else:
-            outcome = judge(low, high)
-            delta = numbers["delta"]
-            shown = "?" if delta is None else f"{delta:+.4f}"
-            reason = f"{edge} {name} gain {shown} [{low:+.4f}, {high:+.4f}]"
-        parts.append(CriterionPart(name=f"{edge}/{name}", outcome=outcome, reason=reason, numbers=numbers))
-    return parts
-
-
-def _summed_up(result: CriterionResult, text: str) -> CriterionResult:
-    """Same result with one sentence in place of a long list of like parts."""
-    return CriterionResult(id=result.id, title=result.title, outcome=result.outcome, reason=text, parts=result.parts)
+    return conjunction(spec, parts)
 
 
 def adds_value(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
@@ -223,7 +120,7 @@ def adds_value(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
         return Outcome.FAIL if high < gain else Outcome.UNDECIDED
 
     cells = list(product(SPLITS, LEARNERS, GAIN_METRICS))
-    result = _result(spec, _gain_parts(evidence, "attention", cells, judge))
+    result = conjunction(spec, gain_parts(evidence, "attention", cells, judge))
     if any(part.outcome is Outcome.NOT_EVALUABLE for part in result.parts):
         gaps = [part.reason for part in result.parts if part.outcome is Outcome.NOT_EVALUABLE]
         return CriterionResult(
@@ -236,35 +133,7 @@ def adds_value(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
     deciding = [part for part in result.parts if part.outcome is result.outcome]
     worst = min(deciding, key=lambda part: part.numbers["ci_low"] or 0.0)
     text = f"{len(deciding)} of {len(cells)} cells {result.outcome}; worst is {worst.reason}"
-    return _summed_up(result, text)
-
-
-def no_gain(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
-    """Published claim 8: every AUROC gain is bounded below .005, with power to have seen one."""
-    gain = spec.thresholds["gain"]
-
-    def judge(low: float, high: float) -> Outcome:
-        if high < gain:
-            return Outcome.PASS
-        return Outcome.FAIL if low > gain else Outcome.UNDECIDED
-
-    attention = [(split, learner, "auroc") for split, learner in product(SPLITS, LEARNERS)]
-    correlation = [("perturbation", "logistic", "auroc")]
-    parts = _gain_parts(evidence, "attention", attention, judge)
-    parts += _gain_parts(evidence, "correlation", correlation, judge)
-    parts += [_power_part(evidence, edge, spec.thresholds["power"]) for edge in ("attention", "correlation")]
-    return _result(spec, parts)
-
-
-def _power_part(evidence: Evidence, edge: str, least: float) -> CriterionPart:
-    row = _one_row(evidence.rows("incremental_power", edge=edge), f"incremental_power {edge}")
-    power = _number(row["power"])
-    if power is None:
-        outcome, reason = Outcome.NOT_EVALUABLE, f"{edge}: power was not simulated"
-    else:
-        outcome = Outcome.PASS if power >= least else Outcome.UNDECIDED
-        reason = f"{edge}: power {power:.2f} for a gain of {float(row['true_gain']):.3f}"
-    return CriterionPart(name=f"{edge}/power", outcome=outcome, reason=reason, numbers={"power": power})
+    return summed_up(result, text)
 
 
 def _judge_retention(numbers: Mapping[str, float | None], t: Mapping[str, float], short: str) -> tuple[Outcome, str]:
@@ -284,9 +153,9 @@ def _judge_retention(numbers: Mapping[str, float | None], t: Mapping[str, float]
 def _retention_part(evidence: Evidence, learner: str, t: Mapping[str, float]) -> CriterionPart:
     reference = evidence.primary_reference("residual_summary")
     rows = evidence.rows("residual_summary", role=PRIMARY_ROLE, edge="attention", reference=reference, learner=learner)
-    row = _one_row(rows, f"residual_summary attention/{reference}/{learner}")
-    numbers = _numbers(row, ("auroc_raw", "raw_ci_low", "auroc_residual", "kept", "kept_ci_low", "kept_ci_high"))
-    outcome, told = _judge_retention(numbers, t, _short_of_resamples(row))
+    row = one_row(rows, f"residual_summary attention/{reference}/{learner}")
+    numbers = numbers_of(row, ("auroc_raw", "raw_ci_low", "auroc_residual", "kept", "kept_ci_low", "kept_ci_high"))
+    outcome, told = _judge_retention(numbers, t, short_of_resamples(row))
     return CriterionPart(
         name=f"residual/{learner}", outcome=outcome, reason=f"{learner} on {reference}: {told}", numbers=numbers
     )
@@ -294,12 +163,12 @@ def _retention_part(evidence: Evidence, learner: str, t: Mapping[str, float]) ->
 
 def null_defects(row: Mapping[Any, Any], t: Mapping[str, float]) -> list[str]:
     """Why a degree-preserving null cannot be read: too few draws, no mixing, invariant statistic, ..."""
-    numbers = _numbers(row, ("observed", "null_mean", "null_sd", "z", "mean_jaccard", "tradeable_regulators"))
-    lacking = _lacking(numbers)
+    numbers = numbers_of(row, ("observed", "null_mean", "null_sd", "z", "mean_jaccard", "tradeable_regulators"))
+    lacking = lacking_of(numbers)
     if lacking:
         return [f"{', '.join(lacking)} not available {row.get('reason') or ''}".strip()]
     checks = (
-        (_short_of_resamples(row, "draws"), True),
+        (short_of_resamples(row, "draws"), True),
         (f"null sd {numbers['null_sd']:.1g}: statistic is invariant", _below(numbers, t, "null_sd")),
         (f"mean Jaccard distance {numbers['mean_jaccard']:.2f}: no mixing", _below(numbers, t, "mean_jaccard")),
         (
@@ -324,8 +193,8 @@ def _below(numbers: Mapping[str, float | None], t: Mapping[str, float], name: st
 def _degree_part(evidence: Evidence, t: Mapping[str, float]) -> CriterionPart:
     reference = evidence.primary_reference("degree_null")
     rows = evidence.rows("degree_null", role=PRIMARY_ROLE, edge="attention", reference=reference, null="curveball")
-    row = _one_row(rows, f"degree_null attention/{reference}/curveball")
-    numbers = _numbers(row, ("observed", "null_mean", "null_sd", "z", "mean_jaccard"))
+    row = one_row(rows, f"degree_null attention/{reference}/curveball")
+    numbers = numbers_of(row, ("observed", "null_mean", "null_sd", "z", "mean_jaccard"))
     defects = null_defects(row, t)
     observed, null_mean, z = numbers["observed"], numbers["null_mean"], numbers["z"]
     if defects or observed is None or null_mean is None or z is None:
@@ -352,9 +221,9 @@ def survives_confounds(evidence: Evidence, spec: CriterionSpec) -> CriterionResu
         _part_or_gap(f"residual/{name}", partial(_retention_part, evidence, name, t)) for name in RESIDUAL_LEARNERS
     ]
     parts.append(_part_or_gap("degree", partial(_degree_part, evidence, t)))
-    result = _result(spec, parts)
+    result = conjunction(spec, parts)
     why = evidence.why_absent(spec.tests) if result.outcome is Outcome.NOT_EVALUABLE else ""
-    return _summed_up(result, f"{result.reason} ({why})") if why else result
+    return summed_up(result, f"{result.reason} ({why})") if why else result
 
 
 def _part_or_gap(name: str, judge: Callable[[], CriterionPart]) -> CriterionPart:
@@ -370,64 +239,6 @@ def causally_used(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
     return CriterionResult(
         id=spec.id, title=spec.title, outcome=Outcome.NOT_EVALUABLE, reason="causal ablation not built"
     )
-
-
-def equal_to_correlation(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
-    """Published claim 6 as an equivalence: two one-sided tests within the margin, never a large p."""
-    row = _one_row(
-        evidence.rows("attention_vs_correlation", role=PRIMARY_ROLE, subset="all"), "attention_vs_correlation"
-    )
-    numbers = _numbers(row, ("mean_difference", "ci_low", "ci_high", "p_tost", "equivalence_margin"))
-    lacking = _lacking(numbers)
-    if lacking:
-        raise MissingEvidenceError(f"attention_vs_correlation: no {', '.join(lacking)}")
-    mean, low, high, p_tost, used = (float(value or 0.0) for value in numbers.values())
-    margin = spec.thresholds["margin"]
-    if used > margin:
-        raise MissingEvidenceError(f"equivalence was tested within {used:g}, the claim needs {margin:g}")
-    if p_tost < spec.thresholds["alpha"]:
-        outcome = Outcome.PASS
-    else:
-        outcome = Outcome.FAIL if low > margin or high < -margin else Outcome.UNDECIDED
-    reason = (
-        f"attention - correlation {mean:+.3f} [{low:+.3f}, {high:+.3f}], "
-        f"equivalence p {p_tost:.2g} within {used:g}, n {int(row['n'])}"
-    )
-    part = CriterionPart(name="equivalence", outcome=outcome, reason=reason, numbers=numbers)
-    return _result(spec, [part])
-
-
-def baselines_win(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
-    """Published claim 9: each baseline minus edge is above 0, and its declared row significant in family A."""
-    rows = evidence.rows("baseline_differences", role=PRIMARY_ROLE, subset="all")
-    parts = []
-    pairs = list(product(("correlation", "attention"), BASELINES))
-    for (edge, baseline), test_id in zip(pairs, spec.tests, strict=True):
-        chosen = rows[(rows["edge"] == edge) & (rows["baseline"] == baseline)]
-        row = _one_row(chosen, f"baseline_differences {baseline} against {edge}")
-        parts.append(_win_part(row, edge, baseline, _significant_a(evidence, test_id)))
-    return _result(spec, parts)
-
-
-def _significant_a(evidence: Evidence, test_id: str) -> bool:
-    row = evidence.tests.loc[evidence.tests["test_id"] == test_id, "significant_a"]
-    return len(row) == 1 and bool(row.iloc[0])
-
-
-def _win_part(row: Mapping[Any, Any], edge: str, baseline: str, significant: bool) -> CriterionPart:
-    numbers = _numbers(row, ("mean_difference", "ci_low", "ci_high"))
-    low, high, mean = numbers["ci_low"], numbers["ci_high"], numbers["mean_difference"]
-    name = f"{baseline} against {edge}"
-    short = _short_of_resamples(row)
-    if short or low is None or high is None or mean is None:
-        reason = f"{name}: {short or 'no interval'}"
-        return CriterionPart(name=name, outcome=Outcome.NOT_EVALUABLE, reason=reason, numbers=numbers)
-    outcome = Outcome.PASS if low > 0.0 and significant else Outcome.UNDECIDED
-    if high < 0.0:
-        outcome = Outcome.FAIL
-    shown = "significant" if significant else "not significant"
-    reason = f"{name} {mean:+.3f} [{low:+.3f}, {high:+.3f}], {shown} in family A"
-    return CriterionPart(name=name, outcome=outcome, reason=reason, numbers=numbers)
 
 
 CRITERIA: Final[Mapping[str, Callable[[Evidence, CriterionSpec], CriterionResult]]] = MappingProxyType(

@@ -15,7 +15,7 @@ import numpy as np
 
 from qc_standards.claims import claims_registry
 from qc_standards.content import table_hash as table_hash
-from qc_standards.criteria import CriterionResult
+from qc_standards.criterion_parts import CriterionResult
 from qc_standards.registry import FAMILY_SIZES, registry_hash
 from qc_standards.standards import standards_hash
 from qc_standards.suites import StandardResult

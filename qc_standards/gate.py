@@ -22,7 +22,8 @@ from qc_standards.claims import (
     required_controls,
 )
 from qc_standards.content import table_hash
-from qc_standards.criteria import CriterionResult, judge_criterion
+from qc_standards.criteria import judge_criterion
+from qc_standards.criterion_parts import CriterionResult
 from qc_standards.evidence import Evidence, is_missing
 from qc_standards.records import DataOrigin, Outcome, Status
 from qc_standards.registry import FAMILY_SIZES

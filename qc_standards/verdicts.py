@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from qc_standards.claims import EvidenceLevel
-from qc_standards.criteria import CriterionResult
+from qc_standards.criterion_parts import CriterionResult
 from qc_standards.records import DataOrigin, Outcome, VerdictState
 from qc_standards.suites import StandardResult
 

@@ -4,7 +4,8 @@ import pytest
 from scipy.stats import bootstrap, wilcoxon
 
 from qc_standards.claims import claims_registry
-from qc_standards.criteria import bootstrap_mean_interval, combine, judge_criterion
+from qc_standards.criteria import bootstrap_mean_interval, judge_criterion
+from qc_standards.criterion_parts import combine
 from qc_standards.evidence import Evidence
 from qc_standards.records import Outcome, Status, TestResult, skipped
 

@@ -13,7 +13,7 @@ from interp_assets.figures.records import FigureContext
 from interp_assets.report.inputs import ReportInputs
 from interp_assets.report.reading import criteria_table
 from qc_standards.claims import Claim, claims_registry
-from qc_standards.criteria import CriterionPart, CriterionResult
+from qc_standards.criterion_parts import CriterionPart, CriterionResult
 from qc_standards.documents import documents
 from qc_standards.records import DataOrigin, Outcome, TestSpec, VerdictState
 from qc_standards.standards import shipped_standards
