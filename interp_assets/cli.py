@@ -7,8 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interp_assets.settings import Folders, SettingsError
+
+if TYPE_CHECKING:
+    from interp_assets.layout import Layout
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (ValueError, RuntimeError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
 
@@ -65,6 +69,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from interp_assets.layout import read_layout
+    from interp_assets.models.releases import find_releases
+
+    layout = read_layout()
+    if options.study not in layout.studies:
+        raise SettingsError(f"unknown study {options.study}; known: {', '.join(layout.studies)}")
+    releases = options.release or [release.name for release in find_releases(layout.folders.releases).complete]
+    if not releases:
+        raise FileNotFoundError(f"no complete release in {layout.folders.releases}; `interp releases list` says why")
+    return _judge(layout, options.study, releases)
+
+
+def _judge(layout: Layout, study: str, releases: Sequence[str]) -> int:
+    """Run the evaluation and print the verdict table."""
     import logging
     import warnings
 
@@ -73,27 +91,19 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     from interp_assets.definitions import build_definitions
     from interp_assets.evaluate import Evaluator, dagster_instance
-    from interp_assets.layout import read_layout
-    from interp_assets.models.releases import find_releases
     from interp_assets.report.stored import print_summary
 
     for category in (dg.PreviewWarning, dg.BetaWarning, dg.SupersessionWarning):
         warnings.simplefilter("ignore", category)
     logging.getLogger("dagster").setLevel(logging.ERROR)
     console = Console()
-    layout = read_layout()
-    if options.study not in layout.studies:
-        raise SettingsError(f"unknown study {options.study}; known: {', '.join(layout.studies)}")
-    releases = options.release or [release.name for release in find_releases(layout.folders.releases).complete]
-    if not releases:
-        raise FileNotFoundError(f"no complete release in {layout.folders.releases}; `interp releases list` says why")
     os.environ["DAGSTER_HOME"] = str(layout.folders.dagster_home)
     with dagster_instance(layout) as instance:
         evaluator = Evaluator(build_definitions(layout), layout, instance)
         evaluator.progress.before = lambda title: console.print(f"[dim]·[/dim] {title}", highlight=False)
-        progress = evaluator.evaluate(options.study, releases)
+        progress = evaluator.evaluate(study, releases)
     console.print(f"{len(progress.steps)} step(s) run" if progress.steps else "nothing to recompute: all is fresh")
-    print_summary(console, layout.folders.store, options.study, releases)
+    print_summary(console, layout.folders.store, study, releases)
     return 0
 
 
@@ -168,13 +178,14 @@ def _check_dataset(options: argparse.Namespace) -> int:
 
     from interp_assets.assets.datasets import archive
     from interp_assets.cells import artefacts
-    from interp_assets.cells.datasets import load_dataset
+    from interp_assets.cells.datasets import check_references, load_dataset
     from interp_assets.cells.records import Unavailable
     from interp_assets.layout import read_layout
 
     layout = read_layout()
     spec = load_dataset(options.file)
     shelf = replace(archive(layout), datasets={**layout.datasets, spec.id: spec})
+    check_references(spec, shelf.datasets)
     if spec.kind not in ("cells", "planted", "outcome_only"):
         found = artefacts.raw_file(shelf, spec.id)
         print(

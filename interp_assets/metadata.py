@@ -12,6 +12,7 @@ from qc_standards.records import Status, TestResult
 
 TEAM = "team:interpretability"
 INLINE_PNG_LIMIT = 150_000
+LEADERBOARD_COLUMNS = ("study", "release", "verdict", "criterion_a", "criterion_b", "criterion_c", "criterion_d")
 
 
 def source_link(source: str) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
 ROLE = re.compile(r"^[a-z_]+(\[[1-9]\])?$")
 FITS = ("full", "partial")
+PLANTED_REFERENCE = "planted"  # the network that was planted in a screen; no file describes it
 
 
 class SettingsError(ValueError):
@@ -155,14 +156,16 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
     for key in ("title", "roles", "primary_reference"):
         if key not in raw:
             raise SettingsError(f"{path}: key `{key}` is missing; every study needs it")
+    if not isinstance(raw["roles"], dict) or not raw["roles"]:
+        raise SettingsError(f"{path}: `roles` must map at least one role, such as primary_screen, to a dataset")
     roles = {str(role): _filling(path, str(role), value, known_datasets) for role, value in raw["roles"].items()}
-    primary = str(raw["primary_reference"])
+    primary, references = _references(path, raw, known_datasets)
     return Study(
         name=path.stem,
         title=str(raw["title"]),
         roles=MappingProxyType(roles),
         primary_reference=primary,
-        references=tuple(dict.fromkeys([primary, *map(str, raw.get("references", []))])),
+        references=references,
         attention=_section(path, "attention", raw.get("attention", {}), AttentionSettings),
         battery=_section(path, "battery", raw.get("battery", {}), BatterySettings),
         seed=int(raw.get("seed", 0)),
@@ -187,6 +190,21 @@ def _only(path: Path, where: str, given: Mapping[str, Any], allowed: set[str]) -
         raise SettingsError(
             f"{path}: {where} has unknown key(s) {', '.join(unknown)}; known: {', '.join(sorted(allowed))}"
         )
+
+
+def _references(path: Path, raw: Mapping[str, Any], known: frozenset[str] | None) -> tuple[str, tuple[str, ...]]:
+    """Primary reference, and all references with the primary one first."""
+    primary, further = raw["primary_reference"], raw.get("references", [])
+    if not isinstance(primary, str) or not isinstance(further, list):
+        raise SettingsError(f"{path}: `primary_reference` must be one name and `references` a list of names")
+    names = tuple(dict.fromkeys([primary, *map(str, further)]))
+    unknown = [name for name in names if known is not None and name not in (known | {PLANTED_REFERENCE})]
+    if unknown:
+        raise SettingsError(
+            f"{path}: `references` names {', '.join(unknown)}, which no dataset file describes; "
+            f"use {PLANTED_REFERENCE} or one of: {', '.join(sorted(known or ()))}"
+        )
+    return primary, names
 
 
 def _filling(path: Path, role: str, value: Any, known: frozenset[str] | None) -> RoleFilling:

@@ -124,6 +124,7 @@ def role_inputs(
             labels, attention.genes.tolist(), role=role, min_positives=minimum[0], min_negatives=minimum[1]
         ),
         context_mismatch=labels.context_mismatch,
+        baseline_label=None if labels.baseline_label is None else np.asarray(labels.baseline_label)[:, at][kept],
     )
 
 

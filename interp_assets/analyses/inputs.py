@@ -23,6 +23,8 @@ class RoleInputs:
     candidate). ``features`` has columns mean, variance, dropout, out_degree in gene order. ``correlation``
     is absolute Spearman; ``trivial`` holds pairwise baselines by name (rank_distance, co_detection).
     ``references`` by name; ``primary_reference`` names the one the criteria use.
+    ``baseline_label`` has the shape of ``label``, called in the published baseline configuration; None where
+    the screen holds no cells.
     """
 
     role: str
@@ -43,6 +45,7 @@ class RoleInputs:
     exclusions: pd.DataFrame
     evaluability: pd.DataFrame
     context_mismatch: str = ""
+    baseline_label: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -37,9 +38,9 @@ from interp_assets.stats.resampling import bootstrap_mean
 from qc_standards.records import TestResult
 
 NUMBER = 19
+BASELINE = "Mann-Whitney, |log fold change| > 0.1, 500 control cells"
 NO_BASELINE_LABELS = (
-    "baseline configuration (Mann-Whitney, |log fold change| > 0.1, 500 control cells) needs labels called "
-    "that way; this role has only those of the primary configuration"
+    f"baseline configuration ({BASELINE}) needs the perturbed cells; this screen lists outcomes without them"
 )
 
 
@@ -61,7 +62,10 @@ def perturbation_first_evaluation(inputs: AnalysisInputs) -> AnalysisOutput:
         "perturbation_exclusions": exclusions(inputs, role),
         "layer_profile": layer_profile(inputs, role),
     }
-    results = [_row(inputs, role, spec.test_id, per_score, shares, layer) for spec in inputs.tests]
+    baseline = baseline_aurocs(inputs, role, layer)
+    if baseline is not None:
+        tables["perturbation_auroc_baseline"] = baseline
+    results = [_row(inputs, role, spec.test_id, per_score, baseline, shares, layer) for spec in inputs.tests]
     return collect(inputs, results, tables)
 
 
@@ -94,6 +98,15 @@ def score_aurocs(
     frame["layer"] = pd.array(np.where(frame["score"] == "attention", layer, -1), dtype="Int64")
     frame.loc[frame["layer"] < 0, "layer"] = pd.NA
     return frame.sort_values("subset", kind="stable", ignore_index=True), shares
+
+
+def baseline_aurocs(inputs: AnalysisInputs, role: RoleInputs, layer: int) -> pd.DataFrame | None:
+    """Per-perturbation AUROC of attention on labels called in the baseline configuration; None without them."""
+    if role.baseline_label is None:
+        return None
+    label = candidate_labels(replace(role, label=role.baseline_label))
+    scores = edge_scores(role, "attention", layer).score[role.source]
+    return _auroc_frame(role, "all", "attention", rank_rows(scores).auroc(label), label, evaluable(inputs, label))
 
 
 def _scores(
@@ -196,19 +209,23 @@ def _row(
     role: RoleInputs,
     test_id: str,
     frame: pd.DataFrame,
+    baseline: pd.DataFrame | None,
     shares: Mapping[str, float],
     layer: int,
 ) -> TestResult:
-    if test_id == "A19.1":
-        return skip(inputs, test_id, NO_BASELINE_LABELS, role=role, layer=layer)
     used = chosen_settings(inputs, "analysis_depth", "bootstrap", "min_positives", "min_negatives")
     used |= {"missing_rule": "lowest", "missing_share": shares["attention"], "score": "attention"}
+    if test_id == "A19.1":
+        if baseline is None:
+            return skip(inputs, test_id, NO_BASELINE_LABELS, role=role, layer=layer)
+        frame, used = baseline, used | {"configuration": BASELINE}
     values = paired_aurocs(frame, "all").get("attention", np.empty(0))
     if values.size == 0:
         reason = "no perturbation has enough positive and negative candidates; see perturbation_exclusions"
         return skip(inputs, test_id, reason, role=role, settings=used, layer=layer)
     test = signed_rank(values - 0.5, "greater")
-    interval = bootstrap_mean(values, generator(inputs, NUMBER, 2), used["bootstrap"])
+    purpose = 1 if test_id == "A19.1" else 2
+    interval = bootstrap_mean(values, generator(inputs, NUMBER, purpose), used["bootstrap"])
     return row(
         inputs,
         role,

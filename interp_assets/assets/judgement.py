@@ -6,6 +6,7 @@ Verdicts are data. A failed blocking check stops Dagster only within one run, so
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from interp_assets.report import page
 from interp_assets.storage import canonical_json
 from qc_standards.claims import claims_registry
 from qc_standards.records import VerdictState
+from qc_standards.results import Results
 from qc_standards.standards import shipped_standards
+from qc_standards.verdicts import Judgement
 
 GATE = "qc_standards.gate"
 OUTCOME_FILE = "results/control_outcome.json"
@@ -101,6 +104,26 @@ def _controls_of_study() -> dg.MultiPartitionMapping:
             "study": dg.DimensionPartitionMapping("study", dg.IdentityPartitionMapping()),
         }
     )
+
+
+def judged(folder: Path) -> tuple[Results, Judgement]:
+    """Results and tables in ``folder`` with their judgement.
+
+    Verdict, figures and report of one evaluation read the same files one after the other; as long as none of the
+    files is replaced they are read and judged once.
+    """
+    files = [folder / "tests.parquet", *sorted((folder / "tables").glob("*.parquet"))]
+    return _judged(folder, tuple((path.name, path.stat().st_mtime_ns, path.stat().st_ino) for path in files))
+
+
+@lru_cache(maxsize=1)
+def _judged(folder: Path, files: tuple[tuple[str, int, int], ...]) -> tuple[Results, Judgement]:
+    from qc_standards.gate import judge
+    from qc_standards.results import read_results
+
+    del files
+    results = read_results(folder, judged=False)
+    return results, judge(results)
 
 
 def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
@@ -214,9 +237,7 @@ def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
     def qc_verdict(
         context: dg.AssetExecutionContext, test_results: StoredFiles, standards_results: StoredFiles
     ) -> Iterator[Any]:
-        from qc_standards.gate import judge
-
-        judgement = judge(test_results.folder)
+        _, judgement = judged(test_results.folder)
         files = {name: content for name, content in _documents(judgement).items() if name != "standards.json"}
         headline = judgement.verdicts[judgement.headline]
         yield dg.Output(
@@ -286,11 +307,9 @@ def figure_asset(layout: Layout, spec: FigureSpec) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, test_results: StoredFiles, qc_verdict: StoredFiles
     ) -> dg.Output[dict[str, bytes]]:
         from interp_assets.report.evaluation import draw_all, figure_files
-        from qc_standards.gate import judge
-        from qc_standards.results import read_results
 
-        results = read_results(test_results.folder, judged=False)
-        (drawing,) = draw_all(judge(results), results.tables, (spec,))
+        results, judgement = judged(test_results.folder)
+        (drawing,) = draw_all(judgement, results.tables, (spec,))
         files = figure_files(drawing)
         shown: dict[str, Any] = {"drawn": isinstance(drawing, Drawing)}
         if isinstance(drawing, Drawing):
@@ -327,12 +346,9 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
     ) -> dg.Output[dict[str, bytes]]:
         from interp_assets.report.evaluation import provenance_document, report_html, stored_figure
         from qc_standards.documents import documents
-        from qc_standards.gate import judge
-        from qc_standards.results import read_results
 
         folder = test_results.folder
-        results = read_results(folder, judged=False)
-        judgement = judge(results)
+        results, judgement = judged(folder)
         provenance = provenance_document(judgement, {}, folder)
         html = report_html(
             judgement,

@@ -75,6 +75,8 @@ def prepared_cells(archive: Archive, name: str) -> PreparedCells | Unavailable:
     spec = archive.datasets[name]
     if spec.kind == "cells":
         return _own_cells(archive, spec)
+    if spec.kind == "outcome_only" and isinstance(gone := archive.path(name), Unavailable):
+        return gone  # before the cells are prepared in vain
     base = prepared_cells(archive, spec.base)
     if isinstance(base, Unavailable):
         return replace(base, dataset=name)
@@ -149,6 +151,7 @@ def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> 
 def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> ScreenLabels | Unavailable:
     """Labels of the screen ``name``: planted and tested here, or read from the published table."""
     from interp_assets.cells.outcomes import labels_from_cells, labels_from_pairs, read_pairs
+    from interp_assets.cells.prepare import CONTROL
 
     spec = archive.datasets[name]
     if spec.kind == "planted":
@@ -158,7 +161,8 @@ def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> Screen
         return path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
     if "perturbation" not in cells.obs:
         return Unavailable(name, "the dataset holds no perturbed cells")
-    return labels_from_cells(cells, control=cells.control, modality=spec.modality)
+    unperturbed = (cells.obs["perturbation"] == CONTROL).to_numpy(dtype=bool)
+    return labels_from_cells(cells, control=unperturbed, modality=spec.modality)
 
 
 def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> ScreenLabels | Unavailable:

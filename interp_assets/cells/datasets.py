@@ -89,7 +89,7 @@ def load_datasets(config_dir: Path | None = None) -> dict[str, DatasetSpec]:
             raise DeclarationError(f"{config_dir}: is not a folder. Name an existing --config-dir.")
         specs |= _folder(config_dir / "datasets")
     for spec in specs.values():
-        _check_references(spec, specs)
+        check_references(spec, specs)
     return specs
 
 
@@ -129,7 +129,14 @@ def _check_kind(spec: DatasetSpec) -> None:
         )
 
 
-def _check_references(spec: DatasetSpec, specs: Mapping[str, DatasetSpec]) -> None:
+def check_references(spec: DatasetSpec, specs: Mapping[str, DatasetSpec]) -> None:
+    """Check that every dataset ``spec`` names is one of ``specs`` and of the right kind.
+
+    Raises
+    ------
+    DeclarationError
+        Naming the file, the key and the dataset that is unknown or of another kind.
+    """
     wanted = [("base", spec.base, "cells"), ("network", spec.planted_network, "network")]
     if spec.cells is not None:
         wanted.append(("cells.gene_table", spec.cells.gene_table, "gene_table"))

@@ -11,12 +11,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.cells.dataset_records import DatasetSpec
-from interp_assets.cells.differential import Differential, LabelRule, called, differential_expression
-from interp_assets.cells.prepare import CONTROL
+from interp_assets.cells.differential import (
+    Differential,
+    LabelRule,
+    called,
+    differential_expression,
+    rank_sum_expression,
+)
+from interp_assets.cells.prepare import CONTROL, sample_cells
 from interp_assets.cells.records import PreparedCells, ScreenLabels
 
 TABLE_COLUMNS = ("perturbation", "gene", "lfc", "p", "q", "label")
 STAGES = ("listed", "measured", "in_vocabulary", "scorable")
+
+
+# The published baseline configuration of the perturbation-first evaluation (paper 2.4, analysis 19).
+BASELINE_RULE = LabelRule(log_fold=0.1)
+BASELINE_CONTROL_CELLS = 500
 
 
 class OutcomesError(ValueError):
@@ -71,6 +82,8 @@ def labels_from_cells(
     log = cells.log[:, positions(cells.genes, cells.universe)]
     found = differential_expression(log, group, control, own)
     label = called(found, rule)
+    sample = sample_cells(control, BASELINE_CONTROL_CELLS, 0)
+    baseline = called(rank_sum_expression(log, group, sample, own), BASELINE_RULE)
     return ScreenLabels(
         dataset=cells.dataset,
         data_origin=cells.data_origin,
@@ -82,6 +95,7 @@ def labels_from_cells(
         informative=both_labels(label),
         table=_differential_table(kept, cells.universe, found, label),
         exclusions=exclusions,
+        baseline_label=baseline,
         planted_weight=_weights(planted_weight, kept, cells.universe),
         facts={
             "perturbations_seen": int(np.unique(names[perturbed]).size),

@@ -51,6 +51,8 @@ class ScreenLabels:
     candidate (the perturbed gene itself, or a pair the screen does not list). ``table`` has one row per
     tested pair (perturbation, gene, lfc, p, q, label; columns absent from outcome-only screens are NaN).
     ``exclusions`` has one row per perturbation that cannot be scored (perturbation, reason).
+    ``baseline_label`` has the shape of ``label`` and is called in the published baseline configuration
+    (Mann-Whitney, fold .1, 500 control cells); None where there are no cells to call it from.
     ``planted_weight`` is the signed network weight behind a planted screen, else None.
     """
 
@@ -65,5 +67,6 @@ class ScreenLabels:
     table: pd.DataFrame
     exclusions: pd.DataFrame
     context_mismatch: str = ""
+    baseline_label: NDArray[np.int8] | None = None
     planted_weight: NDArray[np.float32] | None = None
     facts: dict[str, Any] = field(default_factory=dict)

@@ -154,7 +154,7 @@ def stage_bars(axes: Axes, labels: Sequence[str], counts: Sequence[float | None]
             axes.text(0.0, place, " not counted", va="center", fontsize=8, style="italic", color=ALARM)
             continue
         axes.barh(place, value, height=0.6, color=colour, alpha=0.85)
-        share = "" if not first or value == first else f" ({value / first:.0%})"
+        share = "" if not first or value == first else f" ({_share(value / first)})"
         axes.text(value, place, f" {int(value):,}{share}", va="center", fontsize=8)
     axes.set_yticks(places, list(labels))
     axes.set_ylim(-0.6, len(labels) - 0.4)
@@ -162,6 +162,11 @@ def stage_bars(axes: Axes, labels: Sequence[str], counts: Sequence[float | None]
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
+
+
+def _share(part: float) -> str:
+    """Share in whole percent; one that is not quite whole is never rounded up to it."""
+    return ">99%" if 0.995 <= part < 1 else f"{part:.0%}"
 
 
 def finite(value: Any) -> float | None:

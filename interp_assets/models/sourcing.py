@@ -122,6 +122,7 @@ def planted_control_attention(
         labels,
         perturbations=labels.perturbations[kept],
         label=np.asarray(labels.label)[kept],
+        baseline_label=None,
         planted_weight=None if weight is None else np.asarray(weight)[kept],
     )
     release = planted_control_release(folder / "release", cells, carried, references, seed=seed)

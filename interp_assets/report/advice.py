@@ -11,6 +11,8 @@ from interp_assets.report import reading
 from qc_standards.claims import expectation
 from qc_standards.records import Outcome, VerdictState
 
+BEHAVES = "none: this control behaves"
+
 
 def next_step(
     release: str,
@@ -48,7 +50,7 @@ def _as_control(release: str, verdict: Mapping[str, Any]) -> str:
         return f"repair this control first: criterion {', '.join(missed)} must pass, or no verdict counts"
     if expected.verdict is not None and reading.headline(verdict).state != expected.verdict:
         return f"repair this control first: the claim must be {expected.verdict}, or no verdict counts"
-    return "none: this control behaves"
+    return BEHAVES
 
 
 def _control(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from interp_assets.figures.screen_figures import main_role
-from interp_assets.figures.wording import is_missing, is_small, origin_label
+from interp_assets.figures.wording import MISSING, is_missing, is_small, origin_label
 from interp_assets.report import advice, reading
 from qc_standards.records import Outcome
 
@@ -118,8 +118,13 @@ def _view(row: Mapping[Any, Any]) -> dict[str, Any]:
         "report": quote(str(row["report"])) if row["report"] else "",
         "kind_words": f"{kind}, small model" if is_small(str(row["release"])) else kind,
         "outcomes": [row[f"criterion_{name}"] for name in CRITERIA],
-        "controls": f"{row['controls_behaving']} of {row['controls_expected']} behave"
-        if row["controls_expected"]
-        else "judged without controls",
+        "controls": _controls(row),
+        "owes": row["next_step"] != advice.BEHAVES,
         "origin": origin_label(row["data_origin"]),
     }
+
+
+def _controls(row: Mapping[Any, Any]) -> str:
+    if row["controls_expected"]:
+        return f"{row['controls_behaving']} of {row['controls_expected']} behave"
+    return "behaves as it must" if row["next_step"] == advice.BEHAVES else MISSING

@@ -121,6 +121,8 @@ def render(results: ReportInputs) -> str:
         release=results.release,
         evaluation=evaluation,
         headline=reading.headline(results.verdict),
+        why=reading.why(results.verdict),
+        further_reasons=reading.further_reasons(results.verdict),
         criteria=reading.criteria(results.verdict),
         controls=reading.controls(results.tables),
         next_step=advice.next_step(results.release, results.verdict, results.standards, results.tables),
@@ -182,6 +184,8 @@ def _table(frame: pd.DataFrame | None, columns: tuple[str, ...]) -> dict[str, An
 
 def _cell(value: Any, column: str) -> str:
     if wording.is_missing(value):
+        return wording.MISSING
+    if column == "layer" and value < 0:
         return wording.MISSING
     if column == "stage":
         return wording.label(wording.STAGE_LABELS, value)

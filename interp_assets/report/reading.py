@@ -13,13 +13,19 @@ from typing import Any
 
 import pandas as pd
 
-from interp_assets.figures.wording import is_missing, is_small, origin_label
+from interp_assets.figures.wording import is_missing, is_small, listing, origin_label
 from qc_standards.records import Outcome, VerdictState
 from qc_standards.standards import shipped_standards
 from qc_standards.verdicts import Judgement
 
 UNKNOWN = str(Outcome.NOT_EVALUABLE)
 UNJUDGED = "not judged"
+_SAID = (
+    (Outcome.FAIL, "fails", "fail"),
+    (Outcome.NOT_EVALUABLE, "is not evaluable", "are not evaluable"),
+    (Outcome.UNDECIDED, "is undecided", "are undecided"),
+    (Outcome.PASS, "passes", "pass"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +181,23 @@ def _criterion(name: str, entry: Mapping[str, Any]) -> CriterionView:
         reason=_text(entry, "reason", default="no reason given"),
         parts=_words(entry.get("parts")),
     )
+
+
+def why(verdict: Mapping[str, Any]) -> str:
+    """Plain sentence on how the criteria came out: "Criteria a and b fail; criterion d is not evaluable."."""
+    clauses = []
+    for outcome, one, many in _SAID:
+        names = [view.id for view in criteria(verdict) if view.outcome == outcome]
+        if names:
+            clauses.append(f"criterion {names[0]} {one}" if len(names) == 1 else f"criteria {listing(names)} {many}")
+    sentence = "; ".join(clauses)
+    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
+
+
+def further_reasons(verdict: Mapping[str, Any]) -> tuple[str, ...]:
+    """Reasons of the headline verdict other than its criteria, whose numbers stand on their own cards."""
+    own = tuple(f"criterion {view.id} {view.outcome}: {view.reason}" for view in criteria(verdict))
+    return tuple(reason for reason in headline(verdict).reasons if reason not in own)
 
 
 def criteria_table(judgement: Judgement) -> pd.DataFrame:

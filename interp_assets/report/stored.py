@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from interp_assets.report.index import leaderboard, leaderboard_row
-from interp_assets.report.terminal import verdict_table
+from interp_assets.report.terminal import next_steps, verdict_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,8 +36,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def print_summary(console: Console, store: Path, study: str, releases: Sequence[str]) -> None:
-    """Print the verdict table of one study and where the reports of ``releases`` lie."""
-    console.print(verdict_table(stored_leaderboard(store, (study,))))
+    """Print the verdict table of one study, what to do next, and where the reports of ``releases`` lie."""
+    board = stored_leaderboard(store, (study,))
+    console.print(verdict_table(board))
+    console.print()
+    for line in next_steps(board):
+        console.print(line)
     for release in releases:
         console.print(f"report: {store / study / release / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(f"index:  {store / 'index.html'}", highlight=False, soft_wrap=True)

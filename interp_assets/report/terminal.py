@@ -1,4 +1,4 @@
-"""The verdict table of the terminal."""
+"""The verdict table of the terminal, readable at 80 columns."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from interp_assets.figures.wording import is_small, origin_label
+from interp_assets.figures.wording import is_small, listing, origin_label
+from interp_assets.report.advice import BEHAVES
 from interp_assets.report.index import CRITERIA
 from qc_standards.records import Outcome, VerdictState
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
+QUESTION = "may attention be read as a gene regulatory network?"
+LEGEND = (
+    "a beats baselines, b adds to them, c survives confounds, d is used by the model",
+    "? undecided, n/e not evaluable; criteria are never added up",
+)
+SMALL = "(small): trained for demonstration; says nothing about full-size models"
+NAME_WIDTH = 40
 _MARKS = {
     str(Outcome.PASS): ("pass", "green"),
     str(Outcome.FAIL): ("fail", "red"),
-    str(Outcome.UNDECIDED): ("undecided", "yellow"),
+    str(Outcome.UNDECIDED): ("?", "yellow"),
     str(Outcome.NOT_EVALUABLE): ("n/e", "dim"),
 }
 _STATES = {
@@ -27,21 +36,31 @@ _STATES = {
 
 
 def verdict_table(leaderboard: pd.DataFrame) -> Table:
-    """Releases x criteria a-d with verdict, data origin and one next thing to do, from the leaderboard frame.
+    """Releases x criteria a-d with the verdict, from the leaderboard frame; one study is named in the title.
 
-    Names are shown as plain text: square brackets in them are no markup. ``n/e`` means not evaluable.
+    Release names of up to `NAME_WIDTH` characters stay on one line of an 80 column terminal. The caption says
+    where the outcomes come from. Names are shown as plain text: square brackets in them are no markup.
     """
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    studies = list(dict.fromkeys(leaderboard["study"].astype(str)))
     table = Table(
-        title="Verdict: may attention be read as a gene regulatory network?",
-        caption="pass / fail / undecided / n/e (not evaluable); criteria are never added up",
+        title=Text(f"Study {studies[0]}: {QUESTION}" if len(studies) == 1 else f"Verdict: {QUESTION}"),
+        caption=Text("\n".join(_caption(leaderboard, studies))),
         title_justify="left",
         caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
     )
-    for column in ("study", "release", *CRITERIA, "verdict", "data origin", "next"):
-        table.add_column(column, overflow="fold")
+    if len(studies) > 1:
+        table.add_column("study", overflow="fold")
+    table.add_column("release", no_wrap=len(studies) < 2, overflow="fold", max_width=NAME_WIDTH)
+    for name in CRITERIA:
+        table.add_column(name, no_wrap=True, min_width=5 if name != CRITERIA[-1] else 4)
+    table.add_column("verdict", overflow="fold")
     previous = None
     for row in leaderboard.itertuples():
         if previous not in (None, row.study):
@@ -49,11 +68,39 @@ def verdict_table(leaderboard: pd.DataFrame) -> Table:
         previous = row.study
         outcomes = [str(getattr(row, f"criterion_{name}")) for name in CRITERIA]
         table.add_row(
-            Text(str(row.study)),
-            Text(f"{row.release} (small)" if is_small(str(row.release)) else str(row.release)),
+            *([Text(str(row.study))] if len(studies) > 1 else []),
+            Text(_named(str(row.release), str(row.release_kind))),
             *(Text(*_MARKS.get(outcome, (outcome, "dim"))) for outcome in outcomes),
             Text(str(row.verdict), style=_STATES.get(str(row.state), "bold")),
-            Text(origin_label(row.data_origin)),
-            Text(str(row.next_step)),
         )
     return table
+
+
+def _named(release: str, kind: str) -> str:
+    if kind != "release" or not is_small(release):
+        return release
+    return f"{release} (small)" if len(release) + len(" (small)") <= NAME_WIDTH else f"{release}\n(small)"
+
+
+def _caption(leaderboard: pd.DataFrame, studies: list[str]) -> list[str]:
+    models = leaderboard.loc[leaderboard["release_kind"] == "release", "release"]
+    small = [SMALL] if any(is_small(str(name)) for name in models) else []
+    return ["", *_origins(leaderboard, studies), *small, *LEGEND]
+
+
+def _origins(leaderboard: pd.DataFrame, studies: list[str]) -> list[str]:
+    """One line a study: where the outcomes behind its verdicts come from."""
+    lines = []
+    for study in studies:
+        origins = leaderboard.loc[leaderboard["study"].astype(str) == study, "data_origin"]
+        words = listing(list(dict.fromkeys(origin_label(origin) for origin in origins)))
+        lines.append(f"Data: {words}" if len(studies) == 1 else f"Data of {study}: {words}")
+    return lines
+
+
+def next_steps(leaderboard: pd.DataFrame) -> list[Text]:
+    """One line a release with the one next thing to do; controls that behave owe nothing and are left out."""
+    from rich.text import Text
+
+    owed = leaderboard[leaderboard["next_step"] != BEHAVES]
+    return [Text.assemble("next, ", (str(row.release), "bold"), f": {row.next_step}") for row in owed.itertuples()]

@@ -41,7 +41,8 @@ def recomputed(labels: pd.DataFrame, scores: dict[str, pd.DataFrame], features: 
     genes = scores["attention"].index
     kept = labels[labels["perturbed_gene"].isin(genes) & labels["target_gene"].isin(genes)]
     kept = kept[kept["perturbed_gene"] != kept["target_gene"]]
-    lowest = {name: np.nanmin(frame.to_numpy()) for name, frame in scores.items()}
+    off_diagonal = ~np.eye(len(genes), dtype=bool)
+    lowest = {name: np.nanmin(frame.to_numpy()[off_diagonal]) for name, frame in scores.items()}
     gene_level = {
         "variance": features["variance"],
         "mean": features["mean"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -15,11 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 BACKFILL = """mutation Launch($keys: [AssetKeyInput!]!, $partitions: [String!]!) {
   launchPartitionBackfill(backfillParams: {assetSelection: $keys, partitionNames: $partitions}) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 BACKFILL_STATE = """query State($id: String!) {
   partitionBackfillOrError(backfillId: $id) { __typename ... on PartitionBackfill { status } } }"""
+RUNS = """{ runsOrError(limit: 500) { ... on Runs { results {
+  runId status assetSelection { path } tags { key value } } } } }"""
 STALE = """query Stale($key: AssetKeyInput!, $partition: String!) {
   assetNodes(assetKeys: [$key]) { staleStatus(partition: $partition) } }"""
 
@@ -101,6 +107,39 @@ class Served:
         """What the UI says of one partition of one asset: FRESH, STALE or MISSING."""
         (node,) = self.ask(STALE, key={"path": key}, partition=partition)["assetNodes"]
         return str(node["staleStatus"])
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run of the history: its status, its partition and the names of its assets."""
+        found = []
+        for run in self.ask(RUNS)["runsOrError"]["results"]:
+            tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+            found.append(
+                {
+                    "id": run["runId"],
+                    "status": run["status"],
+                    "partition": tags.get("dagster/partition", ""),
+                    "assets": ["/".join(key["path"]) for key in run["assetSelection"] or []],
+                }
+            )
+        return found
+
+
+def write_edge_table(score: Path, folder: Path) -> None:
+    """A release folder with an edge table made of stored scores, as a person with an own method would write it."""
+    genes, values = np.load(score / "genes.npy"), np.load(score / "score.npy")
+    source, target = np.nonzero(np.isfinite(values))
+    folder.mkdir()
+    table = pd.DataFrame({"source": genes[source], "target": genes[target], "score": values[source, target]})
+    table[table["source"] != table["target"]].to_csv(folder / "edges.csv", index=False)
+    content = (folder / "edges.csv").read_bytes()
+    manifest = {
+        "name": folder.name,
+        "family": "edge_table",
+        "gene_key": "symbol",
+        "cells_hash": json.loads((score / "record.json").read_text())["values"]["cells_hash"],
+        "files": [{"path": "edges.csv", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}],
+    }
+    (folder / "release.json").write_text(json.dumps(manifest))
 
 
 def wait_for(done: Callable[[], bool], seconds: float, what: str, every: float) -> None:

@@ -58,7 +58,14 @@ def fast_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def instance(fast_folder: Path) -> Iterator[dg.DagsterInstance]:
+    """Instance with a run history in memory; unlike an ephemeral one it can be handed to schedules and servers."""
+    with tempfile.TemporaryDirectory(dir=fast_folder) as name, dg.instance_for_test(temp_dir=name) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def tiny(fast_folder: Path, data_wheels: Path) -> Iterator[Platform]:
     """The ``tiny`` study over the shipped releases, in a store of its own."""
     environment = deployment(fast_folder / "tiny", data_wheels, "tiny", SHIPPED)

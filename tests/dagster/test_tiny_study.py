@@ -16,7 +16,7 @@ from interp_assets.definitions import build_definitions
 from interp_assets.evaluate import Evaluator, Progress, dagster_instance
 from interp_assets.models.releases import find_releases
 from qc_standards.gate import check_folder
-from qc_standards.records import VerdictState
+from qc_standards.records import Outcome, VerdictState
 from qc_standards.registry import declared_ids
 
 
@@ -59,6 +59,21 @@ def test_every_evaluation_leaves_the_files_others_rely_on(results: Path, release
 def test_the_gate_agrees_with_every_stored_verdict(results: Path, release: str) -> None:
     for name in everyone(release):
         check_folder(results / name)
+
+
+def test_the_planted_control_passes_what_it_was_built_to_pass(results: Path, release: str) -> None:
+    judgement = check_folder(results / "control-planted")
+    reasons = {name: criterion.reason for name, criterion in judgement.criteria.items()}
+    outcomes = {name: judgement.criteria[name].outcome for name in ("a", "b", "c", "d")}
+    assert outcomes == {
+        "a": Outcome.PASS,
+        "b": Outcome.PASS,
+        "c": Outcome.PASS,
+        "d": Outcome.NOT_EVALUABLE,
+    }, reasons
+    controls = pd.read_parquet(results / release / "tables" / "control_outcomes.parquet").set_index("control")
+    assert set(controls.index) == set(everyone(release)) - {release}
+    assert controls["behaves"].all(), controls["reason"].to_dict()
 
 
 def test_negative_controls_are_refuted(results: Path, release: str) -> None:

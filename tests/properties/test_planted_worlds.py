@@ -1,6 +1,6 @@
 """Bands that every planted world keeps, on real pancreas cells from the data wheels, seeds 0 to 2.
 
-The full criteria with their bootstraps are asserted by the end-to-end tests; here are the cheap numbers.
+The criteria with their bootstraps and nulls are in `test_battery_bands`; here are the cheap numbers.
 """
 
 from __future__ import annotations
@@ -13,30 +13,11 @@ import pytest
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
-from interp_assets.cells.datasets import BUILT_IN, load_dataset
 from interp_assets.cells.planted import plant
 from interp_assets.cells.planted_labels import screen_labels
 from interp_assets.cells.planted_network import control_pool, gene_moments
 from interp_assets.cells.planted_params import PlantedParams
 from interp_assets.cells.planted_scores import confound_only, planted_score, shuffled, source_permuted
-from interp_assets.cells.prepare import prepare
-from interp_assets.edges.references import read_network
-from interp_assets.models.small_cells import from_wheel
-
-
-@pytest.fixture(scope="module")
-def pancreas(data_wheels, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cells")
-    spec = load_dataset(BUILT_IN / "baron_pancreas_human.yaml")
-    return prepare(spec, from_wheel("baron_pancreas_human", data_wheels, folder).path)
-
-
-@pytest.fixture(scope="module")
-def known_pairs(data_wheels, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("network")
-    name = "pathway_commons_expression"
-    spec = load_dataset(BUILT_IN / f"{name}.yaml")
-    return read_network(spec, from_wheel(name, data_wheels, folder).path)
 
 
 def mean_auroc(score, label) -> float:

@@ -25,7 +25,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_study_reads_back_with_defaults_for_what_it_leaves_out(tmp_path: Path) -> None:
-    study = load_study(written(tmp_path, GOOD), frozenset({"mine", "other"}))
+    study = load_study(written(tmp_path, GOOD), frozenset({"mine", "other", "trrust_human"}))
     assert study.name == "mine"
     assert study.datasets == ("mine", "other")
     assert study.roles["primary_screen"].role_fit == "partial"
@@ -45,6 +45,10 @@ def test_a_study_reads_back_with_defaults_for_what_it_leaves_out(tmp_path: Path)
         (GOOD.replace("partial", "good"), "role_fit 'good'"),
         (GOOD.replace("tissues[1]", "Tissue 1"), "no role name"),
         (GOOD.replace("other", "unheard_of"), "which no dataset file describes"),
+        (GOOD.replace("trrust_human", "hearsay"), "names hearsay, which no dataset file describes"),
+        (GOOD + "references: [planted, rumours]\n", "names rumours, which no dataset file describes"),
+        ("title: A\nprimary_reference: planted\nroles: mine\n", "`roles` must map"),
+        ("title: A\nprimary_reference: planted\nroles:\n", "`roles` must map"),
         (GOOD.replace("bootstrap: 50", "bootstrap: many"), "battery.bootstrap is 'many'"),
         (GOOD.replace("bootstrap: 50", "bootstraps: 50"), "unknown key(s) bootstraps"),
     ],
@@ -52,7 +56,7 @@ def test_a_study_reads_back_with_defaults_for_what_it_leaves_out(tmp_path: Path)
 def test_a_bad_study_is_refused_with_the_file_and_the_key(tmp_path: Path, text: str, said: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(SettingsError) as refusal:
-        load_study(path, frozenset({"mine", "other"}))
+        load_study(path, frozenset({"mine", "other", "trrust_human"}))
     assert said in str(refusal.value)
     assert str(path) in str(refusal.value)
 

@@ -211,3 +211,20 @@ def test_an_edge_table_with_one_layer_is_evaluated_like_a_model(make_inputs):
     result = perturbation_first_evaluation(make_inputs(19, layers=1)).results[1]
     assert result.layer == 0
     assert result.effect > 0.95
+
+
+def test_the_baseline_configuration_is_scored_on_its_own_labels(make_inputs):
+    inputs = make_inputs(19, targets=10)
+    role = inputs.roles[PRIMARY]
+    other = np.where(role.label < 0, -1, np.random.default_rng(3).integers(0, 2, role.label.shape)).astype(np.int8)
+    with_labels = replace(inputs, roles={PRIMARY: replace(role, baseline_label=other)})
+    output = perturbation_first_evaluation(with_labels)
+    (result,) = [result for result in output.results if result.test_id == "A19.1"]
+    expected = plain_auroc(replace(role, label=other), "all", "attention", result.layer)
+    assert result.status is Status.RUN
+    assert result.effect == pytest.approx(np.mean(list(expected.values())), abs=1e-12)
+    assert result.n == len(expected)
+    table = output.tables["perturbation_auroc_baseline"].set_index("perturbation")["auroc"]
+    pd.testing.assert_series_equal(table.sort_index(), pd.Series(expected).sort_index(), check_names=False)
+    unchanged = perturbation_first_evaluation(inputs).tables["perturbation_auroc"]
+    pd.testing.assert_frame_equal(output.tables["perturbation_auroc"], unchanged)

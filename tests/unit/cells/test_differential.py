@@ -10,6 +10,7 @@ from interp_assets.cells.differential import (
     benjamini_hochberg,
     called,
     differential_expression,
+    rank_sum_expression,
     welch_t,
 )
 from interp_assets.cells.prepare import normalised_log
@@ -128,3 +129,24 @@ def test_control_cells_must_be_control_cells(screen):
         differential_expression(log, group, group <= 0, own)
     with pytest.raises(ValueError, match="at least 2 are needed"):
         differential_expression(log, group, np.zeros(CELLS, bool), own)
+
+
+def test_rank_sum_counts_pairs_like_a_naive_loop(screen):
+    log, group, own = screen
+    found = rank_sum_expression(log, group, group == -1, own)
+    dense = log.toarray().astype(np.float64)
+    for k, gene in ((0, 1), (1, 5), (2, 30)):
+        ours, theirs = dense[group == k, gene], dense[group == -1, gene]
+        wins = sum((a > b) + 0.5 * (a == b) for a in ours for b in theirs)
+        assert found.t[k, gene] == pytest.approx(wins)
+        assert found.p[k, gene] == pytest.approx(stats.mannwhitneyu(ours, theirs, method="asymptotic").pvalue)
+    assert (found.p[[0, 1, 2], [0, 0, 0]] == 1.0).all()  # never seen in any cell
+    assert np.isnan(found.p[0, own[0]])
+    assert np.isnan(found.q[2, own[2]])
+
+
+def test_rank_sum_and_welch_share_the_fold(screen):
+    log, group, own = screen
+    ranks = rank_sum_expression(log, group, group == -1, own)
+    welch = differential_expression(log, group, group == -1, own)
+    np.testing.assert_allclose(ranks.log_fold, welch.log_fold, atol=1e-6)

@@ -257,3 +257,15 @@ def test_contrast_meets_aa_in_both_themes(theme):
     pairs += [(front, "fig-paper") for front in ("fig-ink", "fig-muted", "fig-alarm")]
     weak = {pair: round(_contrast(colours[pair[0]], colours[pair[1]]), 2) for pair in pairs}
     assert {pair: ratio for pair, ratio in weak.items() if ratio < 4.5} == {}
+
+
+def test_verdict_card_says_small_semi_synthetic_and_why(html):
+    card = html[html.index('<div class="card verdict') : html.index("Four criteria, all required")]
+    for words in (
+        "refuted (semi-synthetic)",
+        "small model",
+        "semi-synthetic outcomes on real cells",
+        "Criteria a, b and c fail; criterion d is not evaluable.",
+    ):
+        assert words in card
+    assert "criterion a fail" not in card  # its numbers stand on the criterion's own card

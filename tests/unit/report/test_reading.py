@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from interp_assets.report import reading
-from interp_assets.report.advice import next_step
+from interp_assets.report.advice import BEHAVES, next_step
 from interp_assets.report.index import COLUMNS, leaderboard, leaderboard_row, render_index
 from interp_assets.report.registry_rows import registry_rows
-from interp_assets.report.terminal import verdict_table
+from interp_assets.report.terminal import NAME_WIDTH, next_steps, verdict_table
 
 EVIL = "<script>alert(1)</script>[red]x[/red]"
 
@@ -194,12 +194,39 @@ def test_index_links_reports_and_escapes_names(board):
     assert "No release has been evaluated yet" in render_index(leaderboard([]))
 
 
-def test_terminal_table_shows_every_part_as_text(board):
+def printed(board, width):
     stream = io.StringIO()
-    Console(file=stream, width=240).print(verdict_table(board))
-    text = stream.getvalue()
+    console = Console(file=stream, width=width)
+    console.print(verdict_table(board))
+    for line in next_steps(board):
+        console.print(line)
+    return stream.getvalue()
+
+
+def test_terminal_table_shows_every_part_as_text(board):
+    text = printed(board, 240)
     assert "[red]x[/red]" in text
     assert "geneformer-small-2k (small)" in text
     assert "refuted (semi-synthetic)" in text
     assert "n/e" in text
-    assert "evaluate on real outcomes" in text
+    assert "Data of demo: semi-synthetic outcomes on real cells" in text
+    assert "next, geneformer-small-2k: evaluate on real outcomes" in text
+
+
+def test_terminal_table_is_readable_at_80_columns(board):
+    long = "a-release-whose-name-has-forty-character"
+    assert len(long) == NAME_WIDTH
+    one = board[board["study"] == "demo"].reset_index(drop=True)
+    last = one.tail(1).assign(release=long, next_step="read the report")
+    twin = one.head(1).assign(release="geneformer-small-4k.random-weights", next_step=BEHAVES)
+    text = printed(pd.concat([one, last, twin]), 80)
+    lines = text.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert lines[0].startswith("Study demo: ")
+    assert any(line.startswith(f"{long} ") for line in lines)
+    rows = [line.split() for line in lines if line.startswith("geneformer-small-2k")]
+    assert rows == [["geneformer-small-2k", "(small)", "fail", "fail", "fail", "n/e", "refuted"]]
+    assert "(semi-synthetic)" in text
+    assert "Data: semi-synthetic outcomes on real cells" in text
+    assert f"next, {long}: read the report" in text
+    assert BEHAVES not in text

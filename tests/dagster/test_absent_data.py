@@ -1,0 +1,74 @@
+"""A study whose data are not here completes, and says everywhere what is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from interp_assets.definitions import build_definitions
+from interp_assets.evaluate import Evaluator, dagster_instance
+from interp_assets.layout import read_layout
+from qc_standards.gate import check_folder
+from qc_standards.records import VerdictState
+from qc_standards.registry import declared_ids
+
+
+@pytest.fixture(scope="module")
+def folder(fast_folder: Path, shipped_releases: Path, deployed) -> Iterator[Path]:
+    """Results of one shipped release in the study ``bench``, without mirror and without data wheels."""
+    here = fast_folder / "absent"
+    release = sorted(path.parent for path in shipped_releases.glob("*/release.json"))[0]
+    shutil.copytree(release, here / "releases" / release.name)
+    (here / "wheels").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("INTERP_DATA_MIRROR", raising=False)
+        for name, value in deployed(here, here / "wheels", "bench", here / "releases").items():
+            patch.setenv(name, value)
+        layout = read_layout()
+        with dagster_instance(layout) as instance:
+            Evaluator(build_definitions(layout), layout, instance).evaluate("bench", [release.name])
+    yield here / "store" / "bench" / release.name
+
+
+def test_every_row_is_skipped_with_a_reason_that_names_the_mirror(folder: Path) -> None:
+    tests = pd.read_parquet(folder / "tests.parquet")
+    assert tests["test_id"].tolist() == list(declared_ids())
+    assert set(tests["status"]) == {"skipped"}
+    assert tests[["p", "effect", "statistic"]].isna().all(axis=None)
+    built = tests[tests["reason"] != "analysis not built"]
+    assert len(built) > 10
+    no_role = built["reason"].str.contains("fills no role")
+    assert not no_role.all()
+    assert (
+        built.loc[~no_role, "reason"].str.contains("no data mirror (INTERP_DATA_MIRROR is not set)", regex=False).all()
+    )
+
+
+def test_the_verdict_is_not_evaluable_and_rests_on_no_data(folder: Path) -> None:
+    judgement = check_folder(folder)
+    assert {verdict.state for verdict in judgement.verdicts.values()} == {VerdictState.NOT_EVALUABLE}
+    evaluation = pd.read_parquet(folder / "tables" / "evaluation.parquet")
+    assert evaluation["data_origin"].tolist() == ["none"]
+    assert "INTERP_DATA_MIRROR" in json.dumps(json.loads((folder / "claims.json").read_text()))
+
+
+def test_the_report_says_what_is_missing(folder: Path) -> None:
+    assert "INTERP_DATA_MIRROR is not set" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_controls_and_twins_are_skipped_the_same_way(folder: Path) -> None:
+    others = [path for path in folder.parent.iterdir() if path != folder]
+    assert {path.name for path in others} == {
+        "control-planted",
+        "control-coexpression",
+        f"{folder.name}.shuffled",
+        f"{folder.name}.random-weights",
+    }
+    for path in others:
+        judgement = check_folder(path)
+        assert judgement.verdicts[judgement.headline].state is VerdictState.NOT_EVALUABLE, path.name

@@ -1,0 +1,275 @@
+"""The battery around the analyses: 153 rows whatever was built, and an evaluation no better than its weakest part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interp_assets.analyses.catalogue import built, row
+from interp_assets.analyses.inputs import RoleInputs
+from interp_assets.battery import (
+    NOT_BUILT,
+    all_rows,
+    evaluation_table,
+    lineage_table,
+    results_from_json,
+    results_json,
+    run_analysis,
+    study_roles,
+)
+from interp_assets.cells.records import PreparedCells, Unavailable
+from interp_assets.edges.records import AttentionEdges, EdgeMatrix
+from interp_assets.models.edge_table import edge_table_edges, load_edge_table
+from interp_assets.models.records import ReleaseCard
+from interp_assets.models.sourcing import TABLE, keep_table, open_edges
+from interp_assets.settings import AttentionSettings, BatterySettings, RoleFilling, Study
+from qc_standards.records import DataOrigin, Status, TestResult, skipped
+from qc_standards.registry import declared_ids
+
+GENES = np.array(["G0", "G1", "G2", "G3"])
+CELLS = "a" * 64
+
+
+def study(**fits: str) -> Study:
+    roles = {role: RoleFilling(dataset=f"{role}_data", role_fit=fit) for role, fit in fits.items()}
+    return Study(
+        name="mine",
+        title="Mine",
+        roles=MappingProxyType(roles),
+        primary_reference="planted",
+        references=("planted",),
+        attention=AttentionSettings(),
+        battery=BatterySettings(),
+        seed=0,
+        for_tests=True,
+        path=Path("mine.yaml"),
+    )
+
+
+def edges(score: np.ndarray | None = None, name: str = "attention", layer: int | None = None) -> EdgeMatrix:
+    score = np.ones((4, 4), dtype=np.float32) if score is None else score
+    return EdgeMatrix(
+        name=name, genes=GENES, score=score, cells_behind=np.ones((4, 4), np.int32), cells_hash=CELLS, layer=layer
+    )
+
+
+def inputs(role: str, *, mismatch: str = "", score: np.ndarray | None = None) -> RoleInputs:
+    attention = AttentionEdges(
+        release="mine",
+        dataset=f"{role}_data",
+        genes=GENES,
+        layers=6,
+        heads=1,
+        cells_hash=CELLS,
+        layer_matrix=lambda layer: edges(score, layer=layer),
+    )
+    return RoleInputs(
+        role=role,
+        dataset=f"{role}_data",
+        data_origin="real",
+        role_fit="full",
+        genes=GENES,
+        perturbations=GENES[:2],
+        source=np.array([0, 1], np.int32),
+        label=np.array([[-1, 1, 0, -1], [1, -1, 0, 0]], np.int8),
+        informative=np.ones(4, bool),
+        features=pd.DataFrame({"gene": GENES}),
+        attention=attention,
+        correlation=edges(name="correlation"),
+        trivial={"co_detection": edges(name="co_detection")},
+        references={},
+        primary_reference="planted",
+        exclusions=pd.DataFrame(),
+        evaluability=pd.DataFrame(),
+        context_mismatch=mismatch,
+    )
+
+
+def ran(test_id: str, origin: str = "real", **changes: Any) -> TestResult:
+    values: dict[str, Any] = {"effect": 0.1, "p": 1 / 3, "ci_low": -0.25, "ci_high": 1e-17, "n": 40, "layer": 3}
+    return TestResult(test_id=test_id, status=Status.RUN, data_origin=origin, **{**values, **changes})
+
+
+def test_every_declared_test_has_a_row_in_declared_order() -> None:
+    given = [ran("A21.2"), skipped("A16.1", "no network")]
+    rows = all_rows(given, "mine")
+    assert [result.test_id for result in rows] == list(declared_ids())
+    assert len(rows) == 153
+    by_id = {result.test_id: result for result in rows}
+    assert by_id["A21.2"] == given[0]
+    assert by_id["A16.1"].reason == "no network"
+    others = [result for name, result in by_id.items() if name not in ("A21.2", "A16.1")]
+    assert {(result.status, result.reason, result.release) for result in others} == {
+        (Status.SKIPPED, NOT_BUILT, "mine")
+    }
+
+
+def test_result_rows_survive_json_to_the_last_digit() -> None:
+    rows = [ran("A21.1", effect=0.1 + 0.2), skipped("A16.1", "no network, so no test"), ran("A21.2", p=None)]
+    again = results_from_json(results_json(rows))
+    assert again == rows
+    assert again[0].effect == 0.30000000000000004
+    assert [result.status for result in again] == [Status.RUN, Status.SKIPPED, Status.RUN]
+    assert results_json(again) == results_json(rows)
+
+
+def test_a_stored_row_that_breaks_a_rule_is_no_row() -> None:
+    content = results_json([ran("A21.1")]).replace(b'"run"', b'"skipped"')
+    with pytest.raises(ValueError, match="needs a reason"):
+        results_from_json(content)
+
+
+CARD = ReleaseCard(name="mine", kind="release", family="geneformer", gap=0.4, trained_on=("pancreas",))
+
+
+def evaluated(results: list[TestResult], card: ReleaseCard = CARD, **changes: Any) -> dict[str, Any]:
+    roles = changes.pop("roles", {"primary_screen": inputs("primary_screen")})
+    fits = changes.pop("fits", dict.fromkeys(roles, "full"))
+    table = evaluation_table(study(**fits), card, roles, results, changes.pop("cells_of", {}))
+    assert len(table) == 1
+    return dict(table.iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("origins", "weakest"),
+    [
+        (["real", "real"], "real"),
+        (["real", "archived"], "archived"),
+        (["archived", "semi_synthetic", "real"], "semi_synthetic"),
+        (["semi_synthetic", "simulated", "real"], "simulated"),
+        ([], "none"),
+    ],
+)
+def test_the_weakest_origin_behind_a_row_that_ran_counts(origins: list[str], weakest: str) -> None:
+    results = [ran(test_id, origin) for test_id, origin in zip(declared_ids(), origins, strict=False)]
+    left_out = skipped("A37.1", "no data", data_origin=str(DataOrigin.SIMULATED))
+    assert evaluated([*results, left_out])["data_origin"] == weakest
+
+
+def test_one_partly_fitting_role_makes_the_fit_partial() -> None:
+    roles = {name: inputs(name) for name in ("primary_screen", "second_screen")}
+    assert evaluated([], roles=roles)["role_fit"] == "full"
+    assert evaluated([], roles=roles, fits={"primary_screen": "full", "second_screen": "partial"})["role_fit"] == (
+        "partial"
+    )
+
+
+def test_a_role_without_data_does_not_lower_the_fit() -> None:
+    fits = {"primary_screen": "full", "second_screen": "partial"}
+    assert evaluated([], fits=fits)["role_fit"] == "full"
+
+
+def test_context_mismatches_of_all_roles_are_told_once() -> None:
+    roles = {
+        "primary_screen": inputs("primary_screen", mismatch="K562 outcomes"),
+        "second_screen": inputs("second_screen", mismatch="K562 outcomes"),
+        "small_screens[1]": inputs("small_screens[1]", mismatch="another donor"),
+    }
+    assert evaluated([], roles=roles)["context_mismatch"] == "K562 outcomes; another donor"
+
+
+def test_training_on_the_evaluated_cells_is_seen_behind_the_screen() -> None:
+    unseen = {"cells_of": {"primary_screen_data": "liver"}}
+    seen = {"cells_of": {"primary_screen_data": "pancreas"}}
+    assert not evaluated([], **unseen)["trained_on_evaluated_cells"]
+    assert evaluated([], **seen)["trained_on_evaluated_cells"]
+    assert not evaluated([], card=replace(CARD, trained_on=()), **seen)["trained_on_evaluated_cells"]
+
+
+@pytest.mark.parametrize(("gap", "untrained"), [(0.4, False), (0.0, True), (-0.1, True), (None, False)])
+def test_a_model_that_does_not_beat_its_baseline_is_untrained(gap: float | None, untrained: bool) -> None:
+    assert evaluated([], card=replace(CARD, gap=gap))["untrained"] == untrained
+
+
+def test_lineage_names_the_layer_of_attention_and_counts_missing_candidates_only() -> None:
+    score = np.ones((4, 4), np.float32)
+    score[0, 1] = np.nan  # a candidate of the first perturbation; it has two, the second has three
+    score[0, 3] = score[3, 3] = np.nan  # no candidates
+    table = lineage_table(study(primary_screen="full"), {"primary_screen": inputs("primary_screen", score=score)})
+    by_score = table.set_index("score")
+    assert set(by_score.index) == {"attention", "correlation", "co_detection"}
+    assert by_score.loc["attention", "layer"] == 4  # 13/17 of five steps, rounded
+    assert by_score.loc["attention", "layer_depth"] == pytest.approx(0.8)
+    assert by_score.loc["attention", "missing_pair_share"] == pytest.approx(1 / 5)
+    assert by_score.loc["correlation", "missing_pair_share"] == 0.0
+    assert set(table["cells_hash"]) == {CELLS}
+
+
+def test_roles_without_data_carry_the_reason() -> None:
+    settings = study(primary_screen="full")
+    data = {"primary_screen_data": Unavailable("primary_screen_data", "no mirror")}
+    attention = {"primary_screen_data": Unavailable("primary_screen_data", "no cells")}
+    roles, absent = study_roles(settings, "mine", built(), data, attention)
+    assert roles == {}
+    assert absent["primary_screen"] == "primary_screen_data: no mirror"
+    empty = study_roles(study(), "mine", built(), {}, {})[1]
+    assert empty["primary_screen"] == "study mine fills no role primary_screen"
+
+
+def test_every_built_analysis_skips_its_rows_with_that_reason() -> None:
+    absent = {"primary_screen": "primary_screen_data: no mirror"}
+    for analysis in built():
+        output = run_analysis(study(primary_screen="full"), "mine", analysis, {}, absent)
+        assert tuple(result.test_id for result in output.results) == analysis.test_ids
+        assert {result.status for result in output.results} == {Status.SKIPPED}
+        assert all("no mirror" in result.reason for result in output.results), analysis.number
+
+
+def test_an_analysis_that_is_not_built_cannot_be_run() -> None:
+    numbers = {analysis.number for analysis in built()}
+    missing = next(number for number in range(1, 38) if number not in numbers)
+    with pytest.raises(ValueError, match=f"analysis {missing} .* is declared but not built"):
+        run_analysis(study(), "mine", row(missing), {}, {})
+
+
+@pytest.fixture
+def cells() -> PreparedCells:
+    from scipy.sparse import csr_matrix
+
+    counts = csr_matrix(np.ones((3, 4), np.int32))
+    return PreparedCells(
+        dataset="toy",
+        species="human",
+        data_origin="real",
+        counts=counts,
+        log=counts.astype(np.float32),
+        genes=GENES,
+        obs=pd.DataFrame(index=["c1", "c2", "c3"]),
+        control=np.ones(3, bool),
+        cells_hash=CELLS,
+        universe=GENES,
+        facts={},
+    )
+
+
+def table_edges(folder: Path, stated: str) -> AttentionEdges:
+    file = folder / "method.csv"
+    file.write_text("source,target,score\nG0,G1,0.5\nG1,G2,0.25\n", encoding="utf-8")
+    table = replace(load_edge_table(file), cells_hash=stated)
+    return edge_table_edges(table, dataset="toy", universe=GENES)
+
+
+def test_an_edge_table_of_the_same_cells_is_kept_and_opens_again(tmp_path: Path, cells: PreparedCells) -> None:
+    kept = keep_table(table_edges(tmp_path, CELLS), cells, tmp_path / "kept")
+    assert isinstance(kept, AttentionEdges)
+    again = open_edges(tmp_path / "kept")
+    assert again.genes.tolist() == ["G0", "G1", "G2"]
+    assert again.layer_matrix(0).score[0, 1] == np.float32(0.5)
+    assert again.cells_hash == CELLS
+
+
+@pytest.mark.parametrize(("stated", "words"), [("b" * 64, "states cells bbbbbbbbbbbb"), ("", "states no cells_hash")])
+def test_an_edge_table_of_other_cells_is_refused_with_the_hash_to_state(
+    tmp_path: Path, cells: PreparedCells, stated: str, words: str
+) -> None:
+    refused = keep_table(table_edges(tmp_path, stated), cells, tmp_path / "kept")
+    assert isinstance(refused, Unavailable)
+    assert words in refused.reason
+    assert f"cells_hash {CELLS}" in refused.reason
+    assert not (tmp_path / "kept" / TABLE).exists()
