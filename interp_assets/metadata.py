@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pandas as pd
 
 from qc_standards.records import Status, TestResult
+
+if TYPE_CHECKING:
+    from qc_standards.suites import StandardResult
+    from qc_standards.verdicts import Judgement, Verdict
 
 TEAM = "team:interpretability"
 INLINE_PNG_LIMIT = 150_000
@@ -39,3 +44,37 @@ def picture(png: bytes, alt: str) -> dg.MetadataValue:
         return dg.MetadataValue.text(f"{alt} (picture of {len(png) // 1000} kB: see the file)")
     encoded = base64.b64encode(png).decode("ascii")
     return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")
+
+
+def standard_metadata(judgement: Judgement, result: StandardResult) -> dict[str, str]:
+    """Outcome of one standard; release and study are named because the UI shows a check without its partition."""
+    shown = {"outcome": str(result.outcome), "reason": result.reason, "version": result.version}
+    return {"release": judgement.release, "study": judgement.study, **shown}
+
+
+def claim_metadata(judgement: Judgement, verdict: Verdict) -> dict[str, str]:
+    """Verdict of one claim with its first reason, for which release in which study."""
+    shown = {"verdict": verdict.label, "reason": verdict.reasons[0] if verdict.reasons else ""}
+    return {"release": judgement.release, "study": judgement.study, **shown}
+
+
+def verdict_metadata(judgement: Judgement) -> dict[str, Any]:
+    """Headline verdict: label, criteria, data origin, reasons, and how many claims are supported."""
+    headline = judgement.verdicts[judgement.headline]
+    return {
+        "verdict": headline.label,
+        **{f"criterion {name}": str(outcome) for name, outcome in headline.criteria},
+        "data origin": str(headline.data_origin),
+        "claims supported": sum(verdict.cleared for verdict in judgement.verdicts.values()),
+        "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in headline.reasons)),
+    }
+
+
+def leaderboard_metadata(frame: pd.DataFrame) -> dict[str, Any]:
+    """Number of evaluations, and verdict and criteria of each as a table."""
+    names = {column: column.removeprefix("criterion_") for column in LEADERBOARD_COLUMNS}
+    records = [
+        dg.TableRecord({name: str(row[column]) for column, name in names.items()}) for row in frame.to_dict("records")
+    ]
+    schema = dg.TableSchema([dg.TableColumn(name, "string") for name in names.values()])
+    return {"evaluations": len(frame), "verdicts": dg.MetadataValue.table(records=records, schema=schema)}

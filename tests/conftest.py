@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 REQUIRED = frozenset(filter(None, os.environ.get("INTERP_REQUIRE", "").split(",")))
+# Read once: tests of the platform describe other deployments in the environment while they run.
+WHEELS = Path(os.environ.get("INTERP_DATA_WHEELS") or PROJECT / "data-wheels")
+MIRROR = os.environ.get("INTERP_DATA_MIRROR", "")
 
 
 def absent(what: str, reason: str) -> None:
@@ -22,28 +26,36 @@ def absent(what: str, reason: str) -> None:
 @pytest.fixture(scope="session")
 def data_wheels() -> Path:
     """Folder of the data wheels."""
-    folder = Path(os.environ.get("INTERP_DATA_WHEELS") or PROJECT / "data-wheels")
-    if not list(folder.glob("*.whl")):
-        absent("wheels", f"no data wheels in {folder}; `make setup` fetches them")
-    return folder.resolve()
+    if not list(WHEELS.glob("*.whl")):
+        absent("wheels", f"no data wheels in {WHEELS}; `make setup` fetches them")
+    return WHEELS.resolve()
 
 
 @pytest.fixture(scope="session")
 def data_mirror() -> Path:
     """Folder of the data mirror."""
-    named = os.environ.get("INTERP_DATA_MIRROR", "")
-    if not named or not Path(named).is_dir():
+    if not MIRROR or not Path(MIRROR).is_dir():
         absent("mirror", "INTERP_DATA_MIRROR names no folder")
-    return Path(named).resolve()
+    return Path(MIRROR).resolve()
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a headless browser."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for path in map(shutil.which, names) if path), "")
     if not found:
         absent("chromium", "no chromium on this machine")
     return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _shipped_configuration() -> Iterator[None]:
+    """The shipped studies, datasets and releases, whatever the caller's environment selects."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("INTERP_STUDIES", "INTERP_CONFIG_DIR", "INTERP_RELEASES"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -155,7 +155,8 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
         ]
         tables = {name: frame for stored in analyses.values() for name, frame in stored.tables().items()}
         files = results_files(layout, study, release["card"], roles, results, tables)
-        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(results))
+        shown = result_metadata(all_rows(results, name))
+        return dg.Output(files, data_version=files_version(files), metadata=shown)
 
     return test_results
 

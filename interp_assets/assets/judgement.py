@@ -19,7 +19,14 @@ from interp_assets.figures.catalogue import CATALOGUE
 from interp_assets.figures.records import Drawing, FigureSpec
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import CONTROLS, Layout
-from interp_assets.metadata import TEAM, picture
+from interp_assets.metadata import (
+    TEAM,
+    claim_metadata,
+    leaderboard_metadata,
+    picture,
+    standard_metadata,
+    verdict_metadata,
+)
 from interp_assets.report import page
 from interp_assets.storage import canonical_json
 from qc_standards.claims import claims_registry
@@ -190,7 +197,7 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
                 check_name=_check_name(result.id),
                 passed=not result.blocking,
                 severity=SEVERITY[str(result.severity)],
-                metadata={"outcome": str(result.outcome), "reason": result.reason, "version": result.version},
+                metadata=standard_metadata(judgement, result),
             )
 
     return standards_results
@@ -239,15 +246,10 @@ def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         _, judgement = judged(test_results.folder)
         files = {name: content for name, content in _documents(judgement).items() if name != "standards.json"}
-        headline = judgement.verdicts[judgement.headline]
         yield dg.Output(
             files,
             data_version=files_version(files),
-            metadata={
-                "verdict": headline.label,
-                "claims supported": sum(verdict.cleared for verdict in judgement.verdicts.values()),
-                "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in headline.reasons)),
-            },
+            metadata=verdict_metadata(judgement),
         )
         for verdict in judgement.verdicts.values():
             yield dg.AssetCheckResult(
@@ -255,7 +257,7 @@ def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
                 check_name=_check_name(verdict.claim),
                 passed=verdict.state is VerdictState.SUPPORTED,
                 severity=dg.AssetCheckSeverity.WARN,
-                metadata={"verdict": verdict.label, "reason": verdict.reasons[0] if verdict.reasons else ""},
+                metadata=claim_metadata(judgement, verdict),
             )
 
     return qc_verdict
@@ -390,7 +392,7 @@ def leaderboard_asset(layout: Layout) -> dg.AssetsDefinition:
             "leaderboard.parquet": parquet_bytes(frame),
             "index.html": render_index(frame).encode("utf-8"),
         }
-        return dg.Output(files, data_version=files_version(files), metadata={"evaluations": len(frame)})
+        return dg.Output(files, data_version=files_version(files), metadata=leaderboard_metadata(frame))
 
     return leaderboard
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -54,16 +55,16 @@ class Served:
     ) -> None:
         if self._process is None:
             return
-        group = os.getpgid(self._process.pid)
         self._process.terminate()
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        try:
-            os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        with contextlib.suppress(ProcessLookupError):
+            # It leads a session of its own, so its number is also that of the group of its daemon and runs.
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if kind is not None:
+            print("\n".join(self._log.read_text(errors="replace").splitlines()[-60:]), flush=True)
 
     def _answers(self) -> bool:
         if self._process is not None and self._process.poll() is not None:

@@ -1,14 +1,9 @@
 """The page in a real browser: the script runs under the page's policy, filter and sort do what they say."""
 
 import re
-import shutil
 import subprocess
 
-import pytest
-
 from interp_assets.report import page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 DRIVER = """
 (function () {
@@ -30,8 +25,7 @@ DRIVER = """
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_filter_and_sort_in_the_browser(results, monkeypatch, tmp_path):
+def test_filter_and_sort_in_the_browser(chromium, results, monkeypatch, tmp_path):
     original = page.script
 
     def driven(name):
@@ -48,7 +42,7 @@ def test_filter_and_sort_in_the_browser(results, monkeypatch, tmp_path):
     file.write_text(page.render(results), encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    done = subprocess.run([CHROMIUM, *flags, file.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([chromium, *flags, file.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     (seen,) = re.findall(r'data-seen="([^"]*)"', done.stdout)
     tests = results.tests
     run = tests[tests["status"] == "run"].sort_values("effect")
