@@ -44,12 +44,17 @@ def folder(truth, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder):
+    import torch
     from transformers import BertForMaskedLM
 
     found, info = BertForMaskedLM.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
-    return found.eval()
+    # Matrices of this size are slower on several threads, many times so on a busy machine.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield found.eval()
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
