@@ -198,7 +198,7 @@ def _check_dataset(options: argparse.Namespace) -> int:
         return 0
     print(
         f"{options.file}: valid; {cells.counts.shape[0]} cells ({int(cells.control.sum())} control), "
-        f"{len(cells.universe)} scored genes, cells hash {cells.cells_hash[:12]}"
+        f"{len(cells.universe)} scored genes, cells hash {cells.cells_hash}"
     )
     return 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,16 +77,13 @@ class _Placed(dg.ConfigurableIOManager):
         for key in keys:
             yield key, self._folder(metadata, key)
 
-    def _load(self, context: dg.InputContext) -> Any:
-        loaded = {key: self._read(folder) for key, folder in self._inputs(context)}
+    def _load(self, context: dg.InputContext, read: Callable[[Path], Any]) -> Any:
+        loaded = {key: read(folder) for key, folder in self._inputs(context)}
         if (context.definition_metadata or {}).get(MANY):
             return loaded
         if len(loaded) != 1:
             raise StorageError(f"{context.asset_key.to_user_string()}: expected one partition, found {len(loaded)}")
         return next(iter(loaded.values()))
-
-    def _read(self, folder: Path) -> Any:
-        raise NotImplementedError
 
 
 class RecordsIOManager(_Placed):
@@ -99,10 +96,7 @@ class RecordsIOManager(_Placed):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Mapping of records by name, or the `Unavailable` that was stored instead."""
-        return self._load(context)
-
-    def _read(self, folder: Path) -> Any:
-        return read_records(folder)
+        return self._load(context, read_records)
 
 
 def read_records(folder: Path) -> dict[str, Any] | Unavailable:
@@ -226,9 +220,6 @@ class AttentionIOManager(_Placed):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """`AttentionEdges`, or the `Unavailable` stored instead."""
-        return self._load(context)
-
-    def _read(self, folder: Path) -> Any:
         from interp_assets.models.sourcing import open_edges
 
-        return open_edges(folder)
+        return self._load(context, open_edges)

@@ -127,12 +127,12 @@ def adds_value(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
             id=spec.id,
             title=spec.title,
             outcome=Outcome.NOT_EVALUABLE,
-            reason=f"{len(gaps)} of {len(cells)} cells cannot be judged; {gaps[0]}",
+            reason=f"{len(gaps)} of {len(cells)} combinations cannot be judged; {gaps[0]}",
             parts=result.parts,
         )
     deciding = [part for part in result.parts if part.outcome is result.outcome]
     worst = min(deciding, key=lambda part: part.numbers["ci_low"] or 0.0)
-    text = f"{len(deciding)} of {len(cells)} cells {result.outcome}; worst is {worst.reason}"
+    text = f"{len(deciding)} of {len(cells)} combinations {result.outcome}; worst is {worst.reason}"
     return summed_up(result, text)
 
 

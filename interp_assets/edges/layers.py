@@ -7,7 +7,7 @@ def resolve_layer(depth: float, layers: int) -> int:
     """Layer (0-based) at a relative depth: ``round(depth * (layers - 1))``.
 
     Depth 0 is the first layer and 1 the last; 13/17 is layer 13 of an 18-layer model and layer 5 of an
-    8-layer one (design section 4).
+    8-layer one (docs/architecture.md).
 
     Raises
     ------

@@ -76,7 +76,7 @@ def origin_label(origin: Any) -> str:
 
 
 def is_small(release: str) -> bool:
-    """Whether a release is one of the shipped small models, read from its name (design section 5)."""
+    """Whether a release is one of the shipped small models, read from its name."""
     return "-small-" in release
 
 

@@ -22,7 +22,7 @@ def next_step(
 ) -> str:
     """One sentence: what to do first, given why the verdict is what it is.
 
-    The order follows the verdict rules (design section 8): integrity, controls, then the criteria.
+    The order follows the verdict rules (docs/architecture.md): integrity, controls, then the criteria.
     """
     tables = tables or {}
     evaluation = reading.evaluation(release, verdict, tables)
