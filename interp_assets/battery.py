@@ -21,7 +21,7 @@ from interp_assets.edges.layers import relative_depth, resolve_layer
 from interp_assets.edges.records import AttentionEdges
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import PLANTED, control_regulators
-from interp_assets.settings import Study
+from interp_assets.settings import BatterySettings, Study
 from interp_assets.storage import canonical_json
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
 from qc_standards.registry import declared_tests, tests_of_analysis
@@ -174,7 +174,7 @@ def lineage_table(study: Study, roles: Mapping[str, RoleInputs]) -> pd.DataFrame
                     "cells_hash": matrix.cells_hash,
                     "layer": layer if own else -1,
                     "layer_depth": relative_depth(layer, attention.layers) if own else float("nan"),
-                    "layer_chosen_by": "published depth 13/17, fixed in the study" if own else "no layer",
+                    "layer_chosen_by": _layer_choice(study) if own else "no layer",
                     "orientation": "row regulator, column target",
                     "device": str(attention.facts.get("device", "cpu")) if own else "cpu",
                     "dtype": str(attention.facts.get("dtype", "float32")) if own else "float64",
@@ -184,6 +184,13 @@ def lineage_table(study: Study, roles: Mapping[str, RoleInputs]) -> pd.DataFrame
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _layer_choice(study: Study) -> str:
+    """How the analysis layer was chosen, from the settings this evaluation really used."""
+    depth = study.battery.analysis_depth
+    published = "the published 13/17" if depth == BatterySettings().analysis_depth else f"{depth:.4g}"
+    return f"depth {published}, fixed in the study settings"
 
 
 def _missing_share(inputs: RoleInputs, score: Any) -> float:

@@ -243,7 +243,7 @@ def study_inputs_asset(layout: Layout) -> dg.AssetsDefinition:
         partitions_def=layout.by_study,
         ins={part: dg.AssetIn(partition_mapping=mapping, metadata={MANY: True}) for part in parts},
         io_manager_key="files",
-        code_version="1",
+        code_version=code_version("interp_assets.assets.datasets:study_inputs_asset"),
         metadata={PATH: "studies/{study}"},
         group_name="cells",
         kinds={"json"},

@@ -271,7 +271,7 @@ def claim_asset(layout: Layout, claim: Any) -> dg.AssetsDefinition:
         partitions_def=layout.release_by_study,
         ins={"qc_verdict": dg.AssetIn()},
         io_manager_key="files",
-        code_version="1",
+        code_version=code_version("interp_assets.assets.judgement:claim_asset"),
         metadata={PATH: FOLDER, "evidence level": str(claim.evidence_level)},
         group_name="claims",
         kinds={"json"},

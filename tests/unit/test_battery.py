@@ -273,3 +273,16 @@ def test_an_edge_table_of_other_cells_is_refused_with_the_hash_to_state(
     assert words in refused.reason
     assert f"cells_hash {CELLS}" in refused.reason
     assert not (tmp_path / "kept" / TABLE).exists()
+
+
+def test_the_lineage_names_the_depth_that_was_really_used() -> None:
+    from dataclasses import replace
+
+    from interp_assets.battery import _layer_choice
+    from interp_assets.settings import BatterySettings, load_study, study_files
+
+    study = load_study(study_files(None)["demo"])
+    assert "13/17" in _layer_choice(study)
+    deeper = replace(study, battery=BatterySettings(analysis_depth=1.0))
+    assert "13/17" not in _layer_choice(deeper)
+    assert "depth 1," in _layer_choice(deeper)
