@@ -90,6 +90,12 @@ class BatterySettings:
     min_perturbations: int = 20
     equivalence_margin: float = 0.02
     recall_at: tuple[int, ...] = (10, 50, 100)
+    covariate_pairs: int = 100_000
+    size_matched_draws: int = 200
+    regulator_bootstrap: int = 200
+    gain_margin: float = 0.005
+    matches_per_positive: int = 5
+    matched_smd: float = 0.1
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain mapping of every setting, as the analyses receive it."""

@@ -24,7 +24,10 @@ class RoleInputs:
     is absolute Spearman; ``trivial`` holds pairwise baselines by name (rank_distance, co_detection).
     ``references`` by name; ``primary_reference`` names the one the criteria use.
     ``baseline_label`` has the shape of ``label``, called in the published baseline configuration; None where
-    the screen holds no cells.
+    the screen holds no cells. ``signed_correlation`` is Spearman with its sign. ``de_rate`` is P x G: how often the
+    gene answers to *other, training* perturbations of this screen (`stats.de_rate`), so that a row never saw its own
+    outcome. ``training`` (P) marks training perturbations where the screen declares a split. ``tf_catalogue`` names
+    the list behind ``features["is_tf"]``; empty, and no such column, where the study names none.
     """
 
     role: str
@@ -46,6 +49,10 @@ class RoleInputs:
     evaluability: pd.DataFrame
     context_mismatch: str = ""
     baseline_label: NDArray[np.int8] | None = None
+    signed_correlation: EdgeMatrix | None = None
+    de_rate: NDArray[np.float64] | None = None
+    training: NDArray[np.bool_] | None = None
+    tf_catalogue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

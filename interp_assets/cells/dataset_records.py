@@ -43,8 +43,40 @@ Source = MirrorSource | WheelSource | DownloadSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuidesFormat:
+    """Where a high-multiplicity screen keeps which guides a cell holds.
+
+    ``matrix`` is cells x guides of guide UMI counts (``obsm/<name>``), ``names`` the guides in column order
+    (``uns/<name>``). A cell holds a guide with at least ``min_umi`` of its UMIs. ``table`` is the dataset (kind
+    ``guide_table``) that says what each guide perturbs.
+    """
+
+    matrix: str
+    names: str
+    table: str
+    min_umi: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuideTableFormat:
+    """Columns of a guide table; ``kinds`` maps the file's words to target, non_targeting or other."""
+
+    guide: str
+    group: str
+    kind: str
+    gene: str
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellsFormat:
     """How cells are read: where the raw counts are, which columns mean what, and the quality rules.
+
+    ``library_size`` names the column with each cell's total over all genes where the file holds a panel only:
+    totals of a panel would turn every change of its large genes into a change of all others. ``keep`` maps
+    columns to what a cell must have there: a list of allowed values, or ``{min: x, max: y}``. ``orthologs`` names
+    the dataset (kind ``orthologs``) by which genes of another species are renamed to human ones; genes without a
+    one-to-one ortholog are dropped and counted.
 
     ``obs`` maps our column name to the names it may have in the file, first match wins. With
     ``control_label`` the control cells are those whose ``perturbation`` column says so, otherwise every
@@ -61,6 +93,10 @@ class CellsFormat:
     min_genes_per_cell: int = 0
     min_cells_per_gene: int = 0
     max_unknown_genes: float = 1.0
+    library_size: str = ""
+    keep: Mapping[str, Any] = field(default_factory=dict)
+    orthologs: str = ""
+    guides: GuidesFormat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +116,17 @@ class UniverseRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeFormat:
-    """Columns of a table of labelled pairs; ``train_value`` is the split value of training perturbations."""
+    """Columns of a table of labelled pairs; ``train_value`` is the split value of training perturbations.
+
+    Either ``label`` names a column of 0 and 1, or ``p`` one of p-values, which become labels by
+    Benjamini-Hochberg within the perturbation (self pairs left out) at ``q``.
+    """
 
     perturbation: str
     gene: str
-    label: str
+    label: str = ""
+    p: str = ""
+    q: float = 0.05
     split: str = ""
     train_value: str = "train"
     direction: str = ""
@@ -95,8 +137,10 @@ class NetworkFormat:
     """How a reference network or a file of gene sets is read.
 
     ``relation`` keeps the rows of one relation of a SIF file; ``thresholds`` keeps rows at or above a value;
-    ``min_targets`` drops regulators with fewer distinct targets in the whole file; ``max_set_size`` drops
-    larger gene sets before co-membership.
+    ``levels`` keeps the rows with one of the listed values in a column; ``min_targets`` drops regulators with
+    fewer distinct targets in the whole file; ``max_set_size`` drops larger gene sets before co-membership.
+    ``direction`` names the column that says what the regulator does, ``activation`` and ``repression`` its words
+    for it; any other word means not known.
     """
 
     format: str
@@ -106,10 +150,30 @@ class NetworkFormat:
     directed: bool = True
     min_targets: int = 1
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    direction: str = ""
+    activation: tuple[str, ...] = ()
+    repression: tuple[str, ...] = ()
     set_name: str = "Name"
     members: str = "Genes"
     separator: str = ";"
     max_set_size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyFormat:
+    """How the gene list of a published tokeniser is read.
+
+    ``format`` is ``tsv`` (``genes`` names the column) or ``json`` (the keys of a mapping). ``gene_id`` says whether
+    genes are written as symbols or as Ensembl ids; ids become symbols by the dataset ``gene_table``. Names in
+    ``special`` are no genes.
+    """
+
+    format: str
+    genes: str = ""
+    gene_id: str = "symbol"
+    gene_table: str = ""
+    special: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +194,8 @@ class DatasetSpec:
     universe: UniverseRule | None = None
     outcomes: OutcomeFormat | None = None
     network: NetworkFormat | None = None
+    guide_table: GuideTableFormat | None = None
+    vocabulary: VocabularyFormat | None = None
     base: str = ""
     planted_network: str = ""
     planted: Mapping[str, Any] = field(default_factory=dict)

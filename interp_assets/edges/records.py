@@ -50,7 +50,9 @@ class Reference:
     """A reference network inside a gene list: index pairs (regulator, target), self pairs removed.
 
     ``source``/``target`` are int32 positions in ``genes``; ``directed`` False means every pair is present in
-    both orders. ``regulators`` are the genes the reference could have listed as regulators.
+    both orders. ``regulators`` are the genes the reference could have listed as regulators. ``direction`` is
+    int8, one entry a pair: 1 activation, -1 repression, 2 both are listed, 0 not known; None where the network
+    states no directions at all.
     """
 
     name: str
@@ -59,4 +61,5 @@ class Reference:
     target: NDArray[np.int32]
     directed: bool
     regulators: NDArray[np.int32]
+    direction: NDArray[np.int8] | None = None
     facts: dict[str, Any] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from interp_assets.analyses.inputs import AnalysisInputs, RoleInputs
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
 from qc_standards.records import TestSpec
 
-TEST_COUNTS = {16: 3, 19: 2, 21: 7, 22: 1, 25: 3, 26: 2, 31: 3}
+TEST_COUNTS = {15: 4, 16: 3, 17: 2, 18: 1, 19: 2, 21: 7, 22: 1, 23: 1, 25: 3, 26: 2, 27: 1, 31: 3, 35: 3}
 SETTINGS = MappingProxyType(
     {
         "analysis_depth": 13 / 17,
@@ -33,6 +33,12 @@ SETTINGS = MappingProxyType(
         "min_perturbations": 20,
         "equivalence_margin": 0.02,
         "recall_at": [10, 50, 100],
+        "covariate_pairs": 0,
+        "size_matched_draws": 50,
+        "regulator_bootstrap": 100,
+        "gain_margin": 0.005,
+        "matches_per_positive": 5,
+        "matched_smd": 0.1,
     }
 )
 HASH = "c" * 64
@@ -111,6 +117,7 @@ def make_role(world: World, role: str = "primary_screen") -> RoleInputs:
             "variance": variance,
             "dropout": 1 / (1 + np.exp(0.5 * z + rng.normal(0, 1, g))),
             "out_degree": rng.poisson(2, g),
+            "is_tf": np.isin(np.arange(g), source[::2]),
         },
         index=genes,
     )
@@ -125,6 +132,8 @@ def make_role(world: World, role: str = "primary_screen") -> RoleInputs:
     )
     trivial = {name: edge_matrix(name, genes, rng.normal(size=(g, g))) for name in ("rank_distance", "co_detection")}
     regulator, target = np.nonzero(network)
+    signed = 0.3 * z + rng.normal(0, 1, (g, g))
+    de_rate = np.tile((label == 1).sum(axis=0) / np.maximum(1, (label >= 0).sum(axis=0)), (p, 1))
     reference = Reference(
         name="planted",
         genes=genes,
@@ -132,6 +141,7 @@ def make_role(world: World, role: str = "primary_screen") -> RoleInputs:
         target=target.astype(np.int32),
         directed=True,
         regulators=source,
+        direction=rng.choice(np.array([1, -1, 2, 0], dtype=np.int8), regulator.size, p=[0.35, 0.2, 0.05, 0.4]),
     )
     return RoleInputs(
         role=role,
@@ -145,7 +155,10 @@ def make_role(world: World, role: str = "primary_screen") -> RoleInputs:
         informative=informative,
         features=features,
         attention=attention,
-        correlation=edge_matrix("correlation", genes, np.abs(0.3 * z + rng.normal(0, 1, (g, g)))),
+        correlation=edge_matrix("correlation", genes, np.abs(signed)),
+        signed_correlation=edge_matrix("correlation_signed", genes, signed),
+        de_rate=de_rate,
+        tf_catalogue="synthetic_catalogue",
         trivial=trivial,
         references={"planted": reference},
         primary_reference="planted",
