@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
 
-from interp_assets.analyses.assemble import DatasetArtefacts, role_inputs
+from interp_assets.analyses.assemble import DatasetArtefacts, role_inputs, screen_de_rate
 from interp_assets.analyses.catalogue import AnalysisRow, built
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
+from interp_assets.analyses.rows import skip_all
 from interp_assets.cells.records import Unavailable
-from interp_assets.edges.layers import relative_depth, resolve_layer
+from interp_assets.edges.layers import LayerChoice, relative_depth, resolve_layer, settled_depth
 from interp_assets.edges.records import AttentionEdges
+from interp_assets.models.controls import is_control
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import PLANTED, control_regulators
-from interp_assets.settings import BatterySettings, Study
+from interp_assets.settings import SELECTION_ROLE, Study
 from interp_assets.storage import canonical_json
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
 from qc_standards.registry import declared_tests, tests_of_analysis
 
+Chosen = tuple[LayerChoice, pd.DataFrame]
 NOT_BUILT = "analysis not built"
+NOT_FOR_CONTROLS = "controls run only the rows that claims need"
 WEAKEST_FIRST = (DataOrigin.SIMULATED, DataOrigin.SEMI_SYNTHETIC, DataOrigin.ARCHIVED, DataOrigin.REAL)
 
 
@@ -37,11 +41,14 @@ def study_roles(
     artefacts: Mapping[str, DatasetArtefacts | Unavailable],
     attention: Mapping[str, AttentionEdges | Unavailable],
 ) -> tuple[dict[str, RoleInputs], dict[str, str]]:
-    """Inputs of every role the rows ask for, and the reason for each role that has none."""
+    """Inputs of every role the rows ask for, and the reason for each role that has none.
+
+    The dataset the layer is chosen on is no role here: analyses receive the frozen choice and never its data.
+    """
     roles: dict[str, RoleInputs] = {}
     absent: dict[str, str] = {}
     minimum = (study.battery.min_positives, study.battery.min_negatives)
-    for role in dict.fromkeys(role for row in rows for role in row.roles):
+    for role in dict.fromkeys(role for row in rows for role in row.roles if role != SELECTION_ROLE):
         filling = study.roles.get(role)
         if filling is None:
             absent[role] = f"study {study.name} fills no role {role}"
@@ -52,30 +59,80 @@ def study_roles(
             absent[role] = f"{gone.dataset}: {gone.reason}"
         elif isinstance(data, DatasetArtefacts) and isinstance(edges, AttentionEdges):
             judged_on = control_regulators(data.labels) if release == PLANTED else None
-            reference = study.primary_reference
-            roles[role] = role_inputs(role, filling, data, edges, reference, minimum, judged_on)
+            references = {name: data.references[name] for name in study.references if name in data.references}
+            roles[role] = role_inputs(
+                role,
+                filling,
+                replace(data, references=references),
+                edges,
+                study.primary_reference,
+                minimum,
+                judged_on,
+                screen_de_rate(data.labels, study.battery.folds, study.seed),
+            )
+            if study.tf_catalogue and not data.tf_catalogue:
+                absent["tf_catalogue"] = f"catalogue {study.tf_catalogue} is not available"
     return roles, absent
 
 
+def layer_choice(
+    study: Study, release: str, data: DatasetArtefacts | Unavailable | None, edges: AttentionEdges | Unavailable | None
+) -> tuple[LayerChoice, pd.DataFrame]:
+    """Layer that every analysis of the release reads, and the profile it was chosen by (empty without one).
+
+    Chosen on the dataset of the selection role where the release has attention there, else the depth of the study
+    settings, with the reason. Takes nothing of the evaluated screens, so that it cannot depend on them.
+    """
+    from interp_assets.analyses.layer_choice import choose_layer
+
+    depth = study.battery.analysis_depth
+    filling = study.roles.get(SELECTION_ROLE)
+    if filling is None or data is None or edges is None:
+        return settled_depth(depth, f"study {study.name} fills no role {SELECTION_ROLE}"), pd.DataFrame()
+    if isinstance(data, Unavailable) or isinstance(edges, Unavailable):
+        gone = data if isinstance(data, Unavailable) else edges
+        return settled_depth(depth, f"{filling.dataset}: {getattr(gone, 'reason', '')}"), pd.DataFrame()
+    if edges.layers == 1:
+        return settled_depth(depth, f"{release} has one layer"), pd.DataFrame()
+    reference = study.layer_reference or study.primary_reference
+    minimum = (study.battery.min_positives, study.battery.min_negatives)
+    role = role_inputs(SELECTION_ROLE, filling, data, edges, reference, minimum)
+    found, profile = choose_layer(role, reference, study.battery.bootstrap, study.seed)
+    return (settled_depth(depth, found), pd.DataFrame()) if isinstance(found, str) else (found, profile)
+
+
 def analysis_inputs(
-    study: Study, release: str, row: AnalysisRow, roles: Mapping[str, RoleInputs], absent: Mapping[str, str]
+    study: Study,
+    release: str,
+    row: AnalysisRow,
+    roles: Mapping[str, RoleInputs],
+    absent: Mapping[str, str],
+    choice: Chosen,
 ) -> AnalysisInputs:
-    """Inputs of one analysis: its declared tests, its roles, the study's settings."""
+    """Inputs of one analysis: its declared tests, its roles, the study's settings at the chosen layer."""
+    layer, profile = choice
     return AnalysisInputs(
         study=study.name,
         release=release,
         tests=tests_of_analysis(row.number),
         roles={role: roles[role] for role in row.roles if role in roles},
-        absent={role: absent[role] for role in row.roles if role in absent},
-        settings=study.battery.as_mapping(),
+        absent={name: absent[name] for name in (*row.roles, "tf_catalogue") if name in absent},
+        settings=study.battery.as_mapping() | {"analysis_depth": layer.depth},
         seed=study.seed,
+        layer_choice=layer,
+        selection_profile=profile,
     )
 
 
 def run_analysis(
-    study: Study, release: str, row: AnalysisRow, roles: Mapping[str, RoleInputs], absent: Mapping[str, str]
+    study: Study,
+    release: str,
+    row: AnalysisRow,
+    roles: Mapping[str, RoleInputs],
+    absent: Mapping[str, str],
+    choice: Chosen,
 ) -> AnalysisOutput:
-    """Output of one built analysis.
+    """Output of one built analysis; for a control only where a claim needs its rows.
 
     Raises
     ------
@@ -85,14 +142,17 @@ def run_analysis(
     function = row.run
     if function is None:
         raise ValueError(f"analysis {row.number} ({row.title}) is declared but not built")
-    return function(analysis_inputs(study, release, row, roles, absent))
+    inputs = analysis_inputs(study, release, row, roles, absent, choice)
+    if is_control(release) and not row.for_controls:
+        return skip_all(inputs, NOT_FOR_CONTROLS)
+    return function(inputs)
 
 
 def run_battery(
-    study: Study, release: str, roles: Mapping[str, RoleInputs], absent: Mapping[str, str]
+    study: Study, release: str, roles: Mapping[str, RoleInputs], absent: Mapping[str, str], choice: Chosen
 ) -> dict[int, AnalysisOutput]:
     """Outputs of every built analysis, by number."""
-    return {row.number: run_analysis(study, release, row, roles, absent) for row in built()}
+    return {row.number: run_analysis(study, release, row, roles, absent, choice) for row in built()}
 
 
 def results_json(results: Iterable[TestResult]) -> bytes:
@@ -120,11 +180,14 @@ def evaluation_table(
     roles: Mapping[str, RoleInputs],
     results: Iterable[TestResult],
     cells_of: Mapping[str, str],
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    choice: LayerChoice | None = None,
 ) -> pd.DataFrame:
     """One row: who is judged, on what kind of data, and what limits the verdict.
 
     ``cells_of`` names the dataset whose cells stand behind each screen; it tells whether the release was
-    trained on them.
+    trained on them. ``tables`` of the battery and ``choice`` of the layer tell what this evaluation has to show, which
+    decides what standards concern it.
     """
     origins = {result.data_origin for result in results if result.status is Status.RUN and result.data_origin}
     weakest = next((str(origin) for origin in WEAKEST_FIRST if origin in origins), "none")
@@ -148,17 +211,38 @@ def evaluation_table(
                 "untrained": card.gap is not None and card.gap <= 0,
                 "held_out_gap": card.gap,
                 "trained_on_evaluated_cells": bool(evaluated & set(card.trained_on)),
+                **_shown(roles, tables or {}, choice),
             }
         ]
     )
 
 
-def lineage_table(study: Study, roles: Mapping[str, RoleInputs]) -> pd.DataFrame:
+def _shown(
+    roles: Mapping[str, RoleInputs], tables: Mapping[str, pd.DataFrame], choice: LayerChoice | None
+) -> dict[str, bool]:
+    """What the evaluation holds beyond the battery's core, each as a plain yes or no."""
+    from interp_assets.analyses.circularity import direction_reference
+
+    primary = roles.get("primary_screen")
+    own = tables.get("modality_audit", pd.DataFrame())
+    held = {name for name, table in tables.items() if len(table)}
+    return {
+        "layer_selected": choice is not None and bool(choice.dataset),
+        "direction_reference": primary is not None and not isinstance(direction_reference(primary), str),
+        "tf_catalogue": primary is not None and bool(primary.tf_catalogue),
+        "own_gene_measured": len(own) > 0 and bool((own["role"] == "primary_screen").any()),
+        "screen_own_genes": "modality_audit" in held,
+        "null_guides": "null_calibration_summary" in held,
+        "outcome_only": primary is not None and primary.baseline_label is None,
+    }
+
+
+def lineage_table(roles: Mapping[str, RoleInputs], choice: LayerChoice) -> pd.DataFrame:
     """One row a score: which cells and which layer it comes from, and how the layer was chosen."""
     rows = []
     for role, inputs in roles.items():
         attention = inputs.attention
-        layer = resolve_layer(study.battery.analysis_depth, attention.layers)
+        layer = resolve_layer(choice.depth, attention.layers)
         scores = {
             "attention": attention.layer_matrix(layer),
             "correlation": inputs.correlation,
@@ -174,7 +258,9 @@ def lineage_table(study: Study, roles: Mapping[str, RoleInputs]) -> pd.DataFrame
                     "cells_hash": matrix.cells_hash,
                     "layer": layer if own else -1,
                     "layer_depth": relative_depth(layer, attention.layers) if own else float("nan"),
-                    "layer_chosen_by": _layer_choice(study) if own else "no layer",
+                    "layer_chosen_by": choice.chosen_by if own else "no layer",
+                    "layer_chosen_on": choice.dataset if own else "",
+                    "layer_choice": choice.sha256 if own else "",
                     "orientation": "row regulator, column target",
                     "device": str(attention.facts.get("device", "cpu")) if own else "cpu",
                     "dtype": str(attention.facts.get("dtype", "float32")) if own else "float64",
@@ -184,13 +270,6 @@ def lineage_table(study: Study, roles: Mapping[str, RoleInputs]) -> pd.DataFrame
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _layer_choice(study: Study) -> str:
-    """How the analysis layer was chosen, from the settings this evaluation really used."""
-    depth = study.battery.analysis_depth
-    published = "the published 13/17" if depth == BatterySettings().analysis_depth else f"{depth:.4g}"
-    return f"depth {published}, fixed in the study settings"
 
 
 def _missing_share(inputs: RoleInputs, score: Any) -> float:

@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     check_dataset.add_argument("file", type=Path)
     check_dataset.set_defaults(run=_check_dataset)
 
+    export = commands.add_parser("export", help="write stored results as a page").add_subparsers(required=True)
+    screens = export.add_parser("screens", help="scores, reach and checks of every screen of a study, as Markdown")
+    screens.add_argument("--study", default="bench")
+    screens.add_argument("--to", type=Path, help="file to write; default: print")
+    screens.set_defaults(run=_export_screens)
+
     ui = commands.add_parser("ui", help="open the asset graph in the Dagster UI, with its daemon")
     ui.add_argument("--host", default="127.0.0.1")
     ui.add_argument("--port", default="3000")
@@ -104,6 +110,25 @@ def _judge(layout: Layout, study: str, releases: Sequence[str]) -> int:
         progress = evaluator.evaluate(study, releases)
     console.print(f"{len(progress.steps)} step(s) run" if progress.steps else "nothing to recompute: all is fresh")
     print_summary(console, layout.folders.store, study, releases)
+    return 0
+
+
+def _export_screens(options: argparse.Namespace) -> int:
+    from interp_assets.models.controls import is_control
+    from interp_assets.report.screens import read_screens, screens_page
+    from interp_assets.storage import write_text
+
+    store = Folders.from_environment().store
+    folders = sorted(path.name for path in (store / options.study).glob("*") if path.is_dir())
+    results = read_screens(store, options.study, [name for name in folders if not is_control(name)])
+    if not results.releases:
+        first = f"run `interp evaluate --study {options.study}` first"
+        raise FileNotFoundError(f"{store / options.study}: no release has screen tables; {first}")
+    page = screens_page(results, f"interp export screens --study {options.study}")
+    if options.to is None:
+        print(page, end="")
+    else:
+        write_text(options.to, page)
     return 0
 
 

@@ -12,10 +12,11 @@ for _category in (dg.PreviewWarning, dg.BetaWarning):
 
 from interp_assets import automation  # noqa: E402
 from interp_assets.analyses import catalogue  # noqa: E402
-from interp_assets.assets.battery import analysis_asset, test_results_asset  # noqa: E402
+from interp_assets.assets.battery import analysis_asset, layer_choice_asset, test_results_asset  # noqa: E402
 from interp_assets.assets.datasets import dataset_assets  # noqa: E402
 from interp_assets.assets.judgement import judgement_assets  # noqa: E402
 from interp_assets.assets.releases import release_assets  # noqa: E402
+from interp_assets.assets.screens import screens_asset  # noqa: E402
 from interp_assets.assets.twins import twin_assets  # noqa: E402
 from interp_assets.io_managers import AttentionIOManager, FilesIOManager, RecordsIOManager  # noqa: E402
 from interp_assets.layout import Layout, read_layout  # noqa: E402
@@ -29,6 +30,8 @@ def build_definitions(layout: Layout) -> dg.Definitions:
         *dataset_assets(layout),
         *release_assets(layout),
         *(analysis_asset(layout, row) for row in catalogue.built()),
+        layer_choice_asset(layout),
+        screens_asset(layout),
         test_results_asset(layout),
         *twin_assets(layout),
         *judgement_assets(layout),

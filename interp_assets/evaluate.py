@@ -17,9 +17,11 @@ import dagster as dg
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
 from interp_assets.settings import PROJECT
 
-DATASET_ASSETS = ("cells", "de_labels", "correlation", "references", "gene_features")
+DATASET_ASSETS = ("cells", "de_labels", "correlation", "references", "gene_features", "null_calibration")
 # The run history keeps every event; the terminal shows stages, not Dagster's own log.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+INPUT_ASSETS = ("study_inputs", "screen_inputs", "layer_inputs")
+FOUNDATION = ("layer_choice", "screens")
 ATTENTION_ASSETS = ("attention", "random_weights/attention")
 JUDGED = ("standards_results", "qc_verdict", "claim", "figure", "report")
 
@@ -70,18 +72,20 @@ def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: 
     Every battery comes before the first verdict: a verdict reads the outcome of all controls.
     """
     present = set(assets)
-    datasets = layout.screens_of(study)
+    datasets = layout.used_by(study)
     feeds = [name for name, fed in layout.raw_feeds.items() if set(fed) & set(datasets)]
     for name in feeds:
         yield Stage(f"raw data: {name}", (_key(f"raw/{name}"),), name)
     for name in datasets:
         yield Stage(f"cells and outcomes: {name}", tuple(map(_key, DATASET_ASSETS)), name)
-    yield Stage(f"inputs of study {study}", (_key("study_inputs"),), study)
+    yield Stage(f"inputs of study {study}", tuple(map(_key, INPUT_ASSETS)), study)
     for release in (*CONTROLS, *releases):
         yield Stage(f"release {release}", (_key("release"),), release)
         for name in datasets:
             partition = grid_key(release=release, dataset=name)
             yield Stage(f"attention of {release} on {name}", tuple(map(_key, ATTENTION_ASSETS)), partition)
+        partition = grid_key(release=release, study=study)
+        yield Stage(f"layer and screens of {release} in {study}", tuple(map(_key, FOUNDATION)), partition)
         battery = tuple(sorted(key for key in present if _is_battery(key)))
         yield Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study))
     judged = tuple(sorted(key for key in present if key.path[0] in JUDGED))

@@ -5,15 +5,25 @@ Derived once from the declared datasets and studies; the factories in ``interp_a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import dagster as dg
 
 from interp_assets.analyses import catalogue
 from interp_assets.cells.dataset_records import DatasetSpec
 from interp_assets.cells.datasets import load_datasets
-from interp_assets.settings import Folders, Study, studies
+from interp_assets.settings import (
+    PLANTED_REFERENCE,
+    SELECTION_ROLE,
+    Folders,
+    SettingsError,
+    Study,
+    studies,
+)
+
+Use = Literal["evaluated", "compared", "selecting"]
 
 CONTROLS = ("control-planted", "control-coexpression")
 RELEASE = dg.DynamicPartitionsDefinition(name="release")
@@ -27,38 +37,103 @@ class Layout:
     datasets: Mapping[str, DatasetSpec]
     studies: Mapping[str, Study]
 
+    def evaluated(self, study: str) -> tuple[str, ...]:
+        """Datasets that the built analyses read in one study, apart from the one the layer is chosen on."""
+        roles = {role for row in catalogue.built() for role in row.roles} - {SELECTION_ROLE}
+        return self._filling(study, sorted(roles))
+
+    def compared(self, study: str) -> tuple[str, ...]:
+        """Screens that one study sets side by side: those its tests read, then those it lists."""
+        listed = self._filling(study, self.studies[study].compared_screens)
+        return tuple(dict.fromkeys([*self.evaluated(study), *listed]))
+
+    def selecting(self, study: str) -> tuple[str, ...]:
+        """The dataset the layer is chosen on in one study, if it has one."""
+        return self._filling(study, (SELECTION_ROLE,))
+
+    def _filling(self, study: str, roles: Iterable[str]) -> tuple[str, ...]:
+        filled = (self.studies[study].dataset_of(role) for role in roles)
+        return tuple(dict.fromkeys(name for name in filled if name))
+
+    def used_by(self, study: str) -> tuple[str, ...]:
+        """Datasets of the grid that one study uses, those of its tests first."""
+        return tuple(dict.fromkeys([*self.evaluated(study), *self.compared(study), *self.selecting(study)]))
+
     @property
-    def screens(self) -> tuple[str, ...]:
-        """Datasets that a built analysis reads in some study; a dataset joins the grid when one needs it."""
-        roles = {role for row in catalogue.built() for role in row.roles}
-        filled = (study.dataset_of(role) for study in self.studies.values() for role in sorted(roles))
-        return tuple(sorted({name for name in filled if name}))
+    def grid(self) -> tuple[str, ...]:
+        """Datasets that some study uses; a dataset joins the grid when one needs it."""
+        return tuple(sorted({name for study in self.studies for name in self.used_by(study)}))
 
     @property
     def cells_of(self) -> dict[str, str]:
-        """Screen -> dataset whose cells its scores are computed from."""
-        return {name: self.datasets[name].base or name for name in self.screens}
+        """Dataset -> dataset whose cells its scores are computed from."""
+        return {name: self.datasets[name].base or name for name in self.grid}
 
     def files_behind(self, dataset: str) -> tuple[str, ...]:
         """Declared files that ``dataset`` and its references are made of, each once."""
         spec = self.datasets[dataset]
         names = [dataset] if spec.sources else []
         names += [name for name in (spec.base, spec.planted_network) if name]
-        if spec.cells is not None and spec.cells.gene_table:
-            names.append(spec.cells.gene_table)
+        if spec.cells is not None:
+            guides = spec.cells.guides.table if spec.cells.guides is not None else ""
+            names += [name for name in (spec.cells.gene_table, spec.cells.orthologs, guides) if name]
         if spec.base:
             names += self.files_behind(spec.base)
+        catalogue_name = self.catalogue_of(dataset)
+        names += [catalogue_name] if catalogue_name else []
+        for vocabulary in self.vocabularies_of(dataset):
+            form = self.datasets[vocabulary].vocabulary
+            names += [vocabulary, *([form.gene_table] if form is not None and form.gene_table else [])]
         names += [name for name in self.references_of(dataset) if name in self.datasets]
         return tuple(dict.fromkeys(names))
 
     def references_of(self, dataset: str) -> tuple[str, ...]:
-        """Reference networks that any study wants on ``dataset``; ``planted`` only where one was planted."""
+        """Reference networks wanted on ``dataset``, in study order.
+
+        All of a study's where its tests read the dataset, the primary one where the screen is only compared, the
+        one the layer is chosen by on the selection dataset; ``planted`` only where one was planted.
+        """
+        wanted: list[str] = []
+        for name, study in self.studies.items():
+            if dataset in self.evaluated(name):
+                wanted += study.references
+            elif dataset in self.compared(name):
+                wanted += [study.primary_reference]
+            if dataset in self.selecting(name) and study.layer_reference:
+                wanted.append(study.layer_reference)
+        planted = self.datasets[dataset].kind == "planted"
+        return tuple(name for name in dict.fromkeys(wanted) if name != PLANTED_REFERENCE or planted)
+
+    def degree_reference(self, dataset: str) -> str:
+        """Network whose out-degree is a gene feature: the first that was not planted, else the planted one."""
+        names = self.references_of(dataset)
+        return next((name for name in names if name != PLANTED_REFERENCE), names[0] if names else "")
+
+    def catalogue_of(self, dataset: str) -> str:
+        """List of transcription factors that the studies of ``dataset`` name, or an empty text.
+
+        Raises
+        ------
+        SettingsError
+            When two studies that evaluate the dataset name different lists: there is one artefact for both.
+        """
+        named = {
+            name: study.tf_catalogue
+            for name, study in self.studies.items()
+            if dataset in self.evaluated(name) and study.tf_catalogue
+        }
+        if len(set(named.values())) > 1:
+            told = ", ".join(f"{study} names {found}" for study, found in named.items())
+            raise SettingsError(f"dataset {dataset}: {told} as `tf_catalogue`; make them equal")
+        return next(iter(named.values()), "")
+
+    def vocabularies_of(self, dataset: str) -> tuple[str, ...]:
+        """Published tokenisers whose reach on ``dataset`` some study counts."""
         wanted = [
             name
-            for study in self.studies.values()
-            if dataset in study.datasets
-            for name in study.references
-            if name != "planted" or self.datasets[dataset].kind == "planted"
+            for study_name, study in self.studies.items()
+            if dataset in self.compared(study_name)
+            for name in study.vocabularies
         ]
         return tuple(dict.fromkeys(wanted))
 
@@ -66,19 +141,24 @@ class Layout:
     def raw_feeds(self) -> dict[str, list[str]]:
         """Declared file -> datasets made from it."""
         feeds: dict[str, list[str]] = {}
-        for dataset in self.screens:
+        for dataset in self.grid:
             for name in self.files_behind(dataset):
                 feeds.setdefault(name, []).append(dataset)
         return dict(sorted(feeds.items()))
 
-    def screens_of(self, study: str) -> tuple[str, ...]:
-        """Datasets of the grid that one study uses."""
-        return tuple(name for name in self.screens if name in self.studies[study].datasets)
-
     @property
     def by_dataset(self) -> dg.StaticPartitionsDefinition:
         """Partitions of the dataset-level assets."""
-        return dg.StaticPartitionsDefinition(list(self.screens))
+        return dg.StaticPartitionsDefinition(list(self.grid))
+
+    def feeding(self, use: Use) -> dict[str, list[str]]:
+        """Dataset -> studies that use it in one way: in their tests, side by side, or to choose the layer."""
+        of = {"evaluated": self.evaluated, "compared": self.compared, "selecting": self.selecting}[use]
+        return {name: [study for study in self.studies if name in of(study)] for name in self.grid}
+
+    def studies_of(self, dataset: str) -> tuple[str, ...]:
+        """Studies that use a dataset in any way."""
+        return tuple(study for study in self.studies if dataset in self.used_by(study))
 
     @property
     def by_study(self) -> dg.StaticPartitionsDefinition:
@@ -94,11 +174,6 @@ class Layout:
     def release_by_study(self) -> dg.MultiPartitionsDefinition:
         """Grid that releases are judged on."""
         return dg.MultiPartitionsDefinition({"release": RELEASE, "study": self.by_study})
-
-    @property
-    def studies_of(self) -> dict[str, list[str]]:
-        """Dataset -> studies that read it."""
-        return {name: [study for study in self.studies if name in self.screens_of(study)] for name in self.screens}
 
 
 def read_layout(folders: Folders | None = None) -> Layout:

@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
 ROLE = re.compile(r"^[a-z_]+(\[[1-9]\])?$")
 FITS = ("full", "partial")
+SELECTION_ROLE = "layer_selection"
 PLANTED_REFERENCE = "planted"  # the network that was planted in a screen; no file describes it
 
 
@@ -114,7 +115,13 @@ class RoleFilling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """A mapping from roles to datasets plus settings; the unit in which a release is judged."""
+    """A mapping from roles to datasets plus settings; the unit in which a release is judged.
+
+    ``layer_reference`` is the network whose recovery on the `SELECTION_ROLE` dataset chooses the layer.
+    ``compared_screens`` are the roles whose screens are set side by side beyond the ones the tests read,
+    ``tf_catalogue`` a list of transcription factors, ``vocabularies`` published tokenisers whose reach on each
+    screen is counted.
+    """
 
     name: str
     title: str
@@ -126,6 +133,10 @@ class Study:
     seed: int
     for_tests: bool
     path: Path
+    layer_reference: str = ""
+    compared_screens: tuple[str, ...] = ()
+    tf_catalogue: str = ""
+    vocabularies: tuple[str, ...] = ()
 
     def dataset_of(self, role: str) -> str | None:
         """Dataset that fills ``role``, or None when the study leaves it empty."""
@@ -157,6 +168,10 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
         "battery",
         "seed",
         "for_tests",
+        "layer_reference",
+        "compared_screens",
+        "tf_catalogue",
+        "vocabularies",
     }
     _only(path, "study", raw, allowed)
     for key in ("title", "roles", "primary_reference"):
@@ -166,6 +181,8 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
         raise SettingsError(f"{path}: `roles` must map at least one role, such as primary_screen, to a dataset")
     roles = {str(role): _filling(path, str(role), value, known_datasets) for role, value in raw["roles"].items()}
     primary, references = _references(path, raw, known_datasets)
+    compared = _compared(path, raw, roles)
+    named = {key: _named(path, raw, key, known_datasets) for key in ("layer_reference", "tf_catalogue")}
     return Study(
         name=path.stem,
         title=str(raw["title"]),
@@ -177,6 +194,9 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
         seed=int(raw.get("seed", 0)),
         for_tests=bool(raw.get("for_tests", False)),
         path=path,
+        compared_screens=compared,
+        vocabularies=_listed(path, raw, "vocabularies", known_datasets),
+        **named,
     )
 
 
@@ -211,6 +231,40 @@ def _references(path: Path, raw: Mapping[str, Any], known: frozenset[str] | None
             f"use {PLANTED_REFERENCE} or one of: {', '.join(sorted(known or ()))}"
         )
     return primary, names
+
+
+def _compared(path: Path, raw: Mapping[str, Any], roles: Mapping[str, RoleFilling]) -> tuple[str, ...]:
+    """Roles whose screens are compared; each must be filled."""
+    wanted = _listed(path, raw, "compared_screens", None)
+    empty = [role for role in wanted if role not in roles]
+    if empty:
+        raise SettingsError(f"{path}: `compared_screens` names {', '.join(empty)}, which `roles` does not fill")
+    return wanted
+
+
+def _listed(path: Path, raw: Mapping[str, Any], key: str, known: frozenset[str] | None) -> tuple[str, ...]:
+    """Names in a list; each must be a dataset where ``known`` is given."""
+    found = raw.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise SettingsError(f"{path}: `{key}` must be a list of names, found {found!r}")
+    for name in found if known is not None else ():
+        _check_dataset(path, key, name, known)
+    return tuple(dict.fromkeys(found))
+
+
+def _named(path: Path, raw: Mapping[str, Any], key: str, known: frozenset[str] | None) -> str:
+    """One dataset name, or nothing."""
+    found = raw.get(key, "")
+    if not isinstance(found, str):
+        raise SettingsError(f"{path}: `{key}` must be one name, found {found!r}")
+    if found:
+        _check_dataset(path, key, found, known)
+    return found
+
+
+def _check_dataset(path: Path, key: str, name: str, known: frozenset[str] | None) -> None:
+    if known is not None and name not in known:
+        raise SettingsError(f"{path}: `{key}` names {name}, which no dataset file describes")
 
 
 def _filling(path: Path, role: str, value: Any, known: frozenset[str] | None) -> RoleFilling:

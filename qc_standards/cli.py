@@ -65,8 +65,12 @@ def _explain_standard(name: str) -> str:
         f"  - {e.id}: {e.type} {', '.join(f'{k}={v}' for k, v in e.arguments.items())}" for e in item.expectations
     )
     rows = str(item.rows[0]) if item.rows[0] == item.rows[1] else f"at least {item.rows[0]}"
+    conditions = [f"{key} is {' or '.join(map(str, values))}" for key, values in item.applies_when.items()]
+    where = f"applies where {' and '.join(conditions)}\n" if conditions else ""
+    behind = f"declared tests: {', '.join(item.tests)}\n" if item.tests else ""
     return (
-        f"{item.id} {item.version}  {item.title}\n{item.kind}, {item.severity}, over {item.applies_to}\n\n"
+        f"{item.id} {item.version}  {item.title}\n{item.kind}, {item.severity}, over {item.applies_to}\n"
+        f"{where}{behind}\n"
         f"{item.rationale}\n\nevidence:\n{evidence}\n\nexpectations ({rows} rows, "
         f"not null: {', '.join(item.not_null)}):\n{checks}\n\nhow to fix: {item.how_to_fix}\n"
     )

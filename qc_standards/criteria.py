@@ -35,7 +35,7 @@ from qc_standards.criterion_parts import (
 )
 from qc_standards.evidence import PRIMARY_ROLE, Evidence, MissingEvidenceError, is_missing
 from qc_standards.multiplicity import benjamini_hochberg
-from qc_standards.published_findings import baselines_win, equal_to_correlation, no_gain
+from qc_standards.published_findings import baselines_win, equal_to_correlation, matched_gain_null, no_gain
 from qc_standards.records import Outcome
 
 RESIDUAL_LEARNERS: Final = ("ols", "boosting")
@@ -249,6 +249,7 @@ CRITERIA: Final[Mapping[str, Callable[[Evidence, CriterionSpec], CriterionResult
         "d": causally_used,
         "equal_to_correlation": equal_to_correlation,
         "no_incremental_gain": no_gain,
+        "matched_gain_null": matched_gain_null,
         "baselines_win": baselines_win,
     }
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from qc_standards.records import DataOrigin, Status
@@ -29,8 +30,19 @@ _EVALUATION: Final = (
     "role_fit",
     "untrained",
     "trained_on_evaluated_cells",
+    "layer_selected",
+    "direction_reference",
+    "tf_catalogue",
+    "own_gene_measured",
+    "screen_own_genes",
+    "null_guides",
+    "outcome_only",
 )
-_INTERVAL: Final = ("ci_low", "ci_high", "resamples_requested", "resamples_done")
+_RESAMPLES: Final = ("resamples_requested", "resamples_done")
+_INTERVAL: Final = ("ci_low", "ci_high", *_RESAMPLES)
+_EQUALITY: Final = ("margin", "p_equivalent", "equivalent")
+_GAIN: Final = ("gene_only", "gene_plus_edge", "delta")
+_MATCHED: Final = ("smd_before", "smd_reused", "smd_distinct", "limit", "balanced")
 
 TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -43,6 +55,8 @@ TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "layer",
             "layer_depth",
             "layer_chosen_by",
+            "layer_chosen_on",
+            "layer_choice",
             "orientation",
             "device",
             "dtype",
@@ -133,12 +147,47 @@ TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "split",
             "learner",
             "metric",
-            "gene_only",
-            "gene_plus_edge",
-            "delta",
+            *_GAIN,
             *_INTERVAL,
+            *_EQUALITY,
         ),
         "incremental_power": ("edge", "true_gain", "simulations", "detected", "power"),
+        "covariate_r2": (
+            *("role", "dataset", "edge", "variant", "learner", "folds_by", "r2", "n_pairs", "n_targets"),
+            *_INTERVAL,
+        ),
+        "circularity": (
+            *("role", "dataset", "edge", "reference", "subset", "auroc", "ci_low", "ci_high", "n_positive", "n_pairs"),
+            *("n_regulators", "conflicting", "draws_requested", "draws_done", "p_against_size_matched"),
+        ),
+        "per_regulator": (
+            *("role", "dataset", "reference", "edge", "regulator", "n_targets", "n_candidates", "auroc"),
+            *("p_exact", "method", "above_chance"),
+            *_INTERVAL,
+        ),
+        "layer_choice": (
+            *("dataset", "reference", "criterion", "layer", "layers", "depth", "auroc", "layer_by_f1"),
+            *("evaluated_dataset", "same_cells", "cells_hash", "profile_hash", "sha256", "chosen_by"),
+        ),
+        "layer_selection_profile": ("dataset", "reference", "layer", "depth", "auroc", "chosen", *_INTERVAL),
+        "tf_strata": (
+            *("role", "dataset", "catalogue", "stratum", "edge", "n_perturbations", "n_pairs", "n_positive", "reason"),
+            *(*_GAIN, *_INTERVAL, *_EQUALITY),
+        ),
+        "matched_balance": (
+            *("role", "dataset", "covariate", "n_positive", "n_negative_reused", "n_negative_distinct"),
+            *_MATCHED,
+        ),
+        "matched_value": (
+            *("role", "dataset", "edge", "metric", "p", "n_pairs", "n_positive", "n_perturbations", "balanced"),
+            *(*_GAIN, *_INTERVAL, *_EQUALITY),
+        ),
+        "screen_scores": ("role", "dataset", "kind", "subset", "basis", "score", "mean_auroc"),
+        "modality_audit": ("role", "dataset", "perturbation", "modality", "lfc", "q", "expected", "agrees"),
+        "null_calibration_summary": (
+            *("test", "replicates", "guides", "n_genes", "mean_p", "share_below_05", "share_low", "share_high"),
+            *("ks", "ks_limit", "uniform", "note"),
+        ),
     }
 )
 """Columns that standards and criteria read; a table may hold more."""
@@ -212,6 +261,11 @@ class Evidence:
         if len(frame) != 1:
             raise MissingEvidenceError(f"table evaluation has {len(frame)} rows, not 1")
         return MappingProxyType({str(key): value for key, value in frame.iloc[0].to_dict().items()})
+
+    def flag(self, name: str) -> bool | None:
+        """What the evaluation states about itself under a yes-or-no column; None where it states neither."""
+        value = self.evaluation.get(name)
+        return bool(value) if isinstance(value, (bool, np.bool_)) else None
 
     def why_absent(self, test_ids: Sequence[str]) -> str:
         """Reasons that the named tests were not run, each once; empty when all were run.

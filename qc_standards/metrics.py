@@ -1,7 +1,8 @@
 """Metrics views: derived tables that standards are evaluated over, one row per metric or unit.
 
-What belongs here: pure functions from an evaluation's evidence to a small frame with no threshold in it.
-What does not: judging. A standard names one of these views, or a result table, under ``applies_to``.
+What belongs here: pure functions from an evaluation's evidence to a small frame with no threshold in it, and
+their names. What does not: judging. A standard names one of these views, or a result table, under
+``applies_to``. Views of layers, equality, confounds and screens have modules of their own.
 """
 
 from __future__ import annotations
@@ -15,10 +16,20 @@ import numpy as np
 import pandas as pd
 
 from qc_standards.claims import required_controls
+from qc_standards.confound_metrics import (
+    circularity_subsets,
+    covariate_explanation,
+    matching_balance,
+    perturbation_strata,
+    regulators_judged,
+)
+from qc_standards.equality_metrics import equivalence_audit
 from qc_standards.evidence import PRIMARY_ROLE, Evidence, MissingEvidenceError, is_missing
+from qc_standards.layer_metrics import layer_lineage, layer_record
 from qc_standards.multiplicity import add_multiplicity
 from qc_standards.records import DataOrigin, Status
 from qc_standards.registry import FAMILY_SIZES, declared_ids, declared_tests, in_family
+from qc_standards.screen_metrics import modality_screens, null_tests, outcome_baselines, stated_absences
 
 COMPARED_SCORES: Final = ("attention", "correlation")
 _FROM_RESAMPLES: Final = ("ci_low", "ci_high", "kept_ci_low", "kept_ci_high", "z", "p")
@@ -72,6 +83,8 @@ def run_rows(evidence: Evidence) -> pd.DataFrame:
 def resampling_audit(evidence: Evidence) -> pd.DataFrame:
     """One row per source of resamples (the battery and each table): how many rows fell short.
 
+    A table with both resamples and null draws is two sources, the second named "<table> draws".
+
     ``short`` counts rows with fewer resamples done than requested, ``unreported`` rows that give one of the
     two numbers only. A row with none done and nothing derived from them (no interval, z or p) is openly
     without its null, not short of it: it counts in ``not_done`` and its criterion is not evaluable.
@@ -88,7 +101,7 @@ def resampling_audit(evidence: Evidence) -> pd.DataFrame:
             idle = (done == 0) & frame[derived].isna().all(axis=1)
             rows.append(
                 {
-                    "source": name,
+                    "source": f"{name} draws" if kind == "draws" and "resamples_done" in frame.columns else name,
                     "rows": len(frame),
                     "short": int(((done < requested) & ~idle).sum()),
                     "unreported": int((requested.isna() != done.isna()).sum()),
@@ -179,15 +192,6 @@ def evaluable_stages(evidence: Evidence) -> pd.DataFrame:
     return frame
 
 
-def equivalence_audit(evidence: Evidence) -> pd.DataFrame:
-    """Attention against correlation on the primary screen, with whether the flag agrees with its p."""
-    frame = evidence.rows("attention_vs_correlation", role=PRIMARY_ROLE, subset="all").copy()
-    frame["flag_differs"] = [
-        int(bool(flag) != bool(p < 0.05)) for flag, p in zip(frame["equivalent"], frame["p_tost"], strict=True)
-    ]
-    return frame
-
-
 def residual_primary(evidence: Evidence) -> pd.DataFrame:
     """Residual summary of both edges on the reference the criteria use."""
     reference = evidence.primary_reference("residual_summary")
@@ -217,6 +221,17 @@ VIEWS: Final[Mapping[str, Callable[[Evidence], pd.DataFrame]]] = MappingProxyTyp
         "equivalence_audit": equivalence_audit,
         "residual_primary": residual_primary,
         "degree_primary": degree_primary,
+        "layer_lineage": layer_lineage,
+        "layer_record": layer_record,
+        "covariate_explanation": covariate_explanation,
+        "circularity_subsets": circularity_subsets,
+        "regulators_judged": regulators_judged,
+        "perturbation_strata": perturbation_strata,
+        "matching_balance": matching_balance,
+        "modality_screens": modality_screens,
+        "null_tests": null_tests,
+        "outcome_baselines": outcome_baselines,
+        "stated_absences": stated_absences,
     }
 )
 

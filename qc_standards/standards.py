@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import yaml
 
-from qc_standards.registry import RegistryError
+from qc_standards.registry import RegistryError, declared_ids
 
 STANDARDS_FOLDER: Final = Path(__file__).parent / "standards"
 
@@ -41,7 +41,7 @@ _REQUIRED: Final = (
     "expectations",
     "examples",
 )
-_OPTIONAL: Final = ("applies_when", "select", "keys", "deprecated_by")
+_OPTIONAL: Final = ("applies_when", "select", "keys", "tests", "deprecated_by")
 _CHOICES: Final = MappingProxyType(
     {
         "kind": ("integrity", "validity"),
@@ -82,7 +82,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standard:
-    """One QC standard. ``content_hash`` is the sha256 of its file: its thresholds are in the file."""
+    """One QC standard. ``content_hash`` is the sha256 of its file: its thresholds are in the file.
+
+    ``tests`` are the declared rows of the analysis behind its table: where the table is absent, they say why.
+    """
 
     id: str
     version: str
@@ -93,6 +96,7 @@ class Standard:
     applies_to: str
     applies_when: Mapping[str, tuple[Any, ...]]
     select: Mapping[str, tuple[Any, ...]]
+    tests: tuple[str, ...]
     rationale: str
     evidence: tuple[Mapping[str, str], ...]
     how_to_fix: str
@@ -179,6 +183,9 @@ def _check_expectations(content: Mapping[str, Any], name: str) -> None:
         raise StandardError(f"{name}: expectation ids repeat: {ids}")
     if not content["not_null"]:
         raise StandardError(f"{name}: name the columns that may not be null; most expectations skip nulls")
+    unknown = sorted(set(content.get("tests", ())) - set(declared_ids()))
+    if unknown:
+        raise StandardError(f"{name}: undeclared tests {', '.join(unknown)}")
     keys = content.get("keys") or {}
     if "product" in keys:
         size = len(list(product(*[keys["product"][column] for column in keys["columns"]])))
@@ -207,6 +214,7 @@ def read_standard(path: Path) -> Standard:
         how_to_fix=content["how_to_fix"],
         applies_when=MappingProxyType({k: _listed(v) for k, v in content.get("applies_when", {}).items()}),
         select=MappingProxyType({k: _listed(v) for k, v in content.get("select", {}).items()}),
+        tests=tuple(content.get("tests", ())),
         evidence=tuple(content["evidence"]),
         changelog=tuple(content["changelog"]),
         rows=_row_count(content["rows"], path.name),

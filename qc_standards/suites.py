@@ -17,7 +17,7 @@ from typing import Any, Final
 import pandas as pd
 
 from qc_standards.content import table_hash
-from qc_standards.evidence import Evidence, MissingEvidenceError, select
+from qc_standards.evidence import Evidence, MissingEvidenceError, is_missing, select
 from qc_standards.metrics import view
 from qc_standards.records import Outcome
 from qc_standards.standards import ExpectationSpec, Standard
@@ -243,11 +243,25 @@ def _result(
 
 
 def _concerns(standard: Standard, evaluation: Mapping[str, Any]) -> str:
-    """Why a standard does not concern this release; empty when it does."""
-    for column, allowed in standard.applies_when.items():
-        if evaluation.get(column) not in allowed:
-            return f"does not apply where {column} is {evaluation.get(column)}"
+    """Why a standard does not concern this release; empty when it does.
+
+    A condition that is not stated (an absent column, an empty cell) excludes nothing: `MissingEvidenceError`,
+    unless another condition excludes the release anyway.
+    """
+    stated = {column: evaluation.get(column) for column in standard.applies_when}
+    for column, value in stated.items():
+        if not is_missing(value) and value not in standard.applies_when[column]:
+            return f"does not apply where {column} is {value}"
+    unstated = [column for column, value in stated.items() if is_missing(value)]
+    if unstated:
+        raise MissingEvidenceError(f"table evaluation does not state {', '.join(unstated)}")
     return ""
+
+
+def _why_absent(standard: Standard, evidence: Evidence, error: MissingEvidenceError) -> str:
+    """Message of missing evidence, with the reasons of the battery's rows where the standard names them."""
+    why = evidence.why_absent(standard.tests)
+    return f"{error} ({why})" if why else str(error)
 
 
 def judge_standard(standard: Standard, evidence: Evidence) -> StandardResult:
@@ -258,7 +272,7 @@ def judge_standard(standard: Standard, evidence: Evidence) -> StandardResult:
             return _result(standard, Outcome.NOT_EVALUABLE, idle, applies=False)
         checks = evaluate_frame(standard, view(evidence, standard.applies_to))
     except MissingEvidenceError as error:
-        return _result(standard, Outcome.NOT_EVALUABLE, str(error))
+        return _result(standard, Outcome.NOT_EVALUABLE, _why_absent(standard, evidence, error))
     errors = [f"{check.id}: {check.error}" for check in checks if check.error]
     if errors:
         return _result(standard, Outcome.NOT_EVALUABLE, "; ".join(errors), checks)

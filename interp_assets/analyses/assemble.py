@@ -14,11 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.analyses.inputs import RoleInputs
-from interp_assets.cells.outcomes import evaluability
+from interp_assets.cells.outcomes import evaluability, source_reasons
 from interp_assets.cells.records import ScreenLabels
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
 from interp_assets.edges.scores import restrict_edges
 from interp_assets.settings import RoleFilling
+from interp_assets.stats.crossfit import TooLittleDataError
+from interp_assets.stats.de_rate import training_de_rate
 
 
 class MismatchedCellsError(ValueError):
@@ -31,8 +33,9 @@ class DatasetArtefacts:
 
     labels: ScreenLabels
     features: pd.DataFrame
-    edges: Mapping[str, EdgeMatrix]  # correlation, rank_distance, co_detection
+    edges: Mapping[str, EdgeMatrix]  # correlation, correlation_signed, rank_distance, co_detection
     references: Mapping[str, Reference]
+    tf_catalogue: str = ""
 
 
 def positions_in(genes: NDArray[np.str_], wanted: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -53,6 +56,7 @@ def restrict_reference(reference: Reference, genes: NDArray[np.str_]) -> Referen
         genes=genes,
         source=source[kept],
         target=target[kept],
+        direction=None if reference.direction is None else reference.direction[kept],
         regulators=np.sort(regulators[regulators >= 0]),
     )
 
@@ -68,6 +72,21 @@ def restrict_attention(attention: AttentionEdges, genes: NDArray[np.str_]) -> At
     )
 
 
+def screen_de_rate(labels: ScreenLabels, folds: int, seed: int) -> NDArray[np.float64] | None:
+    """How often each gene answers to other, training perturbations (perturbations x genes of the labels).
+
+    None where fewer than two perturbations are there to tell anything about each other.
+    """
+    training = None if labels.training is None else np.asarray(labels.training)
+    known = labels.perturbations.size if training is None else int(training.sum())
+    if min(known, labels.genes.size) < 2:
+        return None
+    try:
+        return training_de_rate(np.asarray(labels.label), training, folds=min(folds, known), seed=seed)
+    except TooLittleDataError:
+        return None
+
+
 def role_inputs(
     role: str,
     filling: RoleFilling,
@@ -76,12 +95,14 @@ def role_inputs(
     primary_reference: str,
     minimum: tuple[int, int],
     judged_on: NDArray[np.str_] | None = None,
+    de_rate: NDArray[np.float64] | None = None,
 ) -> RoleInputs:
     """Inputs of one role for one release, over the evaluable genes in universe order.
 
     ``minimum`` is the least number of positives and negatives a perturbation needs to be scorable; it is
     used for the count of that stage only, each analysis lists its own exclusions. ``judged_on`` limits the
-    perturbations; only the positive control uses it, for the regulators it was built to carry.
+    perturbations; only the positive control uses it, for the regulators it was built to carry. ``de_rate`` is over
+    all perturbations and genes of the labels.
 
     Raises
     ------
@@ -103,6 +124,7 @@ def role_inputs(
     judged = np.isin(labels.perturbations, labels.perturbations if judged_on is None else judged_on)
     kept = (place >= 0) & listed & judged
     edges = {name: restrict_edges(matrix, genes) for name, matrix in artefacts.edges.items()}
+    training = labels.training
     return RoleInputs(
         role=role,
         dataset=labels.dataset,
@@ -116,6 +138,7 @@ def role_inputs(
         features=artefacts.features.loc[genes.tolist()].rename_axis("gene").reset_index(),
         attention=restrict_attention(attention, genes),
         correlation=edges.pop("correlation"),
+        signed_correlation=edges.pop("correlation_signed", None),
         trivial=edges,
         references={name: restrict_reference(ref, genes) for name, ref in artefacts.references.items()},
         primary_reference=primary_reference,
@@ -124,6 +147,9 @@ def role_inputs(
             labels, attention.genes.tolist(), role=role, min_positives=minimum[0], min_negatives=minimum[1]
         ),
         context_mismatch=labels.context_mismatch,
+        de_rate=None if de_rate is None else de_rate[np.ix_(kept, at)],
+        training=None if training is None else np.asarray(training)[kept],
+        tf_catalogue=artefacts.tf_catalogue,
         baseline_label=None if labels.baseline_label is None else np.asarray(labels.baseline_label)[:, at][kept],
     )
 
@@ -131,11 +157,15 @@ def role_inputs(
 def _exclusions(
     labels: ScreenLabels, place: NDArray[np.int64], listed: NDArray[np.bool_], judged: NDArray[np.bool_]
 ) -> pd.DataFrame:
-    unknown = pd.DataFrame({"perturbation": labels.perturbations[place < 0]})
-    unknown["reason"] = "perturbed gene is not in the vocabulary of the release"
-    empty = pd.DataFrame({"perturbation": labels.perturbations[(place >= 0) & ~listed]})
-    empty["reason"] = "no listed target is in the vocabulary of the release"
-    left = pd.DataFrame({"perturbation": labels.perturbations[(place >= 0) & listed & ~judged]})
-    left["reason"] = "the positive control was not built to carry this regulator"
-    earlier = labels.exclusions[["perturbation", "reason"]]
-    return pd.concat([earlier, unknown, empty, left], ignore_index=True)
+    """Why a perturbation has no edge score: lost in the screen, no scored source, not known to the release."""
+    scored = labels.with_scored_source
+    told = {
+        "perturbed gene is not in the vocabulary of the release": (place < 0) & scored,
+        "no listed target is in the vocabulary of the release": (place >= 0) & ~listed,
+        "the positive control was not built to carry this regulator": (place >= 0) & listed & ~judged,
+    }
+    frames = [labels.exclusions[["perturbation", "reason"]], source_reasons(labels)]
+    frames += [
+        pd.DataFrame({"perturbation": labels.perturbations[lost], "reason": reason}) for reason, lost in told.items()
+    ]
+    return pd.concat(frames, ignore_index=True)

@@ -25,12 +25,13 @@ from interp_assets.analyses.rows import (
     skip,
     skip_all,
 )
-from interp_assets.analyses.scores import GENE_LEVEL, Subset, check_same_cells, subsets
+from interp_assets.analyses.scores import DE_RATE, GENE_LEVEL, SUBSETS, Subset, check_same_cells, subsets
 from interp_assets.stats.paired import cohens_d, equivalence_test, signed_rank
 from interp_assets.stats.resampling import paired_mean_difference
 from qc_standards.records import TestResult
 
 EDGES = ("attention", "correlation")
+BASELINES = (*GENE_LEVEL, DE_RATE)
 MUST_BEAT = ("variance", "mean", "one_minus_dropout")
 NOTHING = "no perturbation has enough positive and negative candidates; see perturbation_exclusions"
 COMPARISONS = {
@@ -70,12 +71,13 @@ def gene_level_baselines(inputs: AnalysisInputs) -> AnalysisOutput:
 
     Effect and interval are of AUROC(baseline) - AUROC(edge): positive means that a property of the target
     alone, equal for every perturbation, does better. The table adds the reverse one-sided test with
-    Benjamini-Hochberg over the three baselines that attention must beat (paper 7.2, criterion a).
+    Benjamini-Hochberg over the three baselines that attention must beat (paper 7.2, criterion a), and, where it is
+    known, how often the target answers to other training perturbations: a baseline that has seen outcomes.
     """
     role = role_or_reason(inputs, "primary_screen")
     if isinstance(role, str):
         return skip_all(inputs, role)
-    compared = _compare(inputs, role, (*EDGES, *GENE_LEVEL))
+    compared = _compare(inputs, role, (*EDGES, *BASELINES))
     table = baseline_differences(inputs, compared)
     results = [_baseline_row(inputs, compared, table, spec.test_id) for spec in inputs.tests]
     return collect(inputs, results, {"baseline_differences": table})
@@ -99,10 +101,11 @@ def attention_against_correlation(inputs: AnalysisInputs) -> AnalysisOutput:
 def baseline_differences(inputs: AnalysisInputs, compared: _Compared) -> pd.DataFrame:
     """One row per subset, edge and baseline: mean difference, interval and both tests."""
     rows = []
+    named = [name for name in BASELINES if name != DE_RATE or compared.role.de_rate is not None]
     for subset in subsets(compared.role):
         values = paired_aurocs(compared.frame, subset)
         for edge in EDGES:
-            part = [_baseline_difference(inputs, compared, subset, name, edge, values) for name in GENE_LEVEL]
+            part = [_baseline_difference(inputs, compared, subset, name, edge, values) for name in named]
             _add_q(part)
             rows.extend(part)
     return pd.DataFrame(rows)
@@ -137,7 +140,7 @@ def _baseline_difference(
     if edge not in values:
         return found
     # One generator per comparison: adding a comparison must not move the intervals of the others.
-    rng = generator(inputs, 21, GENE_LEVEL.index(baseline), EDGES.index(edge), int(subset == "informative"))
+    rng = generator(inputs, 21, BASELINES.index(baseline), EDGES.index(edge), SUBSETS.index(subset))
     difference = paired_mean_difference(values[baseline], values[edge], rng, requested)
     two_sided = signed_rank(values[baseline] - values[edge])
     return found | {
@@ -155,7 +158,10 @@ def _baseline_difference(
 
 
 def _add_q(rows: list[dict[str, object]]) -> None:
-    """Benjamini-Hochberg over the three baselines an edge must beat; out-degree is a control and has no q."""
+    """Benjamini-Hochberg over the three baselines an edge must beat.
+
+    Out-degree is a control, the response rate has seen outcomes; neither is in the family, neither has a q.
+    """
     family = [item for item in rows if item["baseline"] in MUST_BEAT]
     p = np.array([item["p_edge_greater"] for item in family], dtype=np.float64)
     if np.isnan(p).any():
@@ -194,7 +200,7 @@ def _edge_difference(inputs: AnalysisInputs, compared: _Compared, subset: Subset
     if "attention" not in values:
         return found
     attention, correlation = values["attention"], values["correlation"]
-    rng = generator(inputs, 22, int(subset == "informative"))
+    rng = generator(inputs, 22, SUBSETS.index(subset))
     difference = paired_mean_difference(attention, correlation, rng, chosen["bootstrap"])
     test = signed_rank(attention - correlation)
     equal = equivalence_test(attention - correlation, float(chosen["equivalence_margin"]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SCREEN_INPUTS = ("labels", "attention", "correlation")
 EVALUABLE = ("min_positives", "min_negatives")
-INCREMENTAL = ("analysis_depth", "bootstrap", "folds", "boosting", "recall_at")
+INCREMENTAL = ("analysis_depth", "bootstrap", "folds", "boosting", "recall_at", "gain_margin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,8 @@ class AnalysisRow:
 
     ``section`` is the topic of the framework it belongs to. ``roles`` are the datasets it asks a study for,
     ``needs`` the artefacts of each, ``settings`` the study settings it reads. ``tests`` counts its declared
-    rows. ``function`` is "module:name", or None for an analysis that is not built yet.
+    rows. ``function`` is "module:name", or None for an analysis that is not built yet. ``for_controls``: controls and
+    twins run it, because the criteria they are judged by read it.
     """
 
     number: int
@@ -37,6 +38,7 @@ class AnalysisRow:
     needs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     function: str | None = None
+    for_controls: bool = False
 
     @property
     def key(self) -> str:
@@ -200,6 +202,9 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         roles=("primary_screen",),
         tests=4,
         figure_ids=("Figure S26",),
+        needs=("attention", "correlation", "gene_features"),
+        settings=("analysis_depth", "bootstrap", "folds", "boosting", "covariate_pairs"),
+        function="interp_assets.analyses.covariates:covariate_explanation",
     ),
     AnalysisRow(
         number=16,
@@ -211,6 +216,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         needs=("attention", "correlation", "references"),
         settings=("analysis_depth", "label_shuffles", "curveball_networks", "curveball_trades"),
         function="interp_assets.analyses.degree_null:degree_preserving_null",
+        for_controls=True,
     ),
     AnalysisRow(
         number=17,
@@ -219,6 +225,9 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         roles=("primary_screen",),
         tests=2,
         figure_ids=("Figure S29",),
+        needs=("attention", "correlation", "references"),
+        settings=("analysis_depth", "bootstrap", "size_matched_draws"),
+        function="interp_assets.analyses.circularity:trrust_circularity",
     ),
     AnalysisRow(
         number=18,
@@ -227,6 +236,9 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         roles=("primary_screen",),
         tests=1,
         figure_ids=("Figure S28",),
+        needs=("attention", "correlation", "references"),
+        settings=("analysis_depth", "regulator_bootstrap"),
+        function="interp_assets.analyses.per_regulator:per_regulator_bootstrap",
     ),
     AnalysisRow(
         number=19,
@@ -238,6 +250,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         needs=(*SCREEN_INPUTS, "gene_features", "trivial"),
         settings=("analysis_depth", "bootstrap", *EVALUABLE),
         function="interp_assets.analyses.perturbation_first:perturbation_first_evaluation",
+        for_controls=True,
     ),
     AnalysisRow(
         number=20,
@@ -257,6 +270,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         needs=(*SCREEN_INPUTS, "gene_features"),
         settings=("analysis_depth", "bootstrap", *EVALUABLE),
         function="interp_assets.analyses.baselines:gene_level_baselines",
+        for_controls=True,
     ),
     AnalysisRow(
         number=22,
@@ -268,6 +282,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         needs=SCREEN_INPUTS,
         settings=("analysis_depth", "bootstrap", "equivalence_margin", *EVALUABLE),
         function="interp_assets.analyses.baselines:attention_against_correlation",
+        for_controls=True,
     ),
     AnalysisRow(
         number=23,
@@ -276,6 +291,9 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         roles=("layer_selection", "primary_screen"),
         tests=1,
         figure_ids=("Figure 2", "Figure S30"),
+        needs=("labels", "attention", "correlation", "references"),
+        settings=("analysis_depth", "bootstrap", *EVALUABLE),
+        function="interp_assets.analyses.layer_choice:layer_prespecification",
     ),
     AnalysisRow(
         number=24,
@@ -302,6 +320,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
             "residual_boosting_seeds",
         ),
         function="interp_assets.analyses.residualisation:cross_fitted_residualisation",
+        for_controls=True,
     ),
     AnalysisRow(
         number=26,
@@ -313,6 +332,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         needs=(*SCREEN_INPUTS, "gene_features"),
         settings=(*INCREMENTAL, "power_gain", "power_simulations"),
         function="interp_assets.analyses.incremental_value:conditional_incremental_value",
+        for_controls=True,
     ),
     AnalysisRow(
         number=27,
@@ -321,6 +341,9 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         roles=("primary_screen",),
         tests=1,
         figure_ids=("Figure 3",),
+        needs=(*SCREEN_INPUTS, "gene_features"),
+        settings=INCREMENTAL,
+        function="interp_assets.analyses.tf_strata:tf_stratification",
     ),
     AnalysisRow(
         number=28,
@@ -356,6 +379,7 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         needs=(*SCREEN_INPUTS, "gene_features"),
         settings=INCREMENTAL,
         function="interp_assets.analyses.incremental_value:hard_generalisation_splits",
+        for_controls=True,
     ),
     AnalysisRow(
         number=32,
@@ -388,6 +412,17 @@ CATALOGUE: tuple[AnalysisRow, ...] = (
         roles=("primary_screen",),
         tests=3,
         figure_ids=("Figure 6", "Figure S38"),
+        needs=(*SCREEN_INPUTS, "gene_features", "references"),
+        settings=(
+            "analysis_depth",
+            "bootstrap",
+            "folds",
+            "gain_margin",
+            "matches_per_positive",
+            "matched_smd",
+            *EVALUABLE,
+        ),
+        function="interp_assets.analyses.matched:propensity_matched_evaluation",
     ),
     AnalysisRow(
         number=36,

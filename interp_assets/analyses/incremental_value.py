@@ -1,7 +1,8 @@
 """Analyses 26 and 31: what an edge adds to gene-level features, under plain and under harder splits.
 
 Both read the same cells: split x learner, same folds, draws and seeds. Analysis 26 is the perturbation
-split under logistic regression, with power; analysis 31 is all six cells and all metrics.
+split under logistic regression, with power; analysis 31 is all six cells and all metrics. Every gain stands beside
+its equivalence test: an interval over 0 alone does not say that nothing is added.
 """
 
 from __future__ import annotations
@@ -40,18 +41,17 @@ from interp_assets.stats.fit_memory import SHARED_FITS, FitMemory
 from interp_assets.stats.incremental import (
     CandidatePairs,
     Gain,
-    Power,
     candidate_pairs,
     incremental_gains,
-    simulated_power,
 )
+from interp_assets.stats.power import Power, simulated_power
 from qc_standards.records import TestResult
 
 # One number for both analyses: with it the cell they share has the same folds and draws.
 SEED_NUMBER: Final = 26
 EDGES: Final = ("attention", "correlation")
 GENE_FEATURES: Final = ("mean", "variance", "one_minus_dropout")
-SETTINGS: Final = ("analysis_depth", "bootstrap", "folds", "boosting", "recall_at")
+SETTINGS: Final = ("analysis_depth", "bootstrap", "folds", "boosting", "recall_at", "gain_margin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def conditional_incremental_value(inputs: AnalysisInputs) -> AnalysisOutput:
     Pooled out-of-fold AUROC(gene + edge) - AUROC(gene) over all candidate pairs with a bootstrap over
     perturbations, and the power to see a true gain (paper analysis 26). Table `incremental_power`.
     """
-    comparison = _comparison_or_reason(inputs)
+    comparison = comparison_or_reason(inputs)
     role = inputs.roles.get("primary_screen")
     if isinstance(comparison, str) or role is None:
         return skip_all(inputs, str(comparison), role=role)
@@ -129,7 +129,7 @@ def hard_generalisation_splits(inputs: AnalysisInputs) -> AnalysisOutput:
     metric; a cell that could not be fitted is absent from it. Rows: the gain in AUROC under the gene and
     the joint split (logistic), and the largest gain in AUPRC over the splits under boosting.
     """
-    comparison = _comparison_or_reason(inputs)
+    comparison = comparison_or_reason(inputs)
     role = inputs.roles.get("primary_screen")
     if isinstance(comparison, str) or role is None:
         return skip_all(inputs, str(comparison), role=role)
@@ -172,31 +172,44 @@ def _cell(comparison: Comparison, edge: str, split: Split, learner: LearnerName,
             resamples=int(used["bootstrap"]),
             seed=[*seed, 1],
             memory=memory,
+            margin=float(used["gain_margin"]),
         )
     except TooLittleDataError as error:
         return Cell(edge=edge, split=split, learner=learner, reason=str(error))
     return Cell(edge=edge, split=split, learner=learner, gains=gains)
 
 
-def _comparison_or_reason(inputs: AnalysisInputs) -> Comparison | str:
+def comparison_or_reason(inputs: AnalysisInputs, chosen: NDArray[np.bool_] | None = None) -> Comparison | str:
+    """Pairs, features and settings of the primary screen, or the reason why there are none.
+
+    ``chosen`` (P) keeps some perturbations only.
+    """
     role = role_or_reason(inputs, "primary_screen")
     if isinstance(role, str):
         return role
     check_same_cells(role)
     layer = analysis_layer(inputs, role)
+    label = candidate_labels(role)
+    if chosen is not None:
+        label[~chosen] = -1
     try:
-        pairs = candidate_pairs(candidate_labels(role), role.source)
+        pairs = candidate_pairs(label, role.source)
     except TooLittleDataError as error:
         return f"{role.dataset}: {error}"
-    genes = gene_scores(role)
     return Comparison(
         pairs=pairs,
-        gene_features=np.column_stack([genes[name] for name in GENE_FEATURES]),
+        gene_features=gene_feature_columns(role),
         edges={edge: edge_columns(role, edge, layer, pairs) for edge in EDGES},
         settings=chosen_settings(inputs, *SETTINGS),
         seed=inputs.seed,
         layer=layer,
     )
+
+
+def gene_feature_columns(role: RoleInputs) -> NDArray[np.float64]:
+    """Gene-level features (G x 3) that an edge has to add to, in the order of `GENE_FEATURES`."""
+    genes = gene_scores(role)
+    return np.column_stack([genes[name] for name in GENE_FEATURES])
 
 
 def edge_columns(role: RoleInputs, edge: str, layer: int, pairs: CandidatePairs) -> EdgeColumns:
@@ -247,6 +260,7 @@ POWER_COLUMNS: Final = [
     "n_positive",
     "simulated_gain",
     "reason",
+    *("margin", "p_equivalent", "equivalent"),
 ]
 
 
@@ -277,6 +291,7 @@ def _power_row(cell: Cell, inputs: AnalysisInputs, power: Power | str) -> dict[s
         "ci_high": gain.ci_high,
         "n_pairs": gain.n_pairs,
         "n_positive": gain.n_positive,
+        **equivalence(gain),
         **simulated,
     }
 
@@ -297,6 +312,7 @@ VALUE_COLUMNS: Final = [
     "n_pairs",
     "resamples_requested",
     "resamples_done",
+    *("margin", "p_equivalent", "equivalent"),
 ]
 
 
@@ -316,6 +332,11 @@ def _value_table(role: RoleInputs, cells: Iterable[Cell]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=VALUE_COLUMNS)
 
 
+def equivalence(gain: Gain) -> dict[str, object]:
+    """Columns of the equivalence test beside a gain: margin, p_equivalent, equivalent."""
+    return {"margin": gain.margin, "p_equivalent": gain.p_equivalent, "equivalent": gain.equivalent}
+
+
 def _largest(cells: Iterable[Cell], metric: str) -> Cell:
     """Cell with the largest gain; a cell without gains wins, since the largest is then not known."""
     return max(cells, key=lambda cell: cell.gain(metric).delta if cell.gains else np.inf)
@@ -330,7 +351,7 @@ def _gain_row(
     metric: str,
     effect_kind: str,
 ) -> TestResult:
-    used = {name: comparison.settings[name] for name in ("analysis_depth", "bootstrap", "folds")}
+    used = {name: comparison.settings[name] for name in ("analysis_depth", "bootstrap", "folds", "gain_margin")}
     used |= {
         "edge": cell.edge,
         "gene_features": GENE_FEATURES,
@@ -347,6 +368,7 @@ def _gain_row(
         return skip(inputs, test_id, cell.reason, role=role, settings=used, layer=comparison.layer)
     gain = cell.gain(metric)
     used |= {"gene_only": gain.gene_only, "pairs": gain.n_pairs, "positive_pairs": gain.n_positive}
+    used |= {"equivalent": gain.equivalent, "p_equivalent": gain.p_equivalent if gain.resamples_done else None}
     return row(
         inputs,
         role,

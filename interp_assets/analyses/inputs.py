@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interp_assets.edges.layers import LayerChoice
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
 from qc_standards.records import TestResult, TestSpec
 
@@ -61,7 +62,9 @@ class AnalysisInputs:
 
     ``roles`` holds the datasets the catalogue row asked for; a role that the study does not fill is absent
     and its reason is in ``absent``. ``settings`` are the analysis settings of the study (see
-    ``interp_assets.settings.BatterySettings``); ``tests`` are the declared rows of this analysis.
+    ``interp_assets.settings.BatterySettings``), with ``analysis_depth`` at the depth that ``layer_choice`` fixed;
+    ``tests`` are the declared rows of this analysis. ``selection_profile`` is the table behind the choice, empty
+    where the settings made it.
     """
 
     study: str
@@ -71,6 +74,8 @@ class AnalysisInputs:
     absent: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    layer_choice: LayerChoice | None = None
+    selection_profile: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

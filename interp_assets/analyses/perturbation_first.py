@@ -24,11 +24,13 @@ from interp_assets.analyses.rows import (
     skip_all,
 )
 from interp_assets.analyses.scores import (
+    DE_RATE,
     Subset,
     candidate_labels,
     check_same_cells,
     edge_scores,
     gene_scores,
+    rate_scores,
     subsets,
 )
 from interp_assets.edges.layers import relative_depth
@@ -112,7 +114,7 @@ def baseline_aurocs(inputs: AnalysisInputs, role: RoleInputs, layer: int) -> pd.
 def _scores(
     role: RoleInputs, layer: int, names: tuple[str, ...] | None, shares: dict[str, float]
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Scores P x G (pairwise) or G (gene-level), one at a time; the filled shares are noted on the way."""
+    """Scores P x G (pairwise, response rate) or G (gene-level), one at a time; notes the filled shares on the way."""
     for name in ("attention", "correlation", *sorted(role.trivial)):
         if names is None or name in names:
             filled = edge_scores(role, name, layer)
@@ -121,6 +123,9 @@ def _scores(
     for name, scores in gene_scores(role).items():
         if names is None or name in names:
             yield name, scores
+    rates = rate_scores(role)
+    if rates is not None and (names is None or DE_RATE in names):
+        yield DE_RATE, rates
 
 
 def _auroc_frame(

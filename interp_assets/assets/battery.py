@@ -1,6 +1,7 @@
 """Assets of the battery: one for each built analysis, and the table of all 153 declared tests."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,32 +22,36 @@ from interp_assets.battery import (
     run_analysis,
     study_roles,
 )
+from interp_assets.battery import layer_choice as choose
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
+from interp_assets.edges.layers import LayerChoice
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes, read_records
-from interp_assets.layout import Layout
+from interp_assets.layout import Layout, Use
 from interp_assets.metadata import TEAM, result_metadata, source_link
 from interp_assets.models.records import ReleaseCard
+from interp_assets.settings import SELECTION_ROLE
 from interp_assets.storage import canonical_json
 from qc_standards.records import TestResult
 
 FOLDER = "{study}/{release}"
+CHOICE_FILE = "results/layer_choice.json"
 DATASET_PARTS = ("de_labels", "gene_features", "correlation", "references")
 Loaded = DatasetArtefacts | Unavailable
 
 
-def attention_of_study(layout: Layout) -> dg.MultiPartitionMapping:
-    """Mapping from the (release, study) grid to the same release's attention on the study's datasets."""
+def attention_of_study(layout: Layout, use: Use = "evaluated") -> dg.MultiPartitionMapping:
+    """Mapping from the (release, study) grid to the same release's attention on what the study uses in one way."""
     return dg.MultiPartitionMapping(
         {
             "release": dg.DimensionPartitionMapping("release", dg.IdentityPartitionMapping()),
-            "dataset": dg.DimensionPartitionMapping("study", dg.StaticPartitionMapping(layout.studies_of)),
+            "dataset": dg.DimensionPartitionMapping("study", dg.StaticPartitionMapping(layout.feeding(use))),
         }
     )
 
 
 @lru_cache(maxsize=4)
-def _artefacts(store: Path, dataset: str, version: str) -> Loaded:
+def stored_artefacts(store: Path, dataset: str, version: str) -> Loaded:
     """Stored artefacts of one dataset; ``version`` is in the key, so a changed dataset is read again."""
     del version
     parts: dict[str, Any] = {}
@@ -55,11 +60,13 @@ def _artefacts(store: Path, dataset: str, version: str) -> Loaded:
         if isinstance(found, Unavailable):
             return found
         parts[name] = found
+    features = parts["gene_features"]["features"]
     return DatasetArtefacts(
         labels=parts["de_labels"]["labels"],
-        features=parts["gene_features"]["features"].table,
+        features=features.table,
         edges=parts["correlation"],
         references=parts["references"],
+        tf_catalogue=features.tf_catalogue,
     )
 
 
@@ -67,11 +74,72 @@ def load_roles(
     layout: Layout, study: str, release: str, study_inputs: StoredFiles, attention: Mapping[str, Any]
 ) -> tuple[dict[str, RoleInputs], dict[str, str]]:
     """Role inputs of one release in one study from what the dataset-level assets stored."""
-    versions = study_inputs.json("inputs.json")["datasets"]
-    store = layout.folders.store
-    artefacts = {name: _artefacts(store, name, version) for name, version in versions.items()}
-    by_dataset = {getattr(item, "dataset", ""): item for item in attention.values()}
-    return study_roles(layout.studies[study], release, catalogue.built(), artefacts, by_dataset)
+    artefacts = load_artefacts(layout, study_inputs.json("study_inputs.json")["datasets"])
+    return study_roles(layout.studies[study], release, catalogue.built(), artefacts, by_dataset(attention))
+
+
+def load_artefacts(layout: Layout, versions: Mapping[str, str]) -> dict[str, Loaded]:
+    """Stored artefacts of the datasets that an inputs asset lists with their versions."""
+    return {name: stored_artefacts(layout.folders.store, name, version) for name, version in versions.items()}
+
+
+def by_dataset(attention: Mapping[str, Any]) -> dict[str, Any]:
+    """Loaded attention by the dataset it was read on."""
+    return {item.dataset: item for item in attention.values()}
+
+
+def stored_choice(layer_choice: StoredFiles) -> tuple[LayerChoice, pd.DataFrame]:
+    """The frozen layer and the profile it was chosen by.
+
+    Raises
+    ------
+    ValueError
+        When the stored record does not match its hash: a layer that was edited by hand is not the frozen one.
+    """
+    stored = layer_choice.json(CHOICE_FILE)
+    choice = LayerChoice(**stored["choice"])
+    if choice.sha256 != stored["sha256"]:
+        file = layer_choice.path(CHOICE_FILE)
+        raise ValueError(f"{file}: the record does not match its hash; materialise layer_choice again")
+    return choice, pd.DataFrame(stored["profile"])
+
+
+def layer_choice_asset(layout: Layout) -> dg.AssetsDefinition:
+    """The analysis layer of a release in a study, frozen before any outcome is read.
+
+    Its inputs are attention and references of the selection dataset alone; that is the lineage that keeps the choice
+    away from the evaluation.
+    """
+
+    @dg.asset(
+        key="layer_choice",
+        partitions_def=layout.release_by_study,
+        ins={
+            "attention": dg.AssetIn(partition_mapping=attention_of_study(layout, "selecting"), metadata={MANY: True}),
+            "layer_inputs": dg.AssetIn(),
+        },
+        io_manager_key="files",
+        code_version=code_version("interp_assets.analyses.layer_choice:choose_layer"),
+        metadata={PATH: FOLDER, **source_link("interp_assets.analyses.layer_choice:choose_layer")},
+        group_name="analyses",
+        kinds={"json"},
+        owners=[TEAM],
+        description="Which layer the analyses read, chosen on the layer-selection dataset and frozen with a hash.",
+        automation_condition=incremental(),
+    )
+    def layer_choice(
+        context: dg.AssetExecutionContext, attention: dict[str, Any], layer_inputs: StoredFiles
+    ) -> dg.Output[dict[str, bytes]]:
+        study, release = dimensions(context)
+        artefacts = load_artefacts(layout, layer_inputs.json("layer_inputs.json")["datasets"])
+        name = layout.studies[study].dataset_of(SELECTION_ROLE) or ""
+        choice, profile = choose(layout.studies[study], release, artefacts.get(name), by_dataset(attention).get(name))
+        content = {"choice": asdict(choice), "sha256": choice.sha256, "profile": profile.to_dict(orient="list")}
+        files = {CHOICE_FILE: canonical_json(content).encode("utf-8")}
+        shown = {"depth": choice.depth, "chosen by": choice.chosen_by, "sha256": choice.sha256}
+        return dg.Output(files, data_version=files_version(files), metadata=shown)
+
+    return layer_choice
 
 
 def output_files(number: int, output: AnalysisOutput) -> dict[str, bytes]:
@@ -89,6 +157,7 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
         ins={
             "attention": dg.AssetIn(partition_mapping=attention_of_study(layout), metadata={MANY: True}),
             "study_inputs": dg.AssetIn(),
+            "layer_choice": dg.AssetIn(),
         },
         io_manager_key="files",
         code_version=code_version(str(row.function), "interp_assets.analyses.assemble"),
@@ -100,11 +169,14 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
         automation_condition=incremental(),
     )
     def analysis(
-        context: dg.AssetExecutionContext, attention: dict[str, Any], study_inputs: StoredFiles
+        context: dg.AssetExecutionContext,
+        attention: dict[str, Any],
+        study_inputs: StoredFiles,
+        layer_choice: StoredFiles,
     ) -> dg.Output[dict[str, bytes]]:
         study, release = dimensions(context)
         roles, absent = load_roles(layout, study, release, study_inputs, attention)
-        output = run_analysis(layout.studies[study], release, row, roles, absent)
+        output = run_analysis(layout.studies[study], release, row, roles, absent, stored_choice(layer_choice))
         files = output_files(row.number, output)
         return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
 
@@ -128,6 +200,8 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
             **{name: dg.AssetIn() for name in numbers},
             "attention": dg.AssetIn(partition_mapping=attention_of_study(layout), metadata={MANY: True}),
             "study_inputs": dg.AssetIn(),
+            "layer_choice": dg.AssetIn(),
+            "screens": dg.AssetIn(),
             "release": dg.AssetIn(),
         },
         io_manager_key="files",
@@ -143,6 +217,8 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         attention: dict[str, Any],
         study_inputs: StoredFiles,
+        layer_choice: StoredFiles,
+        screens: StoredFiles,
         release: dict[str, ReleaseCard],
         **analyses: StoredFiles,
     ) -> dg.Output[dict[str, bytes]]:
@@ -153,8 +229,9 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
             for name in numbers
             for result in results_from_json(analyses[name].path(f"results/{name}.json").read_bytes())
         ]
-        tables = {name: frame for stored in analyses.values() for name, frame in stored.tables().items()}
-        files = results_files(layout, study, release["card"], roles, results, tables)
+        tables = {name: frame for stored in (*analyses.values(), screens) for name, frame in stored.tables().items()}
+        choice, _ = stored_choice(layer_choice)
+        files = results_files(layout, study, release["card"], roles, results, tables, choice)
         shown = result_metadata(all_rows(results, name))
         return dg.Output(files, data_version=files_version(files), metadata=shown)
 
@@ -168,6 +245,7 @@ def results_files(
     roles: Mapping[str, RoleInputs],
     results: Sequence[TestResult],
     battery_tables: Mapping[str, pd.DataFrame],
+    choice: LayerChoice,
 ) -> dict[str, bytes]:
     """``tests.parquet``, ``tests.csv`` and the tables that describe the evaluation.
 
@@ -180,8 +258,8 @@ def results_files(
     settings = layout.studies[study]
     frame = results_frame(all_rows(results, card.name))
     tables = {
-        "evaluation": evaluation_table(settings, card, roles, results, layout.cells_of),
-        "lineage": lineage_table(settings, roles),
+        "evaluation": evaluation_table(settings, card, roles, results, layout.cells_of, battery_tables, choice),
+        "lineage": lineage_table(roles, choice),
         "evaluability": pd.concat([inputs.evaluability for inputs in roles.values()], ignore_index=True)
         if roles
         else pd.DataFrame(),

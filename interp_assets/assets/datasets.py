@@ -1,10 +1,12 @@
 """Assets of the data: declared files, prepared cells, outcomes, features, pairwise edges, references."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
+from interp_assets.analyses.calibration import Calibration, calibrate
 from interp_assets.automation import incremental
 from interp_assets.cells import artefacts
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
@@ -17,12 +19,13 @@ from interp_assets.io_managers import (
     records_version,
     register_record,
 )
-from interp_assets.layout import Layout
+from interp_assets.layout import Layout, Use
 from interp_assets.metadata import TEAM, source_link
 from interp_assets.storage import canonical_json
 
 register_record(artefacts.RawFile)
 register_record(artefacts.GeneFeatures)
+register_record(Calibration)
 
 HERE = "interp_assets.cells.artefacts"
 Records = dict[str, Any] | Unavailable
@@ -222,52 +225,111 @@ def references_asset(layout: Layout) -> dg.AssetsDefinition:
 
 def gene_features_asset(layout: Layout) -> dg.AssetsDefinition:
     """Gene-level features that every edge score has to beat."""
+
+    def make(dataset: str, cells: dict[str, Any], references: dict[str, Any]) -> Records:
+        found = artefacts.features(
+            archive(layout),
+            cells["cells"],
+            references.get(layout.degree_reference(dataset)),
+            catalogue=layout.catalogue_of(dataset),
+            vocabularies=layout.vocabularies_of(dataset),
+        )
+        return {"features": found}
+
     return _dataset_asset(
         layout,
         "gene_features",
         inputs=("cells", "references"),
         source=f"{HERE}:features",
-        description="Mean, variance, dropout and out-degree of each scored gene, from the control cells.",
-        make=lambda dataset, cells, references: {"features": artefacts.features(cells["cells"], references)},
+        description="Mean, variance, dropout and out-degree of each scored gene, from the control cells; whether it "
+        "is a transcription factor, and which published tokenisers know it.",
+        make=make,
         facts=lambda records: {"genes": len(records["features"].table)},
     )
 
 
-def study_inputs_asset(layout: Layout) -> dg.AssetsDefinition:
-    """Content of all dataset-level artefacts of a study, as versions: what its analyses read."""
-    mapping = dg.StaticPartitionMapping(layout.studies_of)
-    parts = ("de_labels", "gene_features", "correlation", "references")
+def null_calibration_asset(layout: Layout) -> dg.AssetsDefinition:
+    """p-values of the battery's tests where nothing was perturbed."""
+
+    def make(
+        dataset: str, cells: dict[str, Any], correlation: dict[str, Any], gene_features: dict[str, Any]
+    ) -> Records:
+        found = calibrate(cells["cells"], correlation, gene_features["features"].table)
+        return found if isinstance(found, Unavailable) else {"calibration": found}
+
+    return _dataset_asset(
+        layout,
+        "null_calibration",
+        inputs=("cells", "correlation", "gene_features"),
+        source="interp_assets.analyses.calibration:calibrate",
+        description="How the p-values of the battery's tests are distributed on non-targeting guides, which perturb "
+        "nothing: uniform if the tests mean what they say.",
+        make=make,
+        facts=lambda records: {"tests": len(records["calibration"].summary)},
+    )
+
+
+INPUTS: Mapping[str, tuple[Use, tuple[str, ...], str]] = MappingProxyType(
+    {
+        "study_inputs": (
+            "evaluated",
+            ("de_labels", "gene_features", "correlation", "references"),
+            "Versions of everything the analyses of one study read.",
+        ),
+        "screen_inputs": (
+            "compared",
+            ("de_labels", "gene_features", "correlation", "references", "null_calibration"),
+            "Versions of everything behind the screens that one study sets side by side.",
+        ),
+        "layer_inputs": (
+            "selecting",
+            ("correlation", "gene_features", "references"),
+            "Versions of what the analysis layer is chosen on. Outcomes of the evaluated screens are not among them.",
+        ),
+    }
+)
+
+
+def inputs_asset(layout: Layout, key: str) -> dg.AssetsDefinition:
+    """Content of the dataset-level artefacts of a study for one use, as versions."""
+    use, parts, description = INPUTS[key]
+    feeding = layout.feeding(use)
+    mapping = dg.StaticPartitionMapping(feeding)
 
     @dg.asset(
-        key="study_inputs",
+        key=key,
         partitions_def=layout.by_study,
         ins={part: dg.AssetIn(partition_mapping=mapping, metadata={MANY: True}) for part in parts},
         io_manager_key="files",
-        code_version=code_version("interp_assets.assets.datasets:study_inputs_asset"),
+        code_version=code_version("interp_assets.assets.datasets:inputs_asset"),
         metadata={PATH: "studies/{study}"},
         group_name="cells",
         kinds={"json"},
         owners=[TEAM],
-        description="Versions of everything the analyses of one study read, and the reasons for what is absent.",
+        description=f"{description} What is absent is there with its reason.",
         automation_condition=incremental(),
     )
-    def study_inputs(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[dict[str, bytes]]:
+    def study_versions(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[dict[str, bytes]]:
         study = layout.studies[context.partition_key]
-        versions = {}
-        for dataset in layout.screens_of(study.name):
-            found = [given[part][dataset] for part in parts]
-            versions[dataset] = "-".join(str(records_version(records).value) for records in found)
+        datasets = [name for name, studies in feeding.items() if study.name in studies]
+        versions = {
+            dataset: "-".join(str(records_version(given[part][dataset]).value) for part in parts)
+            for dataset in datasets
+        }
         content = {
             "datasets": versions,
-            "roles": {role: filling.dataset for role, filling in study.roles.items()},
+            "roles": {role: filling.dataset for role, filling in study.roles.items() if filling.dataset in versions},
             "battery": study.battery.as_mapping(),
             "seed": study.seed,
             "primary_reference": study.primary_reference,
+            "references": study.references,
+            "layer_reference": study.layer_reference,
+            "tf_catalogue": study.tf_catalogue,
         }
-        files = {"inputs.json": canonical_json(content).encode("utf-8")}
+        files = {f"{key}.json": canonical_json(content).encode("utf-8")}
         return dg.Output(files, data_version=files_version(files), metadata={"datasets": len(versions)})
 
-    return study_inputs
+    return study_versions
 
 
 def dataset_assets(layout: Layout) -> list[dg.AssetsDefinition]:
@@ -279,6 +341,7 @@ def dataset_assets(layout: Layout) -> list[dg.AssetsDefinition]:
         correlation_asset,
         references_asset,
         gene_features_asset,
-        study_inputs_asset,
+        null_calibration_asset,
     )
-    return raw + [factory(layout) for factory in factories]
+    made = [factory(layout) for factory in factories]
+    return raw + made + [inputs_asset(layout, key) for key in INPUTS]

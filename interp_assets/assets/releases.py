@@ -62,12 +62,17 @@ def attention_settings(layout: Layout, dataset: str) -> AttentionSettings:
     ValueError
         When two studies want the same attention extracted differently: there is one artefact for both.
     """
-    wanted = {study: layout.studies[study].attention for study in layout.studies_of[dataset]}
+    wanted = {study: layout.studies[study].attention for study in layout.studies_of(dataset)}
     if len(set(wanted.values())) > 1:
         raise ValueError(
             f"studies {', '.join(wanted)} share dataset {dataset} but differ in `attention`; make them equal"
         )
     return next(iter(wanted.values()))
+
+
+def _evaluated(layout: Layout, dataset: str) -> bool:
+    """Whether some study's tests read the dataset; controls and twins answer to tests only."""
+    return any(dataset in layout.evaluated(study) for study in layout.studies)
 
 
 def _attention_output(folder: Path, edges: Any) -> dg.Output[Any]:
@@ -125,6 +130,8 @@ def attention_asset(layout: Layout) -> dg.AssetsDefinition:
     def make(*, card: ReleaseCard, folder: Path, settings: AttentionSettings, given: dict[str, Any]) -> Any:
         cells = given["cells"]["cells"]
         if card.name == sourcing.PLANTED:
+            if not _evaluated(layout, cells.dataset):
+                return Unavailable(cells.dataset, "the positive control is built for the screens that tests read")
             labels, references = given["de_labels"]["labels"], given["references"]
             return sourcing.planted_control_attention(cells, labels, references, folder, settings, CONTROL_SEED)
         if card.name == sourcing.COEXPRESSION:
@@ -148,6 +155,8 @@ def random_weights_attention_asset(layout: Layout) -> dg.AssetsDefinition:
         cells = given["cells"]["cells"]
         if card.kind != "release":
             return Unavailable(cells.dataset, "a control has no negative twin")
+        if not _evaluated(layout, cells.dataset):
+            return Unavailable(cells.dataset, "no test reads this dataset, so that its twin has nothing to answer")
         return sourcing.random_twin_attention(card, cells, folder, settings, CONTROL_SEED)
 
     return _attention_asset(

@@ -11,7 +11,14 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.analyses import catalogue
-from interp_assets.assets.battery import attention_of_study, dimensions, load_roles, output_files, results_files
+from interp_assets.assets.battery import (
+    attention_of_study,
+    dimensions,
+    load_roles,
+    output_files,
+    results_files,
+    stored_choice,
+)
 from interp_assets.assets.judgement import judged_files
 from interp_assets.automation import incremental
 from interp_assets.battery import run_battery
@@ -56,6 +63,7 @@ def twin_battery_asset(
                 dg.AssetKey(attention_key), partition_mapping=attention_of_study(layout), metadata={MANY: True}
             ),
             "study_inputs": dg.AssetIn(),
+            "layer_choice": dg.AssetIn(),
             "release": dg.AssetIn(),
         },
         io_manager_key="files",
@@ -71,6 +79,7 @@ def twin_battery_asset(
         context: dg.AssetExecutionContext,
         attention: dict[str, Any],
         study_inputs: StoredFiles,
+        layer_choice: StoredFiles,
         release: dict[str, ReleaseCard],
     ) -> dg.Output[dict[str, bytes]]:
         base = release["card"]
@@ -83,10 +92,11 @@ def twin_battery_asset(
         )
         changed = {key: edges_of(edges) for key, edges in attention.items()}
         roles, absent = load_roles(layout, study, card.name, study_inputs, changed)
-        outputs = run_battery(layout.studies[study], card.name, roles, absent)
+        choice = stored_choice(layer_choice)  # a twin is read in the layer of its release
+        outputs = run_battery(layout.studies[study], card.name, roles, absent, choice)
         results = [result for output in outputs.values() for result in output.results]
         tables = {name: frame for output in outputs.values() for name, frame in output.tables.items()}
-        files = results_files(layout, study, card, roles, results, tables)
+        files = results_files(layout, study, card, roles, results, tables, choice[0])
         for number, output in outputs.items():
             files |= output_files(number, output)
         return dg.Output(files, data_version=files_version(files), metadata=result_metadata(results))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,10 @@ from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.cells.sources import LocatedFile, SourceContext, locate
 from interp_assets.edges.records import EdgeMatrix, Reference
 
+if TYPE_CHECKING:
+    from interp_assets.cells.gene_names import GeneNames
+
+T = TypeVar("T")
 PLANTED = "planted"
 UNPERTURBED = "unperturbed"
 
@@ -36,10 +42,15 @@ class RawFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneFeatures:
-    """Gene-level features of one dataset; ``table`` has the gene as index."""
+    """Gene-level features of one dataset; ``table`` has the gene as index.
+
+    Beside `cells.features` it holds ``is_tf`` where a catalogue of transcription factors is named by ``tf_catalogue``,
+    and ``in_<vocabulary>`` for each published tokeniser whose reach is counted.
+    """
 
     dataset: str
     table: pd.DataFrame
+    tf_catalogue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +71,17 @@ class Archive:
 
         path = self.path(name)
         return path if isinstance(path, Unavailable) else read_network(self.datasets[name], path)
+
+    def read(self, name: str, read: Callable[[Path], T]) -> T | Unavailable:
+        """What ``read`` makes of a dataset's file, or why there is none."""
+        path = self.path(name)
+        return path if isinstance(path, Unavailable) else read(path)
+
+    def gene_names(self, table: str) -> GeneNames | Unavailable:
+        """Known symbols and ids of a declared gene table."""
+        from interp_assets.cells.gene_names import read_gene_names
+
+        return self.read(table, partial(read_gene_names, table=table))
 
 
 def raw_file(archive: Archive, name: str) -> RawFile | Unavailable:
@@ -84,26 +106,34 @@ def prepared_cells(archive: Archive, name: str) -> PreparedCells | Unavailable:
 
 
 def _own_cells(archive: Archive, spec: DatasetSpec) -> PreparedCells | Unavailable:
-    from interp_assets.cells.gene_names import read_gene_names
+    from interp_assets.cells.guides import read_guide_table
+    from interp_assets.cells.orthologs import read_orthologs
     from interp_assets.cells.prepare import prepare
 
     path = archive.path(spec.id)
     if isinstance(path, Unavailable):
         return path
-    names = None
-    table = spec.cells.gene_table if spec.cells is not None else ""
-    if table:
-        where = archive.path(table)
-        if isinstance(where, Unavailable):
-            return Unavailable(spec.id, f"gene table {table}: {where.reason}")
-        names = read_gene_names(where, table)
-    forced = _forced(_universe_rule(spec), list)
-    return prepare(spec, path, gene_names=names, forced=forced)
+    form = spec.cells
+    tables: dict[str, Any] = {}
+    wanted: list[tuple[str, str, Callable[[str], Any]]] = []
+    if form is not None and form.gene_table:
+        wanted.append(("gene_names", form.gene_table, archive.gene_names))
+    if form is not None and form.orthologs:
+        wanted.append(("orthologs", form.orthologs, lambda name: archive.read(name, read_orthologs)))
+    if form is not None and form.guides is not None:
+        guides = archive.datasets[form.guides.table]
+        wanted.append(("guide_table", guides.id, lambda name: archive.read(name, partial(read_guide_table, guides))))
+    for argument, name, read in wanted:
+        found = read(name)
+        if isinstance(found, Unavailable):
+            return Unavailable(spec.id, f"table {name}: {found.reason}")
+        tables[argument] = found
+    return prepare(spec, path, forced=_forced(_universe_rule(spec), list), **tables)
 
 
 def _foreign_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> PreparedCells | Unavailable:
     """Cells of another study under an outcome-only screen's name, with the screen's genes as universe."""
-    from interp_assets.cells.outcomes import read_pairs, screen_genes
+    from interp_assets.cells.outcome_pairs import read_pairs, screen_genes
     from interp_assets.cells.prepare import rescored
 
     path = archive.path(spec.id)
@@ -149,8 +179,13 @@ def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> 
 
 
 def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> ScreenLabels | Unavailable:
-    """Labels of the screen ``name``: planted and tested here, or read from the published table."""
-    from interp_assets.cells.outcomes import labels_from_cells, labels_from_pairs, read_pairs
+    """Labels of the screen ``name``: planted and tested here, tested on its cells, or read from the published table.
+
+    Cells without a perturbation have outcomes of nothing: labels of no perturbation.
+    """
+    from interp_assets.cells.guide_outcomes import labels_from_guides
+    from interp_assets.cells.outcome_pairs import read_pairs
+    from interp_assets.cells.outcomes import labels_from_cells, labels_from_pairs, no_outcomes
     from interp_assets.cells.prepare import CONTROL
 
     spec = archive.datasets[name]
@@ -159,10 +194,12 @@ def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> Screen
     if spec.kind == "outcome_only":
         path = archive.path(name)
         return path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
+    if cells.guides is not None:
+        return labels_from_guides(cells, modality=spec.modality, rule=spec.differential)
     if "perturbation" not in cells.obs:
-        return Unavailable(name, "the dataset holds no perturbed cells")
+        return no_outcomes(cells)
     unperturbed = (cells.obs["perturbation"] == CONTROL).to_numpy(dtype=bool)
-    return labels_from_cells(cells, control=unperturbed, modality=spec.modality)
+    return labels_from_cells(cells, control=unperturbed, modality=spec.modality, rule=spec.differential)
 
 
 def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> ScreenLabels | Unavailable:
@@ -178,38 +215,81 @@ def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells)
 
 
 def pairwise_edges(cells: PreparedCells) -> dict[str, EdgeMatrix]:
-    """Correlation and the trivial pairwise baselines over the universe, all from the control cells."""
-    from interp_assets.edges.scores import co_detection_edges, rank_distance_edges, spearman_edges
+    """Correlation, with and without its sign, and the trivial pairwise baselines, all from the control cells."""
+    from interp_assets.edges.scores import (
+        absolute_edges,
+        co_detection_edges,
+        rank_distance_edges,
+        signed_spearman_edges,
+    )
 
-    scores = (spearman_edges(cells), rank_distance_edges(cells), co_detection_edges(cells))
-    return dict(zip(("correlation", "rank_distance", "co_detection"), scores, strict=True))
+    signed = signed_spearman_edges(cells)
+    return {
+        "correlation": absolute_edges(signed),
+        "correlation_signed": signed,
+        "rank_distance": rank_distance_edges(cells),
+        "co_detection": co_detection_edges(cells),
+    }
 
 
 def reference_networks(
     archive: Archive, names: tuple[str, ...], cells: PreparedCells, labels: ScreenLabels
 ) -> dict[str, Reference] | Unavailable:
-    """Reference networks inside the universe by name; ``planted`` is the network behind a planted screen."""
+    """Reference networks inside the universe by name; ``planted`` is the network behind a planted screen.
+
+    A network whose file cannot be had is left out, and whatever needs it says that it is not available; only where
+    none is left the whole artefact is unavailable.
+    """
+    found: dict[str, Reference] = {}
+    lost: list[str] = []
+    for name in names:
+        reference = _reference(archive, name, cells, labels)
+        if isinstance(reference, Unavailable):
+            lost.append(reference.reason)
+        else:
+            found[name] = reference
+    if found:
+        return found
+    return Unavailable(labels.dataset, "; ".join(lost) or "no study asks for a reference network here")
+
+
+def _reference(archive: Archive, name: str, cells: PreparedCells, labels: ScreenLabels) -> Reference | Unavailable:
     from interp_assets.edges.references import gene_set_reference, network_reference, planted_reference
 
-    found: dict[str, Reference] = {}
-    for name in names:
-        if name == PLANTED:
-            if labels.planted_weight is None:
-                return Unavailable(labels.dataset, "reference `planted` is asked for, but nothing was planted")
-            found[name] = planted_reference(labels, cells.universe)
-            continue
-        spec, path = archive.datasets[name], archive.path(name)
-        if isinstance(path, Unavailable):
-            return Unavailable(labels.dataset, f"reference {name}: {path.reason}")
-        read = network_reference if spec.kind == "network" else gene_set_reference
-        found[name] = read(spec, path, cells.universe)
-    return found
+    if name == PLANTED:
+        if labels.planted_weight is None:
+            return Unavailable(labels.dataset, "reference `planted` is asked for, but nothing was planted")
+        return planted_reference(labels, cells.universe)
+    spec, path = archive.datasets[name], archive.path(name)
+    if isinstance(path, Unavailable):
+        return Unavailable(labels.dataset, f"reference {name}: {path.reason}")
+    read = network_reference if spec.kind == "network" else gene_set_reference
+    return read(spec, path, cells.universe)
 
 
-def features(cells: PreparedCells, references: Mapping[str, Reference]) -> GeneFeatures:
-    """Gene-level features; out-degree is counted in the first reference that was not planted, if there is one."""
+def features(
+    archive: Archive,
+    cells: PreparedCells,
+    degree_reference: Reference | None,
+    *,
+    catalogue: str = "",
+    vocabularies: tuple[str, ...] = (),
+) -> GeneFeatures:
+    """Gene-level features; out-degree is counted in ``degree_reference``.
+
+    A catalogue or vocabulary whose file cannot be had adds no column.
+    """
     from interp_assets.cells.features import gene_features
+    from interp_assets.cells.vocabularies import read_vocabulary
+    from interp_assets.edges.references import read_gene_list
 
-    known = [name for name in references if name != PLANTED] or list(references)
-    counted = references[known[0]] if known else None
-    return GeneFeatures(dataset=cells.dataset, table=gene_features(cells, counted))
+    table = gene_features(cells, degree_reference)
+    path = archive.path(catalogue) if catalogue else Unavailable(cells.dataset, "no catalogue is named")
+    if not isinstance(path, Unavailable):
+        table["is_tf"] = table.index.isin(read_gene_list(archive.datasets[catalogue], path))
+    for name in vocabularies:
+        where, form = archive.path(name), archive.datasets[name].vocabulary
+        names = archive.gene_names(form.gene_table) if form is not None and form.gene_table else None
+        if not isinstance(where, Unavailable) and not isinstance(names, Unavailable):
+            table[f"in_{name}"] = table.index.isin(read_vocabulary(archive.datasets[name], where, names))
+    return GeneFeatures(dataset=cells.dataset, table=table, tf_catalogue=catalogue if "is_tf" in table.columns else "")

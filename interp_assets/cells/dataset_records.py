@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from interp_assets.cells.differential import LabelRule
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorSource:
@@ -69,14 +71,23 @@ class GuideTableFormat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepRule:
+    """What a cell must have in one column: one of ``values``, or a number within the bounds (both included)."""
+
+    values: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellsFormat:
     """How cells are read: where the raw counts are, which columns mean what, and the quality rules.
 
     ``library_size`` names the column with each cell's total over all genes where the file holds a panel only:
     totals of a panel would turn every change of its large genes into a change of all others. ``keep`` maps
     columns to what a cell must have there: a list of allowed values, or ``{min: x, max: y}``. ``orthologs`` names
-    the dataset (kind ``orthologs``) by which genes of another species are renamed to human ones; genes without a
-    one-to-one ortholog are dropped and counted.
+    the table (human and other symbols) by which genes of another species are renamed to human ones; genes without
+    a one-to-one ortholog are dropped and counted, their counts stay in the library size.
 
     ``obs`` maps our column name to the names it may have in the file, first match wins. With
     ``control_label`` the control cells are those whose ``perturbation`` column says so, otherwise every
@@ -94,7 +105,7 @@ class CellsFormat:
     min_cells_per_gene: int = 0
     max_unknown_genes: float = 1.0
     library_size: str = ""
-    keep: Mapping[str, Any] = field(default_factory=dict)
+    keep: Mapping[str, KeepRule] = field(default_factory=dict)
     orthologs: str = ""
     guides: GuidesFormat | None = None
 
@@ -178,7 +189,10 @@ class VocabularyFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
-    """One declared dataset; ``file`` is the YAML it was read from."""
+    """One declared dataset; ``file`` is the YAML it was read from.
+
+    ``differential`` says when a gene counts as differentially expressed in a screen with cells.
+    """
 
     id: str
     title: str
@@ -193,6 +207,7 @@ class DatasetSpec:
     cells: CellsFormat | None = None
     universe: UniverseRule | None = None
     outcomes: OutcomeFormat | None = None
+    differential: LabelRule = field(default_factory=LabelRule)
     network: NetworkFormat | None = None
     guide_table: GuideTableFormat | None = None
     vocabulary: VocabularyFormat | None = None

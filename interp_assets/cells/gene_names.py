@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,25 +26,14 @@ class GeneNames:
 def read_gene_names(path: Path, table: str) -> GeneNames:
     """Names from a two-column table: identifier, symbol of the species.
 
-    A ``.tsv`` or ``.tsv.gz`` has a header; a ``.csv`` has none (the layouts of the mirror and of the data
-    wheel). Gene names such as NA or NAN are names, not missing values; blank symbols are skipped.
+    Rows that lack either are skipped: they are in some copies of a table and not in others.
 
     Raises
     ------
     DataFileError
-        If the table has fewer than two columns or no symbol.
+        If the table is unreadable, has fewer than two columns, or no symbol.
     """
-    tabbed = ".tsv" in path.suffixes
-    frame = pd.read_csv(
-        path,
-        sep="\t" if tabbed else ",",
-        header=0 if tabbed else None,
-        usecols=[0, 1],
-        dtype=str,
-        keep_default_na=False,
-    )
-    frame.columns = ["identifier", "symbol"]
-    named = frame[frame["symbol"] != ""]
+    named = read_name_pairs(path)
     if named.empty:
         raise DataFileError(f"{path}: the gene table holds no symbol. Give identifier and symbol columns.")
     return GeneNames(
@@ -51,6 +41,33 @@ def read_gene_names(path: Path, table: str) -> GeneNames:
         symbols=frozenset(named["symbol"]),
         symbol_of=dict(zip(named["identifier"], named["symbol"], strict=True)),
     )
+
+
+def read_name_pairs(path: Path) -> pd.DataFrame:
+    """First two columns of a table of names as ``identifier`` and ``symbol``; rows that lack either left out.
+
+    A ``.tsv`` or ``.tsv.gz`` has a header; a ``.csv`` has none (the layouts of the mirror and of the data
+    wheel). Gene names such as NA or NAN are names, not missing values.
+
+    Raises
+    ------
+    DataFileError
+        If the file is unreadable or has fewer than two columns.
+    """
+    tabbed = ".tsv" in path.suffixes
+    try:
+        frame = pd.read_csv(
+            path,
+            sep="\t" if tabbed else ",",
+            header=0 if tabbed else None,
+            usecols=[0, 1],
+            dtype=str,
+            keep_default_na=False,
+        )
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataFileError(f"{path}: not a readable table of two columns of names ({error}). Replace it.") from error
+    frame.columns = ["identifier", "symbol"]
+    return frame[(frame["identifier"] != "") & (frame["symbol"] != "")]
 
 
 def symbols_of(identifiers: Sequence[str], kind: str, names: GeneNames | None) -> tuple[NDArray[np.str_], int]:

@@ -7,43 +7,36 @@ that the data mirror and the data wheel give the same record.
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.cells.dataset_records import CellsFormat, DatasetSpec, UniverseRule
-from interp_assets.cells.gene_names import GeneNames, symbols_of
-from interp_assets.cells.integrity import DataFileError
+from interp_assets.cells.gene_names import GeneNames
+from interp_assets.cells.guides import without_perturbing_guide
+from interp_assets.cells.read_cells import CellsError, ReadCells, Where, read_cells
 from interp_assets.cells.records import PreparedCells
 from interp_assets.cells.universe import choose_universe
 
 if TYPE_CHECKING:
-    from anndata import AnnData
     from scipy.sparse import csr_matrix
 
 CONTROL = "control"
 
 
-class CellsError(ValueError):
-    """Cells cannot be prepared; the message names the file, the key and the remedy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cells:
-    counts: csr_matrix
-    genes: NDArray[np.str_]
-    obs: pd.DataFrame
-    facts: dict[str, Any]
-
-
 def prepare(
-    spec: DatasetSpec, path: Path, *, gene_names: GeneNames | None = None, forced: Collection[str] = ()
+    spec: DatasetSpec,
+    path: Path,
+    *,
+    gene_names: GeneNames | None = None,
+    forced: Collection[str] = (),
+    orthologs: Mapping[str, str] | None = None,
+    guide_table: pd.DataFrame | None = None,
 ) -> PreparedCells:
     """Quality-controlled cells of one dataset of kind ``cells``.
 
@@ -57,6 +50,10 @@ def prepare(
         Known symbols; None leaves symbols unchecked, which ``facts`` then says.
     forced
         Genes scored whatever their variance (a panel, or the genes of a screen).
+    orthologs
+        Human symbol of the genes of another species; needed where the dataset names ``cells.orthologs``.
+    guide_table
+        What each guide perturbs (`guides.read_guide_table`); needed where the dataset names ``cells.guides``.
 
     Raises
     ------
@@ -68,12 +65,12 @@ def prepare(
     """
     if spec.cells is None or spec.universe is None:
         raise CellsError(f"{spec.file}: key `cells`: dataset {spec.id!r} of kind {spec.kind} holds no cells.")
-    where = _Where(spec, path)
-    cells = _filter(_read(spec.cells, where, gene_names), spec.cells, where)
-    candidates, obs = _control_candidates(cells.obs, spec.cells, where)
+    where = Where(spec, path)
+    cells = _filter(read_cells(spec.cells, where, gene_names, orthologs, guide_table), spec.cells, where)
+    candidates, obs = _control_candidates(cells, spec.cells, where)
     names = obs.index.to_numpy(dtype=np.str_)
     control = sample_cells(candidates, spec.cells.control_cells, spec.cells.control_seed)
-    log = normalised_log(cells.counts)
+    log = normalised_log(cells.counts, cells.totals)
     try:
         universe, universe_facts = choose_universe(log[control], cells.genes, spec.universe, forced)
     except ValueError as error:
@@ -89,6 +86,8 @@ def prepare(
         control=control,
         cells_hash=cells_hash(names[control]),
         universe=universe,
+        guides=cells.guides,
+        guide_table=cells.guide_table,
         facts=cells.facts
         | {"control_candidates": int(candidates.sum()), "control_cells": int(control.sum())}
         | universe_facts,
@@ -112,9 +111,10 @@ def rescored(cells: PreparedCells, *, dataset: str, rule: UniverseRule, forced: 
     return replace(cells, dataset=dataset, universe=universe, facts=cells.facts | facts | {"cells_from": cells.dataset})
 
 
-def normalised_log(counts: csr_matrix) -> csr_matrix:
-    """Natural log1p of counts per 10,000 over all genes of `counts`, float32 CSR."""
-    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+def normalised_log(counts: csr_matrix, totals: NDArray[np.float64] | None = None) -> csr_matrix:
+    """Natural log1p of counts per 10,000 of the cell's total (default: over the genes of `counts`), float32 CSR."""
+    if totals is None:
+        totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     log = counts.astype(np.float64)
     log.data = np.log1p(log.data / np.repeat(totals, np.diff(log.indptr)) * 1e4)
     return log.astype(np.float32)
@@ -136,165 +136,39 @@ def cells_hash(names: Sequence[str] | NDArray[np.str_]) -> str:
     return hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Where:
-    """The file, dataset and declaration that errors point to."""
-
-    spec: DatasetSpec
-    path: Path
-
-    def error(self, key: str, problem: str) -> CellsError:
-        return CellsError(f"{self.path} (dataset {self.spec.id}, key `{key}` of {self.spec.file.name}): {problem}")
-
-
-def _read(form: CellsFormat, where: _Where, gene_names: GeneNames | None) -> _Cells:
-    import anndata
-
-    try:
-        with warnings.catch_warnings():
-            # Files of older anndata versions warn once an element; they read the same.
-            warnings.simplefilter("ignore", anndata.OldFormatWarning)
-            data = anndata.read_h5ad(where.path)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataFileError(
-            f"{where.path}: not a readable h5ad file ({error}). Replace it by an intact copy (dataset {where.spec.id})."
-        ) from error
-    if 0 in data.shape:
-        raise where.error(
-            "sources", f"the matrix is empty, {data.n_obs} cells x {data.n_vars} genes. Name another file."
-        )
-    counts = _counts(data, form, where)
-    genes, facts = _genes(list(map(str, data.var_names)), form, where, gene_names)
-    if not data.obs_names.is_unique:
-        raise where.error("sources", "cell names repeat. Make obs_names unique.")
-    obs = _obs(data.obs, form, where)
-    facts |= {"cells_read": data.n_obs, "genes_read": data.n_vars}
-    unique, position = np.unique(genes, return_inverse=True)
-    facts["genes_summed"] = len(genes) - len(unique)
-    if facts["genes_summed"]:
-        counts, genes = _sum_duplicates(counts, genes, position)
-    return _Cells(counts=counts, genes=genes, obs=obs, facts=facts)
-
-
-def _counts(data: AnnData, form: CellsFormat, where: _Where) -> csr_matrix:
-    from scipy.sparse import csr_matrix as csr
-
-    kind, _, name = form.counts.partition("/")
-    layers = sorted(data.layers.keys())
-    if kind == "X" and data.X is not None:
-        matrix = csr(data.X)
-    elif kind == "layers" and name in layers:
-        matrix = csr(data.layers[name])
-    else:
-        raise where.error("cells.counts", f"the file has no {form.counts}; layers: {', '.join(layers) or 'none'}.")
-    values = matrix.data
-    if not np.isfinite(values).all():
-        raise where.error("cells.counts", "the matrix holds NaN or infinite values. Raw counts are needed.")
-    wrong = (values < 0) | (values != np.rint(values))
-    if wrong.any():
-        raise where.error(
-            "cells.counts",
-            f"{wrong.mean():.1%} of the stored values are no counts, the first is {values[wrong][0]:.6g}; "
-            "raw integer "
-            "counts are expected and this looks log-normalised or scaled. Name the place of the raw "
-            "counts; layers: "
-            f"{', '.join(layers) or 'none'}.",
-        )
-    if values.size and values.max() > np.iinfo(np.int32).max:
-        raise where.error("cells.counts", "a count exceeds 2,147,483,647. Check the matrix.")
-    matrix = matrix.astype(np.int32)
-    matrix.eliminate_zeros()
-    matrix.sort_indices()
-    return matrix
-
-
-def _genes(
-    identifiers: list[str], form: CellsFormat, where: _Where, gene_names: GeneNames | None
-) -> tuple[NDArray[np.str_], dict[str, Any]]:
-    try:
-        genes, unknown = symbols_of(identifiers, form.gene_id, gene_names)
-    except ValueError as error:
-        raise where.error("cells.gene_table", str(error)) from error
-    facts: dict[str, Any] = {
-        "genes_unknown": unknown,
-        "gene_table": gene_names.table if gene_names else "not checked",
-    }
-    if unknown / len(identifiers) > form.max_unknown_genes:
-        examples = ", ".join(identifiers[:3])
-        raise where.error(
-            "cells.max_unknown_genes",
-            f"{unknown} of {len(identifiers)} gene ids are unknown to {facts['gene_table']} (such as "
-            f"{examples}), at most "
-            f"{form.max_unknown_genes:.0%} may be. Set `cells.gene_id` to symbol or ensembl, or the right "
-            "species.",
-        )
-    return genes, facts
-
-
-def _obs(obs: pd.DataFrame, form: CellsFormat, where: _Where) -> pd.DataFrame:
-    columns: dict[str, Any] = {}
-    for ours, theirs in form.obs.items():
-        found = next((name for name in theirs if name in obs.columns), None)
-        if found is None:
-            raise where.error(
-                f"cells.obs.{ours}",
-                f"no column {' or '.join(theirs)}; columns: {', '.join(map(str, obs.columns)) or 'none'}.",
-            )
-        if obs[found].isna().any():
-            raise where.error(f"cells.obs.{ours}", f"column {found} has missing values. Fill or drop those cells.")
-        columns[ours] = obs[found].astype(str).to_numpy(dtype=object)
-    return pd.DataFrame(columns, index=pd.Index(obs.index.astype(str), name="cell"))
-
-
-def _sum_duplicates(
-    counts: csr_matrix, genes: NDArray[np.str_], position: NDArray[np.intp]
-) -> tuple[csr_matrix, NDArray[np.str_]]:
-    """Counts with columns of one name added up, names in order of first appearance."""
-    from scipy.sparse import csr_matrix as csr
-
-    _, first = np.unique(genes, return_index=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(order.size)
-    adder = csr(
-        (np.ones(genes.size, dtype=np.int32), (np.arange(genes.size), rank[position])),
-        shape=(genes.size, order.size),
-    )
-    summed = (counts @ adder).tocsr().astype(np.int32)
-    summed.sort_indices()
-    return summed, genes[first[order]]
-
-
-def _filter(cells: _Cells, form: CellsFormat, where: _Where) -> _Cells:
+def _filter(cells: ReadCells, form: CellsFormat, where: Where) -> ReadCells:
     detected = np.diff(cells.counts.indptr)
     keep_cells = detected >= max(1, form.min_genes_per_cell)  # a cell of no count cannot be normalised
-    counts = cells.counts[keep_cells]
-    seen = np.bincount(counts.indices, minlength=counts.shape[1])
+    kept = cells.kept(keep_cells)
+    seen = np.bincount(kept.counts.indices, minlength=kept.counts.shape[1])
     keep_genes = seen >= form.min_cells_per_gene
     if not keep_cells.any() or not keep_genes.any():
         raise where.error(
             "cells.min_genes_per_cell",
             f"nothing is left: {int(keep_cells.sum())} of {keep_cells.size} cells and "
-            f"{int(keep_genes.sum())} of "
-            f"{keep_genes.size} genes pass. Lower min_genes_per_cell or min_cells_per_gene, or check the "
-            "matrix.",
+            f"{int(keep_genes.sum())} of {keep_genes.size} genes pass. Lower min_genes_per_cell or "
+            "min_cells_per_gene, or check the matrix.",
         )
-    facts = cells.facts | {
+    facts = kept.facts | {
         "cells_dropped_few_genes": int((~keep_cells).sum()),
         "genes_dropped_few_cells": int((~keep_genes).sum()),
         "cells": int(keep_cells.sum()),
         "genes": int(keep_genes.sum()),
     }
-    return _Cells(
-        counts=counts[:, keep_genes].tocsr(),
-        genes=cells.genes[keep_genes],
-        obs=cells.obs.loc[keep_cells],
-        facts=facts,
-    )
+    return replace(kept, counts=kept.counts[:, keep_genes].tocsr(), genes=kept.genes[keep_genes], facts=facts)
 
 
-def _control_candidates(obs: pd.DataFrame, form: CellsFormat, where: _Where) -> tuple[NDArray[np.bool_], pd.DataFrame]:
-    """Mask of control cells, and the cells' columns with their label written as `CONTROL`."""
+def _control_candidates(cells: ReadCells, form: CellsFormat, where: Where) -> tuple[NDArray[np.bool_], pd.DataFrame]:
+    """Mask of control cells, and the cells' columns with their label written as `CONTROL`.
+
+    Where cells hold several guides, a control cell holds no guide that perturbs anything.
+    """
+    obs = cells.obs
+    if cells.guides is not None and cells.guide_table is not None:
+        free = without_perturbing_guide(cells.guides, cells.guide_table)
+        if not free.any():
+            raise where.error("cells.guides", "every cell holds a perturbing guide. Raise `min_umi`.")
+        return free, obs
     if not form.control_label:
         return np.ones(len(obs), dtype=bool), obs
     labels = obs["perturbation"]

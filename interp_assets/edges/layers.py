@@ -2,6 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+SETTLED = "study settings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerChoice:
+    """The layer every analysis of one evaluation reads, fixed before any outcome is read.
+
+    ``depth`` is relative (see `resolve_layer`). ``dataset`` and ``reference`` are what the choice was made on, with
+    the hash of its cells and of the whole profile; both are empty where the study settings fixed the depth, and
+    ``chosen_by`` then says why.
+    """
+
+    depth: float
+    chosen_by: str
+    dataset: str = ""
+    reference: str = ""
+    criterion: str = ""
+    layer: int | None = None
+    layers: int | None = None
+    score: float | None = None
+    cells_hash: str = ""
+    profile_hash: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Hash over every field: the frozen record's name."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def settled_depth(depth: float, why: str) -> LayerChoice:
+    """Choice by the study settings, with the reason why nothing else could choose."""
+    return LayerChoice(depth=depth, chosen_by=f"{SETTLED}, depth {depth:.4g}: {why}")
+
 
 def resolve_layer(depth: float, layers: int) -> int:
     """Layer (0-based) at a relative depth: ``round(depth * (layers - 1))``.

@@ -25,6 +25,7 @@ from interp_assets.cells.records import ScreenLabels
 from interp_assets.edges.records import Reference
 
 PLANTED = "planted"
+GMT_SEPARATOR = "\t"
 
 
 class NetworkError(ValueError):
@@ -34,9 +35,10 @@ class NetworkError(ValueError):
 def read_network(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     """Distinct pairs of a network file as columns tf, target, sorted; ``attrs`` says what was dropped.
 
-    Self pairs and repeats are dropped, declared thresholds and relation applied, then regulators with fewer
-    than ``network.min_targets`` distinct targets removed. An undirected network keeps one row a pair, names
-    in order.
+    Self pairs and repeats are dropped, declared thresholds, levels and relation applied, then regulators with
+    fewer than ``network.min_targets`` distinct targets removed. An undirected network keeps one row a pair, names
+    in order. Where the network states directions, a column ``direction`` says what the regulator does: 1
+    activation, -1 repression, 2 both are listed, 0 not known; a known direction beats an unknown one.
 
     Raises
     ------
@@ -48,20 +50,24 @@ def read_network(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     facts: dict[str, Any] = {"rows_read": len(raw)}
     for column, minimum in form.thresholds.items():
         raw = raw[_numbers(raw, column, path, spec) >= minimum]
+    for column, allowed in form.levels.items():
+        raw = raw[_column(raw, column, path, spec, f"levels.{column}").astype(str).isin(allowed)]
     pairs = pd.DataFrame(
         {
             "tf": _column(raw, form.source, path, spec, "source").astype(str),
             "target": _column(raw, form.target, path, spec, "target").astype(str),
         }
     )
+    if form.direction:
+        pairs["direction"] = _directions(raw, form, path, spec)
     facts["rows_kept"] = len(pairs)
     if not form.directed:
         ordered = np.sort(pairs.to_numpy(dtype=object), axis=1)
         pairs = pd.DataFrame(ordered, columns=["tf", "target"])
     facts["self_pairs_dropped"] = int((pairs["tf"] == pairs["target"]).sum())
     pairs = pairs[(pairs["tf"] != pairs["target"]) & (pairs["tf"] != "") & (pairs["target"] != "")]
-    facts["repeats_dropped"] = int(pairs.duplicated().sum())
-    pairs = pairs.drop_duplicates()
+    facts["repeats_dropped"] = int(pairs.duplicated(["tf", "target"]).sum())
+    pairs = _merged(pairs) if form.direction else pairs.drop_duplicates()
     if form.min_targets > 1:
         degree = pairs.groupby("tf")["target"].transform("size")
         facts["regulators_dropped"] = int(pairs.loc[degree < form.min_targets, "tf"].nunique())
@@ -72,6 +78,29 @@ def read_network(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     pairs = pairs.sort_values(["tf", "target"], kind="stable").reset_index(drop=True)
     pairs.attrs = facts | {"pairs": len(pairs), "regulators": int(pairs["tf"].nunique())}
     return pairs
+
+
+def _directions(raw: pd.DataFrame, form: NetworkFormat, path: Path, spec: DatasetSpec) -> NDArray[np.int8]:
+    """Direction of every row: 1, -1, or 0 for any word that the declaration does not list.
+
+    Numbers are compared as numbers, so that 1, 1.0 and "1" are one word.
+    """
+    words = _column(raw, form.direction, path, spec, "direction")
+    numbers = pd.to_numeric(words, errors="coerce")
+    text = words.astype(str).where(numbers.isna(), numbers.map("{:g}".format))
+    found = np.zeros(len(raw), dtype=np.int8)
+    found[text.isin(form.activation).to_numpy(dtype=bool)] = 1
+    found[text.isin(form.repression).to_numpy(dtype=bool)] = -1
+    return found
+
+
+def _merged(pairs: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair; activation and repression both listed give 2, a known direction beats an unknown one."""
+    sides = pairs.assign(up=pairs["direction"] == 1, down=pairs["direction"] == -1)
+    merged = sides.groupby(["tf", "target"], sort=True, as_index=False)[["up", "down"]].any()
+    both = merged["up"] & merged["down"]
+    merged["direction"] = np.where(both, 2, merged["up"].astype(int) - merged["down"].astype(int)).astype(np.int8)
+    return merged[["tf", "target", "direction"]]
 
 
 def network_reference(
@@ -124,8 +153,9 @@ def gene_set_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -
     """
     form = _network_form(spec, "gene_sets")
     raw = _read_rows(spec, form, path)
+    separator = GMT_SEPARATOR if form.format == "gmt" else form.separator
     members = [
-        frozenset(filter(None, text.split(form.separator)))
+        frozenset(filter(None, text.split(separator)))
         for text in _column(raw, form.members, path, spec, "members").astype(str)
     ]
     kept = [names for names in members if not form.max_set_size or len(names) <= form.max_set_size]
@@ -185,6 +215,8 @@ def restrict_reference(reference: Reference, genes: NDArray[np.str_]) -> Referen
     pairs = pd.DataFrame(
         {"tf": reference.genes[reference.source], "target": reference.genes[reference.target]}, dtype=object
     )
+    if reference.direction is not None:
+        pairs["direction"] = reference.direction
     inside = _index_pairs(pairs, genes)
     regulators = pd.Index(genes.astype(object)).get_indexer(reference.genes[reference.regulators].astype(object))
     return Reference(
@@ -192,6 +224,7 @@ def restrict_reference(reference: Reference, genes: NDArray[np.str_]) -> Referen
         genes=genes,
         source=inside[0],
         target=inside[1],
+        direction=inside[2],
         directed=reference.directed,
         regulators=np.sort(regulators[regulators >= 0]).astype(np.int32),
         facts=reference.facts | {"pairs_inside": int(inside[0].size)},
@@ -210,7 +243,7 @@ def _reference(
     if not directed:
         flipped = pairs.rename(columns={"tf": "target", "target": "tf"})
         pairs = pd.concat([pairs, flipped], ignore_index=True)
-    source, target = _index_pairs(pairs, genes)
+    source, target, direction = _index_pairs(pairs, genes)
     listed = pairs["tf"].unique() if regulators is None else regulators.astype(object)
     at = pd.Index(genes.astype(object)).get_indexer(listed)
     return Reference(
@@ -218,19 +251,25 @@ def _reference(
         genes=genes,
         source=source,
         target=target,
+        direction=direction,
         directed=directed,
         regulators=np.sort(at[at >= 0]).astype(np.int32),
         facts=facts | {"pairs_inside": int(source.size), "regulators_inside": int(np.unique(source).size)},
     )
 
 
-def _index_pairs(pairs: pd.DataFrame, genes: NDArray[np.str_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Index pairs inside the gene list, ordered by regulator, then target."""
+def _index_pairs(
+    pairs: pd.DataFrame, genes: NDArray[np.str_]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int8] | None]:
+    """Index pairs inside the gene list, ordered by regulator, then target, with their directions if stated."""
     index = pd.Index(genes.astype(object))
     source, target = index.get_indexer(pairs["tf"]), index.get_indexer(pairs["target"])
     inside = (source >= 0) & (target >= 0)
     order = np.lexsort((target[inside], source[inside]))
-    return source[inside][order].astype(np.int32), target[inside][order].astype(np.int32)
+    direction = None
+    if "direction" in pairs.columns:
+        direction = pairs["direction"].to_numpy(dtype=np.int8)[inside][order]
+    return source[inside][order].astype(np.int32), target[inside][order].astype(np.int32), direction
 
 
 def _network_form(spec: DatasetSpec, kind: str) -> NetworkFormat:
@@ -245,6 +284,8 @@ def _read_rows(spec: DatasetSpec, form: NetworkFormat, path: Path) -> pd.DataFra
             return pd.read_parquet(path)
         if form.format == "tsv":
             return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        if form.format == "gmt":
+            return pd.DataFrame(_gene_sets(path), columns=[form.set_name, form.members], dtype=object)
         rows = _relation_rows(path, form.relation)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise NetworkError(
@@ -253,6 +294,16 @@ def _read_rows(spec: DatasetSpec, form: NetworkFormat, path: Path) -> pd.DataFra
     if not rows:
         raise NetworkError(f"{path}: no row has relation {form.relation!r} (key `network.relation` of {spec.file}).")
     return pd.DataFrame(rows, columns=[form.source, form.target], dtype=object)
+
+
+def _gene_sets(path: Path) -> list[tuple[str, str]]:
+    """Name and tab-separated members of every set of a GMT file (name, description, members ...), gzip or plain."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as lines:
+        parts = [line.rstrip("\n").split("\t", 2) for line in lines if line.strip()]
+    if not parts or min(map(len, parts)) < 3:
+        raise ValueError("a GMT line holds name, description and members, separated by tabs")
+    return [(name, members) for name, _, members in parts]
 
 
 def _relation_rows(path: Path, relation: str) -> list[tuple[str, str]]:

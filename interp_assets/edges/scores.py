@@ -6,6 +6,7 @@ All are symmetric, genes x genes in universe order, and computed over exactly th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
-def spearman_edges(cells: PreparedCells, genes: NDArray[np.str_] | None = None) -> EdgeMatrix:
-    """Absolute Spearman correlation of every gene pair (equal to ``scipy.stats.spearmanr``).
+def signed_spearman_edges(cells: PreparedCells, genes: NDArray[np.str_] | None = None) -> EdgeMatrix:
+    """Spearman correlation of every gene pair with its sign (equal to ``scipy.stats.spearmanr``).
 
     Mid-ranks once for each gene, then one product of the standardised ranks in float64. A gene that is
     constant over the cells has no rank correlation: its row and column are NaN.
@@ -37,16 +38,31 @@ def spearman_edges(cells: PreparedCells, genes: NDArray[np.str_] | None = None) 
     norm = np.sqrt((ranks**2).sum(axis=0))
     constant = norm == 0
     ranks /= np.where(constant, 1.0, norm)
-    score = np.minimum(np.abs(ranks.T @ ranks), 1.0).astype(np.float32)
+    score = np.clip(ranks.T @ ranks, -1.0, 1.0).astype(np.float32)
     score[constant] = np.nan
     score[:, constant] = np.nan
     return EdgeMatrix(
-        name="correlation",
+        name="correlation_signed",
         genes=chosen,
         score=score,
         cells_behind=np.full(score.shape, log.shape[0], dtype=np.int32),
         cells_hash=cells.cells_hash,
-        facts={"method": "absolute Spearman, mid-ranks", "constant_genes": int(constant.sum())},
+        facts={"method": "Spearman, mid-ranks", "constant_genes": int(constant.sum())},
+    )
+
+
+def spearman_edges(cells: PreparedCells, genes: NDArray[np.str_] | None = None) -> EdgeMatrix:
+    """Absolute Spearman correlation of every gene pair: the edge score that attention is held against."""
+    return absolute_edges(signed_spearman_edges(cells, genes))
+
+
+def absolute_edges(signed: EdgeMatrix) -> EdgeMatrix:
+    """Strength of a signed correlation, whatever its direction."""
+    return replace(
+        signed,
+        name="correlation",
+        score=np.abs(signed.score),
+        facts={**signed.facts, "method": f"absolute {signed.facts['method']}"},
     )
 
 

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from interp_assets.figures import evaluation_figures, network_figures, screen_figures
+from interp_assets.figures import (
+    calibration_figures,
+    comparison_figures,
+    confound_figures,
+    evaluation_figures,
+    layer_figures,
+    network_figures,
+    regulator_figures,
+    screen_figures,
+)
 from interp_assets.figures.records import (
     Drawing,
     FigureContext,
@@ -32,7 +41,8 @@ CATALOGUE: tuple[FigureSpec, ...] = (
         figure_id="perturbation_auroc",
         title="Per-perturbation AUROC of every score",
         caption="Each mark is one perturbation (many are drawn as their density); the bar is the mean. "
-        "Gene-level statistics look at the target gene alone.",
+        "Gene-level statistics look at the target gene alone. DE rate elsewhere: how often the gene answers to "
+        "other perturbations.",
         analyses=(19,),
         tables=("perturbation_auroc",),
         draw=screen_figures.perturbation_auroc,
@@ -61,6 +71,17 @@ CATALOGUE: tuple[FigureSpec, ...] = (
         published=("Figure 2", "Figure S30"),
     ),
     FigureSpec(
+        figure_id="layer_choice",
+        title="Layer choice",
+        caption="Left: the data set on which the layer was chosen, by recovery of a reference network. Right: "
+        "where the frozen layer stands on the evaluated screen, whose outcomes took no part.",
+        analyses=(23,),
+        tables=("layer_selection_profile",),
+        extra_tables=("layer_choice", "layer_profile"),
+        draw=layer_figures.layer_choice,
+        published=("Figure S30",),
+    ),
+    FigureSpec(
         figure_id="incremental_value",
         title="Incremental value over gene-level features",
         caption="Circles: logistic regression, diamonds: boosting. Criterion b asks for every interval of "
@@ -80,6 +101,37 @@ CATALOGUE: tuple[FigureSpec, ...] = (
         published=("Figure 3",),
     ),
     FigureSpec(
+        figure_id="tf_strata",
+        title="Incremental value by kind of perturbed gene",
+        caption="The comparison of analysis 26 within perturbed transcription factors and within other "
+        "perturbed genes. A stratum without a number says why.",
+        analyses=(27,),
+        tables=("tf_strata",),
+        draw=confound_figures.tf_strata,
+        published=("Figure 3",),
+    ),
+    FigureSpec(
+        figure_id="propensity_matching",
+        title="Matched pairs",
+        caption="Pairs that changed beside pairs that did not and whose genes are alike. Gains count only "
+        "where every covariate lies below the dashed limit.",
+        analyses=(35,),
+        tables=("matched_balance", "matched_value"),
+        extra_tables=("matched_auroc",),
+        draw=confound_figures.propensity_matching,
+        published=("Figure 6", "Figure S38"),
+    ),
+    FigureSpec(
+        figure_id="covariate_explanation",
+        title="Edge scores explained by single genes",
+        caption="Folds by target gene give the numbers. Folds by pair let a learner recognise genes, which is "
+        "why they look better; they are drawn hollow, for comparison.",
+        analyses=(15,),
+        tables=("covariate_r2",),
+        draw=confound_figures.covariate_explanation,
+        published=("Figure S26",),
+    ),
+    FigureSpec(
         figure_id="residual_retention",
         title="Reference recovery after residualisation",
         caption="Circles: OLS, diamonds: boosting. Criterion c asks for attention to keep at least .8 under "
@@ -89,6 +141,16 @@ CATALOGUE: tuple[FigureSpec, ...] = (
         extra_tables=("residual_retention",),
         draw=network_figures.residual_retention,
         published=("Figure S32",),
+    ),
+    FigureSpec(
+        figure_id="per_regulator",
+        title="Recovery of single regulators",
+        caption="Most targets first. Intervals of two or three targets are too narrow: the table per_regulator has "
+        "their exact p. A single target has an exact rank and no interval.",
+        analyses=(18,),
+        tables=("per_regulator",),
+        draw=regulator_figures.per_regulator,
+        published=("Figure S28",),
     ),
     FigureSpec(
         figure_id="degree_null",
@@ -101,6 +163,35 @@ CATALOGUE: tuple[FigureSpec, ...] = (
         published=("Figure S27",),
     ),
     FigureSpec(
+        figure_id="circularity",
+        title="Entries of unknown direction",
+        caption="Entries of unknown direction are likelier to come from co-expression. Random parts of the "
+        "same size show what the loss of entries alone would do.",
+        analyses=(17,),
+        tables=("circularity",),
+        extra_tables=("circularity_per_regulator",),
+        draw=regulator_figures.circularity,
+        published=("Figure S29",),
+    ),
+    FigureSpec(
+        figure_id="screens_compared",
+        title="Every screen of the study",
+        caption="Scores on the perturbations and genes that all of them share. A screen whose perturbed genes "
+        "are not scored shows gene-level statistics alone.",
+        analyses=(),
+        tables=("screen_scores",),
+        draw=comparison_figures.screens_compared,
+    ),
+    FigureSpec(
+        figure_id="screens_reach",
+        title="What each kind of score can be held against",
+        caption="Gene-level statistics need the target gene measured, pairwise scores also the perturbed "
+        "gene, attention both in its vocabulary. Beside: published vocabularies.",
+        analyses=(),
+        tables=("screen_evaluability",),
+        draw=comparison_figures.screens_reach,
+    ),
+    FigureSpec(
         figure_id="evaluable_flow",
         title="What could be scored",
         caption="What each filter leaves: listed, measured, known to the model, and with enough positives "
@@ -108,6 +199,25 @@ CATALOGUE: tuple[FigureSpec, ...] = (
         analyses=(),
         tables=("evaluability",),
         draw=evaluation_figures.evaluable_flow,
+    ),
+    FigureSpec(
+        figure_id="own_gene_change",
+        title="Perturbed genes themselves",
+        caption="Interference lowers the transcript, activation raises it, a knock-out need not change it. A "
+        "whole screen against expectation was probably labelled wrongly.",
+        analyses=(),
+        tables=("modality_audit",),
+        draw=comparison_figures.own_gene_change,
+    ),
+    FigureSpec(
+        figure_id="null_calibration",
+        title="P-values under no perturbation",
+        caption="A calibrated test stays in the grey band of independent p-values and puts 5% of them below .05. "
+        "One above the band is cautious, one below it finds too much.",
+        analyses=(),
+        tables=("null_calibration",),
+        extra_tables=("null_calibration_summary",),
+        draw=calibration_figures.null_calibration,
     ),
 )
 

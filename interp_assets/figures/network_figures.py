@@ -15,12 +15,13 @@ from interp_assets.figures.wording import (
     LEARNER_LABELS,
     METRIC_LABELS,
     NULL_LABELS,
-    SCORE_LABELS,
     SPLIT_LABELS,
     count,
+    edge_name,
     is_missing,
     label,
     number,
+    span,
 )
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ RETAINED = 0.8
 POWER = 0.8
 EDGES = ("attention", "correlation")
 JUDGED_METRICS = ("auroc", "auprc", "r_precision")
-
-
-def _edge_name(edge: str) -> str:
-    return label(SCORE_LABELS, edge).split(" (")[0]
 
 
 def _columns(frame: pd.DataFrame, column: str, order: tuple[str, ...]) -> list[str]:
@@ -62,20 +59,12 @@ def incremental_value(tables: Tables, context: FigureContext) -> tuple[Figure, s
         axis.locator_params(axis="x", nbins=3)
     axes[0][len(panels) // 2].set_xlabel(
         "gain over gene features alone · "
-        f"95% interval, {_sizes(frame['n_perturbations'])} perturbations\n"
+        f"95% interval, {span(frame['n_perturbations'])} perturbations\n"
         f"dashed: the lower end must lie right of {GAIN}",
         fontsize=8,
     )
     style.frame(figure, "Does an edge add to what single genes already tell?", context, where(frame))
     return figure, _gain_words(panels, where(frame))
-
-
-def _sizes(column: pd.Series) -> str:
-    sizes = column.dropna()
-    if sizes.empty:
-        return "an unstated number of"
-    low, high = int(sizes.min()), int(sizes.max())
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _gains(frame: pd.DataFrame) -> list[shapes.Estimate]:
@@ -89,7 +78,7 @@ def _gains(frame: pd.DataFrame) -> list[shapes.Estimate]:
 
 
 def _gain_row(edge: str, split: str, learner: str, match: pd.DataFrame) -> shapes.Estimate:
-    name = f"{_edge_name(edge)} · {label(SPLIT_LABELS, split)} · {label(LEARNER_LABELS, learner)}"
+    name = f"{edge_name(edge)} · {label(SPLIT_LABELS, split)} · {label(LEARNER_LABELS, learner)}"
     row: Mapping[str, Any] = match.iloc[0].to_dict() if len(match) else {}
     return shapes.Estimate(
         label=name,
@@ -104,7 +93,7 @@ def _gain_row(edge: str, split: str, learner: str, match: pd.DataFrame) -> shape
 def _gain_words(panels: Mapping[str, list[shapes.Estimate]], place: str) -> str:
     sentences = []
     for metric, panel in panels.items():
-        attention = [row for row in panel if row.label.startswith(_edge_name("attention"))]
+        attention = [row for row in panel if row.label.startswith(edge_name("attention"))]
         above = sum(row.low is not None and row.low > GAIN for row in attention)
         lows = [row.low for row in attention if row.low is not None]
         worst = f", lowest lower end {number(min(lows))}" if lows else ""
@@ -124,7 +113,7 @@ def residual_retention(tables: Tables, context: FigureContext) -> tuple[Figure, 
         raise NothingToDrawError("residual_summary has no row")
     figure = style.new_figure(1.95 + 0.4 * len(rows))
     left, right = figure.subplots(1, 2)
-    names = [f"{_edge_name(row.edge)} · {label(LEARNER_LABELS, row.learner)} · {row.reference}" for row in rows]
+    names = [f"{edge_name(row.edge)} · {label(LEARNER_LABELS, row.learner)} · {row.reference}" for row in rows]
     _dumbbell(left, rows, names)
     kept = [_kept_row(row, name, runs) for row, name in zip(rows, names, strict=True)]
     shapes.forest(right, kept, threshold=RETAINED, labels=False)
@@ -268,7 +257,7 @@ def incremental_power(tables: Tables, context: FigureContext) -> tuple[Figure, s
     left, right = figure.subplots(1, 2)
     gains = [
         shapes.Estimate(
-            label=f"{_edge_name(row.edge)} (n = {count(row.n_pairs)} pairs)",
+            label=f"{edge_name(row.edge)} (n = {count(row.n_pairs)} pairs)",
             value=shapes.finite(row.delta),
             low=shapes.finite(row.ci_low),
             high=shapes.finite(row.ci_high),

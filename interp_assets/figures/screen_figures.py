@@ -14,10 +14,13 @@ from interp_assets.figures.wording import (
     ROLE_LABELS,
     SCORE_LABELS,
     SUBSET_LABELS,
+    capital,
     count,
+    edge_name,
     label,
     listing,
     number,
+    short,
     signed,
 )
 
@@ -38,17 +41,18 @@ def main_role(frame: pd.DataFrame) -> pd.DataFrame:
 
 def where(frame: pd.DataFrame) -> str:
     """Data set and role behind the rows shown, for axis titles and alt texts."""
-    role = label(ROLE_LABELS, frame["role"].iloc[0])
-    return f"{frame['dataset'].iloc[0]}, {role}"
+    names = [short(frame["dataset"].iloc[0], 60)] if "dataset" in frame.columns else []
+    roles = [label(ROLE_LABELS, frame["role"].iloc[0])] if "role" in frame.columns else []
+    return ", ".join([*names, *roles]) or "data set not stated"
 
 
 def perturbation_auroc(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
     """Per-perturbation AUROC of every score, a panel a gene subset (analysis 19; paper figures 2, S13)."""
     frame = main_role(tables["perturbation_auroc"])
     frame = frame[np.isfinite(frame["auroc"])]
-    subsets = [key for key in ("all", "informative") if (frame["subset"] == key).any()]
+    subsets = [key for key in SUBSET_LABELS if (frame["subset"] == key).any()]
     if not subsets:
-        raise NothingToDrawError("perturbation_auroc has no finite AUROC in the subsets all or informative")
+        raise NothingToDrawError(f"perturbation_auroc has no finite AUROC in the subsets {listing([*SUBSET_LABELS])}")
     panels = {key: _groups(frame[frame["subset"] == key]) for key in subsets}
     rows = sum(len(groups) for groups in panels.values())
     figure = style.new_figure(1.25 + 0.36 * rows + 0.45 * len(panels))
@@ -56,9 +60,9 @@ def perturbation_auroc(tables: Tables, context: FigureContext) -> tuple[Figure, 
     sentences = []
     for axis, (subset, groups) in zip(axes[:, 0], panels.items(), strict=True):
         shapes.strip(axis, groups, reference=0.5)
-        axis.set_title(label(SUBSET_LABELS, subset).capitalize())
+        axis.set_title(capital(label(SUBSET_LABELS, subset)))
         means = [f"{group.label} {number(group.values.mean())} (n = {len(group.values)})" for group in groups]
-        sentences.append(f"In {label(SUBSET_LABELS, subset)}: {listing(means)}.")
+        sentences.append(f"{capital(label(SUBSET_LABELS, subset))}: {listing(means)}.")
     axes[-1, 0].set_xlabel("AUROC of one perturbation (dashed line: chance, .5)")
     style.frame(figure, "Which score ranks first the genes that a perturbation changes?", context, where(frame))
     return figure, f"Mean AUROC over perturbations of {where(frame)}. {' '.join(sentences)}"
@@ -96,7 +100,7 @@ def paired_differences(tables: Tables, context: FigureContext) -> tuple[Figure, 
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True)
     for axis, (edge, panel) in zip(axes[0], panels.items(), strict=True):
         shapes.forest(axis, panel, threshold=0.0)
-        axis.set_title(f"{label(SCORE_LABELS, edge).split(' (')[0]} minus …")
+        axis.set_title(f"{edge_name(edge)} minus …")
         axis.set_xlabel("mean AUROC difference (95% interval)\nright of 0: the edge wins")
         axis.tick_params(axis="y", labelsize=8)
         axis.xaxis.label.set_size(8)
@@ -148,8 +152,7 @@ def layer_profile(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
     half = 1.96 * frame["sd_auroc"].to_numpy(dtype=float) / np.sqrt(frame["n_perturbations"].to_numpy(dtype=float))
     figure = style.new_figure(3.4)
     axis = figure.subplots()
-    axis.fill_between(layers, mean - half, mean + half, color=style.BLUE, alpha=0.18, linewidth=0)
-    axis.plot(layers, mean, color=style.BLUE, marker="o", markersize=5, label="Attention, mean and 95% interval")
+    shapes.profile(axis, layers, mean, mean - half, mean + half, "Attention, mean and 95% interval")
     correlation = _mean_of(tables.get("perturbation_auroc"), "correlation")
     if correlation is not None:
         axis.axhline(correlation, color=style.VERMILLION, linewidth=1.6, linestyle=(0, (6, 2)), label="Correlation")
@@ -162,8 +165,6 @@ def layer_profile(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
             linestyle=":",
             label="layer used by the tests (set beforehand)",
         )
-    axis.axhline(0.5, color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axis.set_xticks(layers)
     axis.set_xlabel(f"layer (of {len(layers)}, from 0) · {int(frame['n_perturbations'].max())} perturbations")
     axis.set_ylabel("mean AUROC (dashed grey: .5)")
     low, high = axis.get_ylim()

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interp_assets.figures.style import ALARM, BLUE, INK, MUTED, PAPER, SKY
-from interp_assets.figures.wording import number
+from interp_assets.figures.style import ALARM, BLUE, GRID, INK, MUTED, PAPER, SKY
+from interp_assets.figures.wording import number, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DOTS_AT_MOST = 160
+QUANTILES_AT_MOST = 400
+LANE_GAP = 0.6  # between two lanes, in heights of one mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,15 @@ class Estimate:
     marker: str = "o"
     dots: tuple[float, ...] = ()
     note: str = ""
+    hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Several estimates of one subject below one another, under one label."""
+
+    label: str
+    marks: tuple[Estimate, ...]
 
 
 def spread(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
@@ -69,27 +80,25 @@ def density_outline(values: NDArray[np.float64], points: int = 60) -> tuple[NDAr
     return grid, kernel / kernel.max()
 
 
+def swarm(axes: Axes, place: float, group: Group, width: float) -> None:
+    """Values of one group around the height ``place``: a dot each, or their density when there are many."""
+    values = group.values
+    if len(values) <= DOTS_AT_MOST:
+        heights = place + spread(values, width)
+        looks: dict[str, Any] = {"s": 9, "color": group.colour, "alpha": 0.55, "linewidths": 0, "marker": group.marker}
+        axes.scatter(values, heights, **looks)
+    else:
+        grid, density = density_outline(values)
+        half = 1.2 * width * density
+        axes.fill_between(grid, place - half, place + half, color=group.colour, alpha=0.45, linewidth=0)
+
+
 def strip(axes: Axes, groups: Sequence[Group], reference: float | None = None) -> None:
     """Horizontal strips, one a group from top to bottom: values, their mean, and mean and n in words."""
     rows = list(range(len(groups)))[::-1]
     for row, group in zip(rows, groups, strict=True):
-        values = group.values
-        if len(values) <= DOTS_AT_MOST:
-            axes.scatter(
-                values,
-                row + spread(values, 0.3),
-                s=9,
-                color=group.colour,
-                alpha=0.55,
-                linewidths=0,
-                marker=group.marker,
-            )
-        else:
-            grid, density = density_outline(values)
-            axes.fill_between(
-                grid, row - 0.36 * density, row + 0.36 * density, color=group.colour, alpha=0.45, linewidth=0
-            )
-        mean = float(values.mean())
+        swarm(axes, row, group, 0.3)
+        mean = float(group.values.mean())
         axes.plot([mean, mean], [row - 0.4, row + 0.4], color=INK, linewidth=2.2, solid_capstyle="butt")
         axes.text(1.01, row, f"{mean:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
     axes.text(1.01, len(groups) - 0.42, "mean", transform=axes.get_yaxis_transform(), fontsize=8, color=MUTED)
@@ -106,21 +115,95 @@ def forest(axes: Axes, rows: Sequence[Estimate], *, threshold: float | None = No
     for place, row in zip(places, rows, strict=True):
         if row.dots:
             axes.scatter(row.dots, np.full(len(row.dots), place - 0.22), s=7, color=MUTED, alpha=0.6, linewidths=0)
-        if row.value is None:
-            axes.text(
-                0.02, place, row.note or "not computed", transform=axes.get_yaxis_transform(), va="center",
-                fontsize=8, style="italic", color=ALARM,
-            )  # fmt: skip
-            continue
-        if row.low is not None and row.high is not None:
-            axes.plot([row.low, row.high], [place, place], color=row.colour, linewidth=1.8, solid_capstyle="butt")
-        axes.plot([row.value], [place], marker=row.marker, color=row.colour, markersize=5.5, linestyle="none")
+        mark(axes, place, row)
     axes.set_yticks(places, [row.label if labels else "" for row in rows])
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.08)
     if threshold is not None:
         axes.axvline(threshold, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
+
+
+def mark(axes: Axes, place: float, row: Estimate, size: float = 5.5) -> None:
+    """One estimate with its interval at the height ``place``, or the words for why there is none."""
+    if row.value is None:
+        axes.text(
+            0.02, place, row.note or "not computed", transform=axes.get_yaxis_transform(), va="center",
+            fontsize=8 if size > 5 else 7, style="italic", color=ALARM,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0},
+        )  # fmt: skip
+        return
+    if row.low is not None and row.high is not None:
+        width = 1.8 if size > 5 else 1.3
+        axes.plot([row.low, row.high], [place, place], color=row.colour, linewidth=width, solid_capstyle="butt")
+    face = PAPER if row.hollow else row.colour
+    axes.plot([row.value], [place], row.marker, color=row.colour, markerfacecolor=face, markersize=size)
+
+
+def lanes(axes: Axes, rows: Sequence[Lane], *, size: float = 5.0, fontsize: float = 8.0, least: int = 1) -> None:
+    """Rows of several estimates from top to bottom; each takes the height of ``least`` or more marks, plus a gap."""
+    ticks, edge = [], 0.0
+    for row in rows:
+        height = float(max(len(row.marks), least))
+        for line, estimate in enumerate(row.marks, start=1):
+            mark(axes, -(edge + height / 2 + line - (len(row.marks) + 1) / 2), estimate, size)
+        ticks.append(-(edge + height / 2))
+        edge += height + LANE_GAP
+        if row is not rows[-1]:
+            axes.axhline(-(edge - LANE_GAP / 2), color=GRID, linewidth=0.7)
+    axes.set_yticks(ticks, [row.label for row in rows])
+    axes.tick_params(axis="y", labelsize=fontsize, length=0)
+    axes.set_ylim(-(edge - LANE_GAP / 2), LANE_GAP / 2)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.06)
+
+
+def key(axes: Axes, entries: Sequence[Estimate], columns: int) -> None:
+    """Legend above the axes: one entry an estimate, by its label, colour, shape and filling."""
+    for entry in entries:
+        face = PAPER if entry.hollow else entry.colour
+        axes.plot([], [], entry.marker, color=entry.colour, markerfacecolor=face, markersize=5.5, label=entry.label)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=8, borderaxespad=0.2, handletextpad=0.3
+    )
+
+
+def profile(
+    axes: Axes,
+    layers: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    label: str,
+) -> None:
+    """Line over layers with its interval as a band, and chance; every layer has a tick while they fit."""
+    axes.fill_between(layers, low, high, color=BLUE, alpha=0.18, linewidth=0)
+    axes.plot(layers, mean, color=BLUE, marker="o", markersize=5, label=label)
+    axes.axhline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xticks(layers[:: 1 + len(layers) // 14])
+
+
+def uniform_quantiles(
+    axes: Axes, values: NDArray[np.float64], colour: str, *, band: bool = True, dashed: bool = False
+) -> None:
+    """Sorted values against uniform quantiles, with the pointwise 95% band of independent order statistics."""
+    from scipy.stats import beta
+
+    size = len(values)
+    rank = np.unique(np.linspace(1, size, min(size, QUANTILES_AT_MOST)).round().astype(int))
+    expected = rank / (size + 1)
+    if band:
+        low, high = (beta.ppf(level, rank, size + 1 - rank) for level in (0.025, 0.975))
+        axes.fill_between(expected, low, high, color=MUTED, alpha=0.22, linewidth=0)
+    if not dashed:
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)
+    looks: dict[str, Any] = {"linestyle": (0, (4, 2))} if dashed else {}
+    marker = "o" if size <= DOTS_AT_MOST and not dashed else ""
+    axes.plot(expected, np.sort(values)[rank - 1], color=colour, marker=marker, markersize=2.2, linewidth=1.4, **looks)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
 
 
 def null_histogram(axes: Axes, draws: NDArray[np.float64], observed: float | None, words: str) -> None:
@@ -154,19 +237,14 @@ def stage_bars(axes: Axes, labels: Sequence[str], counts: Sequence[float | None]
             axes.text(0.0, place, " not counted", va="center", fontsize=8, style="italic", color=ALARM)
             continue
         axes.barh(place, value, height=0.6, color=colour, alpha=0.85)
-        share = "" if not first or value == first else f" ({_share(value / first)})"
-        axes.text(value, place, f" {int(value):,}{share}", va="center", fontsize=8)
+        part = "" if not first or value == first else f" ({share(value / first)})"
+        axes.text(value, place, f" {int(value):,}{part}", va="center", fontsize=8)
     axes.set_yticks(places, list(labels))
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.set_xlim(0, max(known, default=1.0) * 1.55 or 1.0)
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-
-
-def _share(part: float) -> str:
-    """Share in whole percent; one that is not quite whole is never rounded up to it."""
-    return ">99%" if 0.995 <= part < 1 else f"{part:.0%}"
 
 
 def finite(value: Any) -> float | None:

@@ -14,6 +14,7 @@ SCORE_LABELS = {
     "mean": "Target mean expression",
     "one_minus_dropout": "Target 1 - dropout",
     "tf_out_degree": "TF out-degree",
+    "de_rate": "Target DE rate elsewhere",  # how often the gene answers to other perturbations
     "rank_distance": "Rank distance",
     "co_detection": "Co-detection",
 }
@@ -31,7 +32,26 @@ METRIC_LABELS = {
     "recall_50": "Recall at 50",
     "recall_100": "Recall at 100",
 }
-SUBSET_LABELS = {"all": "all candidate genes", "informative": "informative genes only"}
+SUBSET_LABELS = {
+    "all": "all candidate genes",
+    "informative": "informative genes only",
+    "expression_matched": "negatives of like mean expression only",
+}
+LEVEL_LABELS = {"gene_level": "gene-level", "pairwise": "pairwise", "attention": "attention"}
+ENTRY_LABELS = {
+    "all": "all entries",
+    "direction_known": "direction known",
+    "size_matched": "random, same size",
+}
+STRATUM_LABELS = {"tf": "TF", "non_tf": "other genes"}
+COVARIATE_LABELS = {
+    "mean": "Target mean expression",
+    "variance": "Target variance",
+    "dropout": "Target dropout",
+    "tgt_n_affected": "Perturbations that change the target",
+}
+MODALITY_LABELS = {"crispri": "CRISPRi", "crispra": "CRISPRa", "crisprko": "CRISPR-KO"}
+AGREES_LABELS = {"yes": "as expected", "no": "against expectation", "undecided": "no clear change"}
 NULL_LABELS = {"label_shuffle": "Label shuffle", "curveball": "Degree-preserving (curveball)"}
 STAGE_LABELS = {
     "listed": "Listed in the data set",
@@ -43,6 +63,7 @@ ROLE_LABELS = {
     "primary_screen": "primary screen",
     "second_screen": "second screen",
     "other_line_screen": "other cell line",
+    "layer_selection": "layer selection",
 }
 ORIGIN_LABELS = {
     "real": "real outcomes on real cells",
@@ -61,11 +82,70 @@ def is_missing(value: Any) -> bool:
     return type(value).__name__ in {"NAType", "NaTType"}
 
 
+def holds(value: Any) -> bool:
+    """Whether a table cell states yes: a missing one does not.
+
+    >>> holds(True), holds(float("nan")), holds("")
+    (True, False, False)
+    """
+    return not is_missing(value) and bool(value)
+
+
 def label(labels: dict[str, str], key: Any) -> str:
     """Display name of a table value; an unknown one reads as itself, never as nothing."""
     if is_missing(key) or str(key) == "":
         return MISSING
     return labels.get(str(key), str(key).replace("_", " "))
+
+
+def edge_name(edge: Any) -> str:
+    """Short name of an edge score, without the statistic behind it.
+
+    >>> edge_name("correlation")
+    'Correlation'
+    """
+    return label(SCORE_LABELS, edge).split(" (")[0]
+
+
+def capital(text: str) -> str:
+    """Text with a capital first letter and the rest as it is.
+
+    >>> capital("genes without DE")
+    'Genes without DE'
+    """
+    return text[:1].upper() + text[1:]
+
+
+def short(text: Any, width: int) -> str:
+    """Name on one line of at most ``width`` characters; a longer one is cut and says so.
+
+    >>> short("a_very_long_screen_name", 10)
+    'a_very_lo…'
+    """
+    line = " ".join(str(text).split())
+    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
+
+
+def share(part: Any, digits: int = 0) -> str:
+    """Share in percent; one that is not quite nothing or not quite all is never rounded to it.
+
+    >>> share(0.9996), share(0.0001), share(0.5)
+    ('>99%', '<1%', '50%')
+    """
+    if is_missing(part):
+        return MISSING
+    edge = 0.5 * 10.0 ** -(digits + 2)
+    if 0 < part < edge:
+        return f"<{10.0**-digits:.{digits}f}%"
+    return f">{100 - 10.0**-digits:.{digits}f}%" if 1 - edge <= part < 1 else f"{part:.{digits}%}"
+
+
+def span(values: Any) -> str:
+    """Smallest and largest whole number of a column as "3 to 9"; one number where they are equal."""
+    whole = sorted(int(value) for value in values if not is_missing(value))
+    if not whole:
+        return MISSING
+    return count(whole[0]) if whole[0] == whole[-1] else f"{count(whole[0])} to {count(whole[-1])}"
 
 
 def origin_label(origin: Any) -> str:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from interp_assets.cells.datasets import BUILT_IN, WheelSource, load_dataset
+from interp_assets.cells.dataset_records import WheelSource
+from interp_assets.cells.datasets import BUILT_IN, load_dataset
 from interp_assets.cells.records import Unavailable
 from interp_assets.cells.sources import LocatedFile, SourceContext, locate
 

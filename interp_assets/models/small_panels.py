@@ -190,16 +190,18 @@ def small_vocabulary(cells: DonorCells, pairs: pd.DataFrame, bench: list[str]) -
 
 
 def build_panels(wheels: Path, labels: Path, folder: Path = PANELS) -> BenchPanel:
-    """Write the three panels, one symbol a line, and return what the bench panel keeps evaluable."""
+    """Write the four panels, one symbol a line, and return what the bench panel keeps evaluable."""
     training, _ = training_and_held_out(baron_cells(wheels))
     pairs = regulator_targets(wheels)
     universe = demo_universe(training, pairs)
     bench = bench_panel(training, pd.read_csv(labels, sep="\t", keep_default_na=False))
+    vocabulary, scored = small_vocabulary(training, pairs, bench.genes), set(universe)
     folder.mkdir(parents=True, exist_ok=True)
     for name, genes in (
         ("demo_universe", universe),
+        ("layer_selection_genes", [gene for gene in vocabulary if gene not in scored]),
         ("perturbation_genes", bench.genes),
-        ("small_vocabulary", small_vocabulary(training, pairs, bench.genes)),
+        ("small_vocabulary", vocabulary),
     ):
         (folder / f"{name}.txt").write_text("\n".join(genes) + "\n", encoding="utf-8")
     return bench

@@ -95,14 +95,15 @@ def random_twin_attention(
 
 
 def control_regulators(labels: ScreenLabels) -> NDArray[np.str_]:
-    """Perturbed genes the positive control speaks for: those with most listed pairs, whatever their outcome.
+    """Perturbed genes the positive control speaks for: the scored ones with most listed pairs, whatever their outcome.
 
     A transformer that carries one code a regulator grows with their number, so there are at most
     `CONTROL_REGULATORS`; the control is judged on these perturbations only.
     """
-    pairs = (np.asarray(labels.label) >= 0).sum(axis=1)
-    order = np.lexsort((labels.perturbations, -pairs))[:CONTROL_REGULATORS]
-    return np.sort(labels.perturbations[order])
+    scored = labels.with_scored_source
+    names, pairs = labels.perturbations[scored], (np.asarray(labels.label)[scored] >= 0).sum(axis=1)
+    order = np.lexsort((names, -pairs))[:CONTROL_REGULATORS]
+    return np.sort(names[order])
 
 
 def planted_control_attention(
@@ -112,17 +113,25 @@ def planted_control_attention(
     folder: Path,
     settings: AttentionSettings,
     seed: int,
-) -> AttentionEdges:
-    """Attention of the positive control, a transformer built for this screen and read like any release."""
+) -> AttentionEdges | Unavailable:
+    """Attention of the positive control, a transformer built for this screen and read like any release.
+
+    Where no perturbed gene is scored there is no outcome that edges could carry, and so no positive control.
+    """
     from interp_assets.models.controls import planted_control_release
 
     kept = np.isin(labels.perturbations, control_regulators(labels))
+    if not kept.any():
+        return Unavailable(
+            cells.dataset, "the positive control carries a screen's outcomes; no perturbed gene is scored"
+        )
     weight = labels.planted_weight
     carried = replace(
         labels,
         perturbations=labels.perturbations[kept],
         label=np.asarray(labels.label)[kept],
         baseline_label=None,
+        training=None,
         planted_weight=None if weight is None else np.asarray(weight)[kept],
     )
     release = planted_control_release(folder / "release", cells, carried, references, seed=seed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from interp_assets.report.index import leaderboard, leaderboard_row
+from interp_assets.report.screens import lost_lines, reach_table, read_screens
 from interp_assets.report.terminal import next_steps, verdict_table
 
 if TYPE_CHECKING:
@@ -36,10 +37,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def print_summary(console: Console, store: Path, study: str, releases: Sequence[str]) -> None:
-    """Print the verdict table of one study, what to do next, and where the reports of ``releases`` lie."""
+    """Print the verdict table of one study, its screens, what to do next, and where the reports lie."""
+    from rich.text import Text
+
     board = stored_leaderboard(store, (study,))
     console.print(verdict_table(board))
     console.print()
+    results = read_screens(store, study, releases)
+    if len(results.any_of("screen_evaluability").get("dataset", pd.Series(dtype=str)).unique()) > 1:
+        console.print(reach_table(results))
+        console.print()
+        for line in lost_lines(results):
+            console.print(Text(line))
+        console.print()
     for line in next_steps(board):
         console.print(line)
     for release in releases:

@@ -1,7 +1,7 @@
-"""What an edge score adds to gene-level features: four metrics, paired perturbation bootstrap, power.
+"""What an edge score adds to gene-level features: four metrics and their paired perturbation bootstrap.
 
-What belongs here: candidate pairs, the metrics of one pooled out-of-fold ranking, their bootstrap over
-perturbations, and the simulated power. What does not: fold plans and learners (`crossfit`), result rows.
+What belongs here: candidate pairs, the metrics of one pooled out-of-fold ranking and their bootstrap over
+perturbations. What does not: fold plans and learners (`crossfit`), the simulated power (`power`), result rows.
 
 Everywhere a higher score means more regulatory, the inference unit is the perturbation, and ties share
 their places: AUROC counts a tied pair one half, average precision reads precision at the end of a tie, and
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ from interp_assets.stats.crossfit import (
     IndexArray,
     TooLittleDataError,
     out_of_fold_scores,
-    recalibrated_log_odds,
 )
+from interp_assets.stats.equivalence import bootstrap_equivalence, two_sided_p
 from interp_assets.stats.fit_memory import FitMemory, content_key
 from interp_assets.stats.ranking import r_precision
 from interp_assets.stats.ranking import recall_at as recall_in_top
@@ -36,7 +36,7 @@ from interp_assets.stats.resampling import (
     percentile_interval,
 )
 
-_CALIBRATION_DRAWS: Final = 5
+GAIN_MARGIN: Final = 0.005  # the gain that criterion b asks for and that the published power is for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,8 @@ class Gain:
 
     ``ci_low``/``ci_high`` bound ``delta``, ``gene_only_low``/``gene_only_high`` bound ``gene_only``: 95%
     percentile intervals over resampled perturbations. ``resamples_done`` counts the draws in which the
-    metric exists. ``n_perturbations`` are those the metric reads.
+    metric exists. ``n_perturbations`` are those the metric reads. ``p`` is two-sided against no gain,
+    ``p_equivalent`` that of the test behind ``equivalent``: the gain lies within ``margin``.
     """
 
     metric: str
@@ -118,6 +119,10 @@ class Gain:
     n_positive: int
     resamples_requested: int
     resamples_done: int
+    p: float
+    margin: float
+    p_equivalent: float
+    equivalent: bool
 
 
 def paired_gains(
@@ -129,6 +134,7 @@ def paired_gains(
     resamples: int,
     seed: Sequence[int],
     memory: FitMemory,
+    margin: float = GAIN_MARGIN,
 ) -> tuple[Gain, ...]:
     """Gains in AUROC, AUPRC (pooled), R-precision and recall@k (mean over perturbations).
 
@@ -154,7 +160,7 @@ def paired_gains(
         ),
     )
     full = _weighted_metrics(gene_plus_edge, pairs, recall_at, resamples, seed)
-    return _gains(base, full, pairs.subset(np.isfinite(gene_only)))
+    return _gains(base, full, pairs.subset(np.isfinite(gene_only)), margin)
 
 
 def _weighted_metrics(
@@ -202,7 +208,9 @@ def _top_k(table: FloatArray, label: NDArray[np.int8], recall_at: Sequence[int])
     }
 
 
-def _gains(base: dict[str, FloatArray], full: dict[str, FloatArray], pairs: CandidatePairs) -> tuple[Gain, ...]:
+def _gains(
+    base: dict[str, FloatArray], full: dict[str, FloatArray], pairs: CandidatePairs, margin: float
+) -> tuple[Gain, ...]:
     both_classes = np.intersect1d(pairs.perturbation[pairs.positive], pairs.perturbation[~pairs.positive]).size
     made = []
     for name in base:
@@ -210,6 +218,7 @@ def _gains(base: dict[str, FloatArray], full: dict[str, FloatArray], pairs: Cand
         requested = delta.size - 1
         interval = percentile_interval(delta[1:], requested=requested)
         alone = percentile_interval(base[name][1:], requested=requested)
+        equal = bootstrap_equivalence(delta[1:], margin)
         gain = Gain(
             metric=name,
             gene_only=float(base[name][0]),
@@ -224,6 +233,10 @@ def _gains(base: dict[str, FloatArray], full: dict[str, FloatArray], pairs: Cand
             n_positive=int(pairs.positive.sum()),
             resamples_requested=requested,
             resamples_done=interval.resamples_done,
+            p=two_sided_p(delta[1:]),
+            margin=margin,
+            p_equivalent=equal.p,
+            equivalent=equal.equivalent,
         )
         made.append(gain)
     return tuple(made)
@@ -240,6 +253,7 @@ def incremental_gains(
     resamples: int,
     seed: Sequence[int],
     memory: FitMemory,
+    margin: float = GAIN_MARGIN,
 ) -> tuple[Gain, ...]:
     """Gains of gene + edge over gene-only predictions, same folds, same learner, same draws.
 
@@ -252,7 +266,9 @@ def incremental_gains(
     genes = gene_features[pairs.target]
     gene_only = remembered_scores(genes, pairs.positive, plan, learner, memory)
     both = remembered_scores(np.column_stack([genes, edge_features]), pairs.positive, plan, learner, memory)
-    return paired_gains(gene_only, both, pairs, recall_at=recall_at, resamples=resamples, seed=seed, memory=memory)
+    return paired_gains(
+        gene_only, both, pairs, recall_at=recall_at, resamples=resamples, seed=seed, memory=memory, margin=margin
+    )
 
 
 def remembered_scores(
@@ -271,118 +287,3 @@ def remembered_scores(
         lambda scores: int(scores.nbytes),
     )
     return cast(FloatArray, found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Power:
-    """Share of simulated edge scores of a known gain whose interval lies above zero.
-
-    ``achieved_gain`` is the mean AUROC gain the simulated scores really had; it should be near
-    ``true_gain``. All counts are of simulations.
-    """
-
-    true_gain: float
-    achieved_gain: float
-    simulations: int
-    detected: int
-
-    @property
-    def power(self) -> float:
-        """Detected share."""
-        return self.detected / self.simulations
-
-
-def simulated_power(
-    gene_features: FloatArray,
-    pairs: CandidatePairs,
-    plan: FoldPlan,
-    learner: Classifier,
-    *,
-    true_gain: float,
-    simulations: int,
-    resamples: int,
-    seed: Sequence[int],
-    memory: FitMemory,
-) -> Power:
-    """Power to see a true gain in pooled AUROC (paper analysis 26, power by simulation).
-
-    An edge score N(d, 1) for positive and N(0, 1) for negative pairs is drawn, d set so that adding its
-    log likelihood ratio to the gene-only log-odds raises AUROC by ``true_gain``. Each draw goes through
-    the same folds, learner and perturbation bootstrap as a real score; it is detected when the lower
-    bound of its AUROC gain is above zero.
-
-    Raises
-    ------
-    TooLittleDataError
-        When gene-only AUROC leaves no room for the gain.
-    """
-    genes = gene_features[pairs.target]
-    gene_only = remembered_scores(genes, pairs.positive, plan, learner, memory)
-    settings = (true_gain, simulations, resamples, list(seed), learner)
-    key = content_key("power", genes, pairs.positive, pairs.perturbation, gene_only, *settings)
-    found: Any = memory.recall(
-        key,
-        lambda: _simulate(gene_only, genes, pairs, plan, learner, true_gain, simulations, resamples, seed),
-        lambda _: 100,
-    )
-    return cast(Power, found)
-
-
-def _simulate(
-    gene_only: FloatArray,
-    genes: FloatArray,
-    pairs: CandidatePairs,
-    plan: FoldPlan,
-    learner: Classifier,
-    true_gain: float,
-    simulations: int,
-    resamples: int,
-    seed: Sequence[int],
-) -> Power:
-    tested = np.isfinite(gene_only)
-    read = pairs.subset(tested)
-    unit = np.unique(read.perturbation, return_inverse=True)[1]
-    drawn = group_weights(int(unit.max()) + 1, resamples, np.random.default_rng([*seed, 0]))
-    weights = np.vstack([np.ones_like(drawn[:1]), drawn])
-    base = grouped_auroc_bootstrap(gene_only[tested], read.positive, unit, weights)
-    noise = np.random.default_rng([*seed, 1]).standard_normal((_CALIBRATION_DRAWS, read.size))
-    shift = _shift_for_gain(gene_only[tested], read.positive, noise, true_gain)
-    detected, gained = 0, 0.0
-    for number in range(simulations):
-        noise = np.random.default_rng([*seed, 2, number]).standard_normal(pairs.size)
-        features = np.column_stack([genes, noise + shift * pairs.positive])
-        both = out_of_fold_scores(features, pairs.positive, plan, learner)
-        delta = grouped_auroc_bootstrap(both[tested], read.positive, unit, weights) - base
-        detected += percentile_interval(delta[1:], requested=resamples).low > 0
-        gained += float(delta[0])
-    return Power(
-        true_gain=true_gain,
-        achieved_gain=gained / simulations,
-        simulations=simulations,
-        detected=int(detected),
-    )
-
-
-def _shift_for_gain(log_odds: FloatArray, positive: NDArray[np.bool_], noise: FloatArray, gain: float) -> float:
-    """Mean difference d of the edge score that lifts the AUROC of ``log_odds`` by ``gain``, by bisection.
-
-    ``noise`` is draws x n. The log-odds are recalibrated first: a learner would weigh worthless gene-level
-    features down, and the same d would then gain more.
-    """
-    one = np.zeros(log_odds.size, dtype=np.intp)
-
-    def auroc(score: FloatArray) -> float:
-        return float(grouped_auroc_bootstrap(score, positive, one, [[1]])[0])
-
-    start = auroc(log_odds)
-    if start + gain >= 1.0:
-        raise TooLittleDataError(f"gene-only AUROC {start:.3f} leaves no room for a true gain of {gain}")
-    weighed = recalibrated_log_odds(log_odds, positive)
-    low, high, shift = 0.0, 8.0, 0.0
-    for _ in range(30):
-        shift = (low + high) / 2
-        reached = np.mean([auroc(weighed + shift * (draw + shift * positive)) for draw in noise]) - start
-        low, high = (shift, high) if reached < gain else (low, shift)
-        if abs(reached - gain) < gain / 100:
-            break
-    return shift

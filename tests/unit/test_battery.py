@@ -11,29 +11,36 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interp_assets.analyses.assemble import DatasetArtefacts
 from interp_assets.analyses.catalogue import built, row
 from interp_assets.analyses.inputs import RoleInputs
 from interp_assets.battery import (
     NOT_BUILT,
+    NOT_FOR_CONTROLS,
     all_rows,
     evaluation_table,
+    layer_choice,
     lineage_table,
     results_from_json,
     results_json,
     run_analysis,
     study_roles,
 )
-from interp_assets.cells.records import PreparedCells, Unavailable
+from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
+from interp_assets.edges.layers import settled_depth
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
 from interp_assets.models.edge_table import edge_table_edges, load_edge_table
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import TABLE, keep_table, open_edges
 from interp_assets.settings import AttentionSettings, BatterySettings, RoleFilling, Study
+from qc_standards.claims import claims_registry
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
 from qc_standards.registry import declared_ids
 
 GENES = np.array(["G0", "G1", "G2", "G3"])
 CELLS = "a" * 64
+CHOICE = settled_depth(13 / 17, "no dataset to choose on")
+CHOSEN = (CHOICE, pd.DataFrame())
 
 
 def study(**fits: str) -> Study:
@@ -191,7 +198,7 @@ def test_lineage_names_the_layer_of_attention_and_counts_missing_candidates_only
     score = np.ones((4, 4), np.float32)
     score[0, 1] = np.nan  # a candidate of the first perturbation; it has two, the second has three
     score[0, 3] = score[3, 3] = np.nan  # no candidates
-    table = lineage_table(study(primary_screen="full"), {"primary_screen": inputs("primary_screen", score=score)})
+    table = lineage_table({"primary_screen": inputs("primary_screen", score=score)}, CHOICE)
     by_score = table.set_index("score")
     assert set(by_score.index) == {"attention", "correlation", "co_detection"}
     assert by_score.loc["attention", "layer"] == 4  # 13/17 of five steps, rounded
@@ -215,7 +222,7 @@ def test_roles_without_data_carry_the_reason() -> None:
 def test_every_built_analysis_skips_its_rows_with_that_reason() -> None:
     absent = {"primary_screen": "primary_screen_data: no mirror"}
     for analysis in built():
-        output = run_analysis(study(primary_screen="full"), "mine", analysis, {}, absent)
+        output = run_analysis(study(primary_screen="full"), "mine", analysis, {}, absent, CHOSEN)
         assert tuple(result.test_id for result in output.results) == analysis.test_ids
         assert {result.status for result in output.results} == {Status.SKIPPED}
         assert all("no mirror" in result.reason for result in output.results), analysis.number
@@ -225,7 +232,7 @@ def test_an_analysis_that_is_not_built_cannot_be_run() -> None:
     numbers = {analysis.number for analysis in built()}
     missing = next(number for number in range(1, 38) if number not in numbers)
     with pytest.raises(ValueError, match=f"analysis {missing} .* is declared but not built"):
-        run_analysis(study(), "mine", row(missing), {}, {})
+        run_analysis(study(), "mine", row(missing), {}, {}, CHOSEN)
 
 
 @pytest.fixture
@@ -275,14 +282,87 @@ def test_an_edge_table_of_other_cells_is_refused_with_the_hash_to_state(
     assert not (tmp_path / "kept" / TABLE).exists()
 
 
-def test_the_lineage_names_the_depth_that_was_really_used() -> None:
-    from dataclasses import replace
+def test_without_a_selection_dataset_the_settings_fix_the_depth_and_the_reason_is_kept() -> None:
+    choice, profile = layer_choice(study(primary_screen="full"), "mine", None, None)
+    assert (choice.depth, choice.dataset, choice.layer) == (13 / 17, "", None)
+    assert choice.chosen_by == "study settings, depth 0.7647: study mine fills no role layer_selection"
+    assert profile.empty
 
-    from interp_assets.battery import _layer_choice
-    from interp_assets.settings import BatterySettings, load_study, study_files
 
-    study = load_study(study_files(None)["demo"])
-    assert "13/17" in _layer_choice(study)
-    deeper = replace(study, battery=BatterySettings(analysis_depth=1.0))
-    assert "13/17" not in _layer_choice(deeper)
-    assert "depth 1," in _layer_choice(deeper)
+@pytest.mark.parametrize("lost", ["data", "attention"])
+def test_a_selection_dataset_that_cannot_be_had_is_named(lost: str) -> None:
+    settings = study(primary_screen="full", layer_selection="full")
+    gone = Unavailable("elsewhere", "no mirror")
+    data = gone if lost == "data" else artefacts()
+    edges_there = gone if lost == "attention" else inputs("layer_selection").attention
+    choice, _ = layer_choice(settings, "mine", data, edges_there)
+    assert "layer_selection_data: no mirror" in choice.chosen_by
+    assert choice.dataset == ""
+
+
+def test_an_edge_table_has_one_layer_and_chooses_none() -> None:
+    settings = study(primary_screen="full", layer_selection="full")
+    single = replace(inputs("layer_selection").attention, layers=1)
+    choice, _ = layer_choice(settings, "mine", artefacts(), single)
+    assert "mine has one layer" in choice.chosen_by
+
+
+def artefacts() -> DatasetArtefacts:
+    nobody = ScreenLabels(
+        dataset="layer_selection_data",
+        data_origin="real",
+        kind="none",
+        modality="none",
+        perturbations=np.empty(0, dtype=np.str_),
+        genes=GENES,
+        label=np.empty((0, 4), np.int8),
+        informative=np.zeros(4, bool),
+        table=pd.DataFrame(),
+        exclusions=pd.DataFrame({"perturbation": [], "reason": []}, dtype=object),
+    )
+    features = pd.DataFrame({"mean": 1.0, "variance": 1.0, "dropout": 0.5, "out_degree": 0.0}, index=GENES)
+    return DatasetArtefacts(
+        labels=nobody, features=features, edges={"correlation": edges(name="correlation")}, references={}
+    )
+
+
+def test_a_selection_dataset_without_the_reference_says_so() -> None:
+    settings = replace(study(primary_screen="full", layer_selection="full"), layer_reference="curated")
+    choice, profile = layer_choice(settings, "mine", artefacts(), inputs("layer_selection").attention)
+    assert "reference 'curated' is not available for layer_selection_data" in choice.chosen_by
+    assert profile.empty
+
+
+def test_the_evaluation_says_what_it_has_to_show() -> None:
+    card = ReleaseCard(name="mine", kind="release", family="geneformer", release_id="x")
+    roles = {"primary_screen": inputs("primary_screen")}
+    own = pd.DataFrame({"role": ["small_screens[1]"], "agrees": ["yes"]})
+    tables = {"modality_audit": own, "tf_strata": pd.DataFrame()}
+    chosen = replace(CHOICE, dataset="elsewhere")
+    shown = evaluation_table(study(primary_screen="full"), card, roles, [], {}, tables, chosen).iloc[0]
+    assert shown["layer_selected"] and shown["screen_own_genes"] and shown["outcome_only"]
+    assert not shown["own_gene_measured"] and not shown["tf_catalogue"] and not shown["null_guides"]
+    named = {"primary_screen": replace(roles["primary_screen"], tf_catalogue="a_list")}
+    assert evaluation_table(study(primary_screen="full"), card, named, [], {}).iloc[0]["tf_catalogue"]
+    bare = evaluation_table(study(primary_screen="full"), card, {}, [], {}).iloc[0]
+    assert not bare[["layer_selected", "direction_reference", "outcome_only", "null_guides"]].any()
+
+
+def test_controls_run_only_what_the_criteria_read() -> None:
+    inputs_of = {"primary_screen": inputs("primary_screen")}
+    for analysis in built():
+        if analysis.for_controls:
+            continue
+        output = run_analysis(study(primary_screen="full"), "mine.shuffled", analysis, inputs_of, {}, CHOSEN)
+        assert {result.status for result in output.results} == {Status.SKIPPED}
+        assert {result.reason for result in output.results} == {NOT_FOR_CONTROLS}
+
+
+def test_whatever_a_control_is_judged_by_is_run_for_controls() -> None:
+    """A criterion that a control must pass or fail reads tests of analyses that controls run."""
+    registry = claims_registry()
+    judged = {name for item in registry.controls.values() for name in item.passes}
+    tests = {test for name in judged for test in registry.criteria[name].tests}
+    needed = {int(test[1:3]) for test in tests}
+    assert needed
+    assert {row(number).for_controls for number in needed} == {True}

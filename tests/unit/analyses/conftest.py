@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from interp_assets.analyses.inputs import AnalysisInputs, RoleInputs
+from interp_assets.edges.layers import LayerChoice
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
 from qc_standards.records import TestSpec
 
@@ -42,6 +43,17 @@ SETTINGS = MappingProxyType(
     }
 )
 HASH = "c" * 64
+CHOICE = LayerChoice(
+    depth=13 / 17,
+    chosen_by="best AUROC of curated on elsewhere",
+    dataset="elsewhere",
+    reference="curated",
+    criterion="auroc",
+    layer=1,
+    layers=2,
+    score=0.6,
+    cells_hash="e" * 64,
+)
 
 
 @dataclass(frozen=True)
@@ -222,6 +234,8 @@ def make_inputs() -> Callable[..., AnalysisInputs]:
             absent={"primary_screen": absent} if absent else {},
             settings={**SETTINGS, **(settings or {})},
             seed=world.seed,
+            layer_choice=CHOICE,
+            selection_profile=pd.DataFrame({"layer": [0, 1], "f1_at_positives": [0.1, 0.2]}),
         )
 
     return factory

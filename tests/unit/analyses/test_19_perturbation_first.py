@@ -11,7 +11,8 @@ from scipy.stats import wilcoxon
 from sklearn.metrics import roc_auc_score
 
 from interp_assets.analyses.perturbation_first import perturbation_first_evaluation
-from interp_assets.analyses.scores import candidate_labels
+from interp_assets.analyses.scores import candidate_labels, subsets
+from interp_assets.stats.de_rate import training_de_rate
 from qc_standards.records import Status
 
 PRIMARY = "primary_screen"
@@ -24,6 +25,7 @@ SCORES = {
     "tf_out_degree",
     "rank_distance",
     "co_detection",
+    "de_rate",
 }
 
 
@@ -40,6 +42,8 @@ def plain_auroc(role, subset, name, layer):
     for at, (perturbation, own) in enumerate(zip(role.perturbations, role.source, strict=True)):
         if name in gene:
             scores = gene[name].to_numpy(float)
+        elif name == "de_rate":
+            scores = role.de_rate[at]
         else:
             matrix = {"attention": role.attention.layer_matrix(layer), "correlation": role.correlation, **role.trivial}
             table = matrix[name].score.astype(float)
@@ -48,6 +52,8 @@ def plain_auroc(role, subset, name, layer):
         keep = (np.arange(role.genes.size) != own) & (role.label[at] >= 0)
         if subset == "informative":
             keep &= role.informative
+        if subset == "expression_matched":
+            keep &= candidate_labels(role, subset)[at] >= 0
         label = role.label[at][keep]
         if (label == 1).sum() >= 3 and (label == 0).sum() >= 3:
             values[perturbation] = roc_auc_score(label, scores[keep])
@@ -59,7 +65,7 @@ def test_every_auroc_equals_scikit_learn(make_inputs):
     role = inputs.roles[PRIMARY]
     table = perturbation_first_evaluation(inputs).tables["perturbation_auroc"]
     assert set(table["score"]) == SCORES
-    assert set(table["subset"]) == {"all", "informative"}
+    assert set(table["subset"]) == {"all", "informative", "expression_matched"}
     for (subset, name), part in table.groupby(["subset", "score"]):
         expected = plain_auroc(role, subset, name, 2)
         assert list(part["perturbation"]) == list(expected)
@@ -138,7 +144,7 @@ def test_perturbations_that_cannot_be_scored_are_listed_with_the_reason(make_inp
     inputs = make_inputs(19, alter=starve)
     role = inputs.roles[PRIMARY]
     output = perturbation_first_evaluation(inputs)
-    listed = output.tables["perturbation_exclusions"].set_index("perturbation")
+    listed = output.tables["perturbation_exclusions"].query("subset == 'all'").set_index("perturbation")
     assert list(listed.index) == ["LOST", *role.perturbations[:2]]
     assert listed.loc["LOST", "reason"] == "not in the vocabulary"
     assert listed.loc[role.perturbations[0], "n_positive"] == 2
@@ -228,3 +234,48 @@ def test_the_baseline_configuration_is_scored_on_its_own_labels(make_inputs):
     pd.testing.assert_series_equal(table.sort_index(), pd.Series(expected).sort_index(), check_names=False)
     unchanged = perturbation_first_evaluation(inputs).tables["perturbation_auroc"]
     pd.testing.assert_frame_equal(output.tables["perturbation_auroc"], unchanged)
+
+
+def test_expression_matched_negatives_take_mean_expression_out_and_leave_edges_in(make_inputs):
+    knobs = {"genes": 400, "perturbations": 60, "listed": 0.3}
+    confounded = perturbation_first_evaluation(make_inputs(19, kind="confound", **knobs)).tables["perturbation_auroc"]
+    mean = confounded.groupby(["subset", "score"])["auroc"].mean()
+    assert mean["all", "mean"] > 0.6
+    assert mean["expression_matched", "mean"] == pytest.approx(0.5, abs=0.02)
+    assert mean["expression_matched", "attention"] < mean["all", "attention"]
+    sizes = confounded.query("subset == 'expression_matched'")
+    assert (sizes["n_positive"] == sizes["n_negative"]).all()
+    planted = perturbation_first_evaluation(make_inputs(19, targets=80, **knobs))
+    edges = planted.tables["perturbation_auroc"].groupby(["subset", "score"])["auroc"].mean()
+    assert edges["expression_matched", "attention"] > 0.95
+    assert edges["expression_matched", "mean"] == pytest.approx(0.5, abs=0.02)
+    assert set(planted.tables["layer_profile"]["subset"]) == {"all", "expression_matched"}
+
+
+def test_expression_matching_is_offered_for_partial_lists_without_cells_alone(make_inputs):
+    whole = make_inputs(19).roles[PRIMARY]
+    partial = make_inputs(19, listed=0.4).roles[PRIMARY]
+    assert subsets(whole) == ("all",)
+    assert subsets(partial) == ("all", "expression_matched")
+    assert subsets(replace(partial, baseline_label=partial.label)) == ("all",)
+    assert (candidate_labels(partial, "expression_matched") <= candidate_labels(partial)).all()
+
+
+def test_the_response_rate_is_a_score_of_its_own_and_absent_without_one(make_inputs):
+    without = make_inputs(19, alter=lambda role: replace(role, de_rate=None))
+    assert "de_rate" not in set(perturbation_first_evaluation(without).tables["perturbation_auroc"]["score"])
+    for broken in (np.full((30, 150), np.nan), np.zeros(150)):
+        with pytest.raises(ValueError, match="response rates are missing"):
+            perturbation_first_evaluation(make_inputs(19, alter=lambda role, rate=broken: replace(role, de_rate=rate)))
+
+
+def test_the_response_rate_finds_confounded_responders_and_nothing_in_noise(make_inputs):
+    def honest(role):
+        return replace(role, de_rate=training_de_rate(role.label, None, 5, 0))
+
+    def mean(kind, seed=0):
+        table = perturbation_first_evaluation(make_inputs(19, kind, seed=seed, alter=honest)).tables
+        return table["perturbation_auroc"].query("score == 'de_rate'")["auroc"].mean()
+
+    assert mean("confound") > 0.65
+    assert np.mean([mean("noise", seed) for seed in range(8)]) == pytest.approx(0.5, abs=0.015)

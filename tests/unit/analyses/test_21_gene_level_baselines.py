@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control, wilcoxon
 
@@ -44,7 +45,7 @@ def test_rows_equal_scipy_on_the_table_of_analysis_19(make_inputs):
     output = gene_level_baselines(make_inputs(21, **knobs))
     aurocs = perturbation_first_evaluation(make_inputs(19, **knobs)).tables["perturbation_auroc"]
     table = output.tables["baseline_differences"]
-    assert len(table) == 2 * 2 * 4
+    assert len(table) == 2 * 2 * 5
     for record in table.to_dict("records"):
         wide = aurocs[aurocs["subset"] == record["subset"]].pivot(index="perturbation", columns="score", values="auroc")
         baseline, edge = wide[record["baseline"]], wide[record["edge"]]
@@ -53,9 +54,11 @@ def test_rows_equal_scipy_on_the_table_of_analysis_19(make_inputs):
         greater = wilcoxon(edge - baseline, alternative="greater").pvalue
         assert record["p_edge_greater"] == pytest.approx(greater, rel=1e-9)
     for _, part in table.groupby(["subset", "edge"]):
-        family = part[part["baseline"] != "tf_out_degree"]
+        outside = part["baseline"].isin(["tf_out_degree", "de_rate"])
+        family = part[~outside]
         np.testing.assert_allclose(family["q_edge_greater"], false_discovery_control(family["p_edge_greater"]))
-        assert part.loc[part["baseline"] == "tf_out_degree", "q_edge_greater"].isna().all()
+        assert outside.sum() == 2
+        assert part.loc[outside, "q_edge_greater"].isna().all()
 
 
 def test_each_row_reports_its_own_comparison(make_inputs):
@@ -107,3 +110,23 @@ def test_an_absent_screen_and_an_empty_one_are_skipped(make_inputs):
     assert {r.status for r in empty.results} == {Status.SKIPPED}
     assert (empty.tables["baseline_differences"]["resamples_done"] == 0).all()
     assert empty.tables["baseline_differences"]["mean_difference"].isna().all()
+
+
+def test_the_response_rate_is_one_more_baseline_and_moves_no_other(make_inputs):
+    table = gene_level_baselines(make_inputs(21, kind="confound")).tables["baseline_differences"]
+    output = gene_level_baselines(
+        make_inputs(21, kind="confound", alter=lambda role: replace(role, de_rate=None)),
+    )
+    rest = table[table["baseline"] != "de_rate"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(output.tables["baseline_differences"], rest)
+    rate = table[table["baseline"] == "de_rate"]
+    assert rate["edge"].tolist() == ["attention", "correlation"]
+    assert rate[["ci_low", "ci_high", "p_two_sided", "p_edge_greater"]].notna().all(axis=None)
+
+
+def test_partial_lists_are_compared_on_expression_matched_negatives_too(make_inputs):
+    knobs = {"kind": "confound", "genes": 400, "listed": 0.3, "perturbations": 40}
+    table = gene_level_baselines(make_inputs(21, **knobs)).tables["baseline_differences"]
+    by = table.set_index(["subset", "edge", "baseline"])["mean_baseline"]
+    assert by["all", "attention", "mean"] > 0.6
+    assert by["expression_matched", "attention", "mean"] == pytest.approx(0.5, abs=0.03)

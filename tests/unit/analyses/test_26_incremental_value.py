@@ -50,6 +50,22 @@ def test_worlds_without_edge_signal_gain_nothing(make_inputs, kind):
     assert abs(result.effect) < 0.03
 
 
+def test_no_gain_is_said_by_an_equivalence_test_and_not_by_an_interval_over_zero(make_inputs, planted):
+    table = planted.tables["incremental_power"].set_index("edge")
+    assert not table.loc["attention", "equivalent"]
+    assert table.loc["attention", "p_equivalent"] > 0.9
+    small = json.loads(conditional_incremental_value(make_inputs(26, "noise", settings=FEW)).results[0].settings_used)
+    assert small["equivalent"] is False, "thirty perturbations cannot show equality within .005"
+    settings = {**FEW, "gain_margin": 0.02, "bootstrap": 200}
+    large = conditional_incremental_value(
+        make_inputs(26, "confound", settings=settings, genes=200, perturbations=120, layers=1)
+    )
+    used = json.loads(large.results[0].settings_used)
+    assert used["equivalent"] is True
+    assert used["p_equivalent"] < 0.05
+    assert used["gain_margin"] == 0.02
+
+
 def test_missing_scores_get_an_indicator_and_are_reported(make_inputs):
     output = conditional_incremental_value(make_inputs(26, settings=FEW, missing=0.3))
     used = json.loads(output.results[0].settings_used)

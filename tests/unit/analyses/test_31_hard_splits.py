@@ -16,7 +16,8 @@ from qc_standards.records import Status
 FEW = {"power_simulations": 1, "bootstrap": 60}
 COLUMNS = [
     "role", "dataset", "edge", "split", "learner", "metric", "gene_only", "gene_plus_edge", "delta", "ci_low",
-    "ci_high", "n_perturbations", "n_pairs", "resamples_requested", "resamples_done",
+    "ci_high", "n_perturbations", "n_pairs", "resamples_requested", "resamples_done", "margin", "p_equivalent",
+    "equivalent",
 ]  # fmt: skip
 METRICS = {"auroc", "auprc", "r_precision", "recall_10", "recall_50", "recall_100"}
 CRITERION = ("auroc", "auprc", "r_precision")
@@ -34,6 +35,9 @@ def test_table_holds_every_cell_and_metric(planted):
     assert set(table["metric"]) == METRICS
     assert not table.duplicated(["edge", "split", "learner", "metric"]).any()
     assert (table["resamples_done"] == 60).all()
+    assert (table["margin"] == 0.005).all()
+    assert (table["equivalent"] == (table["p_equivalent"] < 0.05)).all()
+    assert not table.loc[table["ci_low"] > 0.005, "equivalent"].any()
 
 
 def test_planted_gain_passes_all_cells_and_correlation_none(planted):

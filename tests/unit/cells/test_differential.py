@@ -10,7 +10,9 @@ from interp_assets.cells.differential import (
     benjamini_hochberg,
     called,
     differential_expression,
+    expression_against_the_rest,
     rank_sum_expression,
+    ranks_against_the_rest,
     welch_t,
 )
 from interp_assets.cells.prepare import normalised_log
@@ -129,6 +131,91 @@ def test_control_cells_must_be_control_cells(screen):
         differential_expression(log, group, group <= 0, own)
     with pytest.raises(ValueError, match="at least 2 are needed"):
         differential_expression(log, group, np.zeros(CELLS, bool), own)
+
+
+@pytest.fixture
+def tied_screen():
+    """Genes from never to always seen, many ties, a large control group and groups of 2 to 80 cells."""
+    rng = np.random.default_rng(8)
+    group = np.repeat([-1, 0, 1, 2, 4], [900, 80, 30, 2, 9])
+    counts = rng.poisson(np.geomspace(1e-3, 20.0, GENES), size=(group.size, GENES))
+    counts[group == 0, 20:30] *= 6
+    counts[:, 0] = 0
+    counts[:, 1] = np.arange(group.size) == 3
+    return sparse.csr_matrix(counts), group
+
+
+@pytest.mark.parametrize("width", [np.float32, np.float64])
+def test_rank_sum_equals_scipy_on_every_tested_gene(tied_screen, width):
+    counts, group = tied_screen
+    log = normalised_log(counts).astype(width)
+    control = group == -1
+    found = rank_sum_expression(log, group, control, np.full(5, -1))
+    # On float32 scipy counts ties in single precision and is off by up to 1e-5.
+    dense = log.toarray().astype(np.float64)
+    for k in (0, 1, 2, 4):
+        expected = stats.mannwhitneyu(dense[group == k], dense[control], axis=0, method="asymptotic")
+        np.testing.assert_array_equal(found.t[k], expected.statistic)
+        np.testing.assert_allclose(found.p[k, 1:], expected.pvalue[1:], rtol=1e-10, atol=0)
+        assert found.p[k, 0] == 1.0  # never seen in any cell
+    assert np.nanmin(found.p) < 1e-20  # the tail is compared too
+    for table in (found.t, found.p, found.q):
+        assert np.isnan(table[3]).all()  # no cell
+    assert found.cells.tolist() == [80, 30, 2, 0, 9]
+
+
+def test_ranks_against_the_rest_equal_scipy(tied_screen):
+    counts, group = tied_screen
+    group = np.where(group < 0, 3, group)
+    log = normalised_log(counts)
+    found = ranks_against_the_rest(log, group, 5, np.array([4, -1, -1, -1, 5]))
+    dense = log.toarray().astype(np.float64)
+    tested = np.arange(1, GENES)
+    for k in range(5):
+        expected = stats.mannwhitneyu(dense[group == k], dense[group != k], axis=0, method="asymptotic")
+        kept = tested[~np.isnan(found.p[k, tested])]
+        np.testing.assert_allclose(found.p[k, kept], expected.pvalue[kept], rtol=1e-10, atol=0)
+        np.testing.assert_allclose(
+            found.log_fold[k, kept], (dense[group == k].mean(0) - dense[group != k].mean(0))[kept], atol=1e-12
+        )
+    assert np.isnan(found.p[[0, 4], [4, 5]]).all()
+    with pytest.raises(ValueError, match="80 cells are in no group"):
+        ranks_against_the_rest(log, np.where(group == 0, -1, group), 5, np.full(5, -1))
+
+
+def test_rank_sum_says_nothing_on_the_way(screen, capfd):
+    log, group, own = screen
+    rank_sum_expression(log, group, group == -1, own)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_rest_is_all_cells_outside_the_group(screen):
+    log, _, own = screen
+    rng = np.random.default_rng(3)
+    held = rng.random((3, CELLS)) < 0.3
+    assert (held.sum(axis=0) > 1).any()  # cells of several perturbations
+    found = expression_against_the_rest(log, sparse.csr_matrix(held, dtype=np.float64), own)
+    dense = log.toarray().astype(np.float64)
+    for k in range(3):
+        with np.errstate(invalid="ignore"):
+            expected = stats.ttest_ind(dense[held[k]], dense[~held[k]], equal_var=False)
+        tested = ~np.isnan(found.p[k]) & ~np.isnan(expected.pvalue)
+        assert tested.sum() >= GENES - 2
+        np.testing.assert_allclose(found.p[k, tested], expected.pvalue[tested], rtol=1e-8)
+        difference = dense[held[k]].mean(axis=0) - dense[~held[k]].mean(axis=0)
+        np.testing.assert_allclose(found.log_fold[k, tested], difference[tested], atol=1e-12)
+    assert found.cells.tolist() == held.sum(axis=1).tolist()
+    assert np.isnan(found.p[0, own[0]])
+
+
+def test_neither_gene_of_a_pair_is_tested(screen):
+    log, group, _ = screen
+    own = np.array([[3, 5], [-1, -1], [7, -1]])
+    for test in (differential_expression, rank_sum_expression):
+        found = test(log, group, group == -1, own)
+        assert np.flatnonzero(np.isnan(found.p[0])).tolist() == [3, 5]
+        assert not np.isnan(found.p[1]).any()
+        assert np.flatnonzero(np.isnan(found.p[2])).tolist() == [7]
 
 
 def test_rank_sum_counts_pairs_like_a_naive_loop(screen):

@@ -6,22 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from scipy import sparse
+from scipy import sparse, stats
 
-from interp_assets.cells.dataset_records import UniverseRule
+from interp_assets.cells.dataset_records import OutcomeFormat, UniverseRule
 from interp_assets.cells.datasets import load_datasets
-from interp_assets.cells.differential import LabelRule
+from interp_assets.cells.differential import LabelRule, differential_expression
 from interp_assets.cells.features import gene_features
+from interp_assets.cells.outcome_pairs import read_pairs, screen_genes
+from interp_assets.cells.outcome_tables import OutcomesError
 from interp_assets.cells.outcomes import (
-    OutcomesError,
     evaluability,
     labels_from_cells,
     labels_from_pairs,
-    read_pairs,
-    screen_genes,
+    source_reasons,
 )
+from interp_assets.cells.own_change import modality_agreement
 from interp_assets.cells.prepare import CONTROL, normalised_log
-from interp_assets.cells.records import PreparedCells
+from interp_assets.cells.records import PreparedCells, no_own_change
 from interp_assets.edges.records import Reference
 
 GENES = np.array([f"G{i}" for i in range(12)])
@@ -54,12 +55,14 @@ RULE = LabelRule(min_cells=15)
 
 def test_labels_from_cells_find_what_was_changed(cells):
     found = labels_from_cells(cells, control=cells.control, modality="crispra", rule=RULE)
-    assert found.perturbations.tolist() == ["G1", "G2"]
+    assert found.perturbations.tolist() == ["G1", "G2", "elsewhere"]
+    assert found.with_scored_source.tolist() == [True, True, False]
     positives = {name: set(found.genes[row == 1]) for name, row in zip(found.perturbations, found.label, strict=True)}
     assert {"G5", "G6", "G7"} <= positives["G1"]
     assert {"G7", "G8"} <= positives["G2"]
     assert found.label[0, 1] == found.label[1, 2] == -1
-    assert len(found.table) == 2 * 9
+    assert (found.label[2] >= 0).all()  # nothing is its own gene
+    assert len(found.table) == 2 * 9 + 10
     assert found.table.groupby("perturbation")["label"].sum().to_dict() == {
         name: len(genes) for name, genes in positives.items()
     }
@@ -68,14 +71,101 @@ def test_labels_from_cells_find_what_was_changed(cells):
 
 def test_exclusions_say_why(cells):
     found = labels_from_cells(cells, control=cells.control, modality="crispra", rule=RULE)
-    assert dict(found.exclusions.to_numpy()) == {
-        "G3": "10 cells, 15 needed",
-        "elsewhere": "perturbed gene is not scored",
-    }
+    assert dict(found.exclusions.to_numpy()) == {"G3": "10 cells, 15 needed"}
+    assert dict(source_reasons(found).to_numpy()) == {"elsewhere": "perturbed gene is not scored"}
+
+
+def test_a_perturbation_without_a_scored_source_is_tested_like_any_other(cells):
+    found = labels_from_cells(cells, control=cells.control, modality="crispra", rule=RULE)
+    group = np.where(cells.obs["perturbation"] == "elsewhere", 0, -1)
+    alone = differential_expression(cells.log[:, :10], group, cells.control, np.array([-1]))
+    rows = found.table[found.table["perturbation"] == "elsewhere"]
+    np.testing.assert_allclose(rows["p"], alone.p[0])
+    np.testing.assert_allclose(rows["q"], alone.q[0])
+    assert found.baseline_label.shape == found.label.shape == (3, 10)
+
+
+def test_neither_gene_of_a_pair_is_its_candidate(cells):
+    renamed = cells.obs["perturbation"].replace({"elsewhere": "G5+G11", "G2": "G2+G6"})
+    found = labels_from_cells(
+        replace(cells, obs=cells.obs.assign(perturbation=renamed)),
+        control=cells.control,
+        modality="crispra",
+        rule=RULE,
+    )
+    assert found.perturbations.tolist() == ["G1", "G2+G6", "G5+G11"]
+    out = {(found.perturbations[i], found.genes[j]) for i, j in np.argwhere(found.label < 0)}
+    assert out == {("G1", "G1"), ("G2+G6", "G2"), ("G2+G6", "G6"), ("G5+G11", "G5")}
+    np.testing.assert_array_equal(found.label < 0, found.baseline_label < 0)
+    assert found.with_scored_source.tolist() == [True, False, False]
+    assert set(source_reasons(found)["reason"]) == {"perturbs two genes at once"}
+    assert found.own_change["perturbation"].tolist() == ["G1"]
+
+
+def test_only_scored_sources_count_as_measured(cells):
+    found = labels_from_cells(cells, control=cells.control, modality="crispra", rule=RULE)
+    table = evaluability(found, found.genes.tolist(), min_positives=1).set_index("stage")
+    assert table.loc["listed", ["perturbations", "pairs"]].tolist() == [3, 28]
+    assert table.loc["measured", ["perturbations", "pairs"]].tolist() == [2, 18]
+    assert table.loc["in_vocabulary", "perturbations"] == 2
+
+
+def test_a_gene_may_change_where_it_is_measured_and_not_scored(cells):
+    renamed = cells.obs["perturbation"].replace({"elsewhere": "G11"})
+    raised = cells.counts.toarray()
+    raised[renamed == "G11", 11] = 0
+    raised[renamed == "G1", 1] *= 6
+    counts = sparse.csr_matrix(raised, dtype=np.int32)
+    changed = replace(cells, obs=cells.obs.assign(perturbation=renamed), counts=counts, log=normalised_log(counts))
+    found = labels_from_cells(changed, control=cells.control, modality="crispra", rule=RULE)
+    own = found.own_change.set_index("perturbation")
+    assert own.index.tolist() == ["G1", "G11", "G2"]
+    dense = changed.log.toarray().astype(np.float64)
+    for name, gene in (("G1", 1), ("G11", 11), ("G2", 2)):
+        with np.errstate(invalid="ignore"):
+            expected = stats.ttest_ind(dense[renamed == name, gene], dense[cells.control, gene], equal_var=False)
+        assert own.loc[name, "p"] == pytest.approx(expected.pvalue, rel=1e-6)
+    np.testing.assert_allclose(own["q"], stats.false_discovery_control(own["p"]))
+    assert own["cells"].tolist() == [40, 20, 40]
+    judged = modality_agreement(found.own_change, "CRISPRa").set_index("perturbation")
+    assert judged["agrees"].to_dict() == {"G1": "yes", "G11": "no", "G2": "undecided"}
+    assert set(judged["expected"]) == {"up"}
+
+
+@pytest.mark.parametrize(
+    ("modality", "expected", "agrees"),
+    [
+        ("crispri", "down", ["yes", "no", "undecided", "undecided"]),
+        ("crispra", "up", ["no", "yes", "undecided", "undecided"]),
+        ("crisprko", "not up", ["yes", "no", "undecided", "undecided"]),
+    ],
+)
+def test_a_modality_promises_a_direction(modality, expected, agrees):
+    own = pd.DataFrame(
+        {
+            "perturbation": list("abcd"),
+            "lfc": [-1.0, 1.0, -0.1, 0.1],
+            "p": [1e-6, 1e-6, 0.5, 0.5],
+            "q": [1e-5, 1e-5, 0.6, 0.6],
+            "cells": 40,
+        }
+    )
+    table = modality_agreement(own, modality)
+    assert table["agrees"].tolist() == agrees
+    assert set(table["expected"]) == {expected}
+    assert list(table.columns) == ["perturbation", "modality", "lfc", "p", "q", "cells", "expected", "agrees"]
+
+
+def test_a_modality_that_promises_nothing_is_refused_where_there_is_something_to_judge():
+    own = pd.DataFrame({"perturbation": ["a"], "lfc": [1.0], "p": [0.1], "q": [0.1], "cells": [40]})
+    with pytest.raises(ValueError, match="modality 'none' promises nothing"):
+        modality_agreement(own, "none")
+    assert modality_agreement(no_own_change(), "none").empty
 
 
 def test_informative_genes_carry_both_labels(cells):
-    found = labels_from_cells(cells, control=cells.control, modality="crispra", rule=RULE)
+    two = replace(cells, obs=cells.obs.replace({"perturbation": {"elsewhere": CONTROL}}))
+    found = labels_from_cells(two, control=cells.control, modality="crispra", rule=RULE)
     for column, informative in zip(found.label.T.tolist(), found.informative, strict=True):
         assert informative == (1 in column and 0 in column)
     assert "G7" not in found.genes[found.informative]  # positive for both, never negative
@@ -84,7 +174,9 @@ def test_informative_genes_carry_both_labels(cells):
 
 def test_planted_weights_are_aligned_by_name(cells):
     weights = pd.DataFrame(
-        np.arange(24.0).reshape(2, 12), index=["G2", "G1"], columns=[f"G{i}" for i in range(11, -1, -1)]
+        np.arange(36.0).reshape(3, 12),
+        index=["G2", "G1", "elsewhere"],
+        columns=[f"G{i}" for i in range(11, -1, -1)],
     )
     found = labels_from_cells(cells, control=cells.control, modality="crispra", rule=RULE, planted_weight=weights)
     assert found.planted_weight[0, 0] == weights.loc["G1", "G0"]
@@ -95,12 +187,22 @@ def test_planted_weights_are_aligned_by_name(cells):
         )
 
 
-def test_a_screen_without_perturbations_is_refused(cells):
-    with pytest.raises(OutcomesError, match="no perturbation has 500 cells"):
+def test_a_screen_whose_perturbations_are_all_too_small_is_refused(cells):
+    with pytest.raises(OutcomesError, match="no perturbation has 500 cells; 4 excluded"):
         labels_from_cells(cells, control=cells.control, modality="crispri", rule=LabelRule(min_cells=500))
+
+
+def test_cells_that_nothing_was_perturbed_in_have_no_outcomes(cells):
     bare = replace(cells, obs=cells.obs[[]])
-    with pytest.raises(OutcomesError, match="no `perturbation` column"):
-        labels_from_cells(bare, control=cells.control, modality="crispri")
+    controls = replace(cells, obs=cells.obs.assign(perturbation=CONTROL))
+    for unperturbed in (bare, controls):
+        found = labels_from_cells(unperturbed, control=cells.control, modality="crispri")
+        assert found.kind == found.modality == "none"
+        assert found.label.shape == (0, 10)
+        assert found.informative.shape == found.genes.shape
+        assert len(found.table) == len(found.exclusions) == len(found.own_change) == len(source_reasons(found)) == 0
+        table = evaluability(found, found.genes.tolist())
+        assert (table[["perturbations", "genes", "pairs", "positives"]] == 0).all(axis=None)
 
 
 ROWS = """perturbed_gene\ttarget_gene\tis_de\tsplit\tdirection_up
@@ -141,9 +243,12 @@ def test_genes_called_na_are_genes(pairs_spec, pairs_file):
 def test_only_listed_pairs_are_candidates(pairs_spec, pairs_file, cells):
     pairs = read_pairs(pairs_spec, pairs_file())
     found = labels_from_pairs(pairs_spec, pairs, cells)
-    assert found.perturbations.tolist() == ["G1", "G2"]
+    assert found.perturbations.tolist() == ["G1", "G10", "G2", "NA", "missing"]
+    assert found.training.tolist() == [True, False, False, False, False]  # G2 has a test pair
     listed = {(found.perturbations[i], found.genes[j]) for i, j in np.argwhere(found.label >= 0)}
-    assert listed == {("G1", "G5"), ("G1", "G6"), ("G2", "G5"), ("G2", "G6")}
+    assert listed == {("G1", "G5"), ("G1", "G6"), ("G2", "G5"), ("G2", "G6")} | {
+        *(("G10", "G5"), ("NA", "G6"), ("missing", "G5")),
+    }
     assert found.label[0, 5] == 1
     assert found.kind == "outcome_only"
     assert found.modality == "crispri"
@@ -163,8 +268,8 @@ def test_informative_genes_look_at_training_perturbations_only(pairs_spec, pairs
 
 def test_lost_perturbations_are_listed_with_a_reason(pairs_spec, pairs_file, cells):
     found = labels_from_pairs(pairs_spec, read_pairs(pairs_spec, pairs_file()), cells)
-    assert dict(found.exclusions.to_numpy()) == {
-        "G9": "none of its listed genes is scored",
+    assert dict(found.exclusions.to_numpy()) == {"G9": "none of its listed genes is scored"}
+    assert dict(source_reasons(found).to_numpy()) == {
         "G10": "perturbed gene is not in the scored universe",
         "NA": "perturbed gene is not measured in the control cells",
         "missing": "perturbed gene is not measured in the control cells",
@@ -210,8 +315,57 @@ def test_a_truncated_table_is_named(pairs_spec, tmp_path):
 
 def test_a_screen_of_other_genes_is_refused(pairs_spec, pairs_file, cells):
     other = replace(cells, universe=np.array(["X", "Y"]))
-    with pytest.raises(OutcomesError, match="none of 9 listed pairs has both genes measured"):
+    with pytest.raises(OutcomesError, match="none of 9 listed pairs has its gene measured"):
         labels_from_pairs(pairs_spec, read_pairs(pairs_spec, pairs_file()), other)
+
+
+P_ROWS = """parent\tchild\tpvalue
+G1\tG1\t0.0
+G1\tG5\t0.001
+G1\tG6\t0.04
+G1\tNA\t0.9
+G2\tG5\t0.03
+G2\tG11\t0.04
+G2\tG2\t1e-300
+G11\tG5\t1.0
+"""
+
+
+@pytest.fixture
+def p_spec(pairs_spec):
+    form = OutcomeFormat(perturbation="parent", gene="child", p="pvalue", q=0.05)
+    return replace(pairs_spec, outcomes=form)
+
+
+def test_published_p_values_become_labels_within_each_perturbation(p_spec, pairs_file):
+    pairs = read_pairs(p_spec, pairs_file(P_ROWS))
+    assert len(pairs) == 6
+    assert pairs.attrs["self_pairs_dropped"] == 2
+    for _, rows in pairs.groupby("perturbation"):
+        np.testing.assert_allclose(rows["q"], stats.false_discovery_control(rows["p"]))
+    # .04 of three tests is not called, .04 of two is; with the self pairs both would be.
+    called = {(row.perturbation, row.gene) for row in pairs.itertuples() if row.label}
+    assert called == {("G1", "G5"), ("G2", "G5"), ("G2", "G11")}
+    assert "NA" in screen_genes(pairs)
+
+
+def test_published_p_values_stay_in_the_table(p_spec, pairs_file, cells):
+    found = labels_from_pairs(p_spec, read_pairs(p_spec, pairs_file(P_ROWS)), cells)
+    assert found.perturbations.tolist() == ["G1", "G11", "G2"]
+    table = found.table.set_index(["perturbation", "gene"])
+    assert table.loc[("G1", "G6"), ["p", "q", "label"]].tolist() == [0.04, pytest.approx(0.06), 0]
+    assert table["lfc"].isna().all()
+    assert found.training is None
+    assert found.genes[found.informative].tolist() == ["G5"]  # called for G1 and G2, not for G11
+    assert found.facts["self_pairs_dropped"] == 2
+    assert dict(source_reasons(found).to_numpy()) == {"G11": "perturbed gene is not in the scored universe"}
+
+
+@pytest.mark.parametrize("bad", ["1.2", "-0.1", "", "nan", "small"])
+def test_a_p_that_is_none_is_refused_with_its_row(p_spec, pairs_file, bad):
+    path = pairs_file(P_ROWS.replace("0.04\nG1\tNA", f"{bad}\nG1\tNA"))
+    with pytest.raises(OutcomesError, match=f"column 'pvalue' holds '{bad}' in line 4 \\(G1 - G6\\), 1 such rows"):
+        read_pairs(p_spec, path)
 
 
 def test_gene_features_are_those_of_the_control_cells(cells):

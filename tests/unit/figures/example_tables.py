@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+
+_SPEC = importlib.util.spec_from_file_location("example_confounds", Path(__file__).with_name("example_confounds.py"))
+_CONFOUNDS = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_CONFOUNDS)
 
 ROLE = {"role": "primary_screen", "dataset": "example-screen"}
 MEANS = {
@@ -13,6 +20,7 @@ MEANS = {
     "mean": 0.866,
     "one_minus_dropout": 0.842,
     "tf_out_degree": 0.5,
+    "de_rate": 0.905,
     "rank_distance": 0.71,
     "co_detection": 0.69,
 }
@@ -35,6 +43,7 @@ def example_tables(seed: int = 0, perturbations: int = 97) -> dict[str, pd.DataF
         "evaluability": _evaluability(),
         "criteria": _criteria(),
         "lineage": pd.DataFrame([{"score": "attention", **ROLE, "cells_hash": "c" * 64, "layer": 5}]),
+        **_CONFOUNDS.confound_tables(rng),
     }
 
 
@@ -49,7 +58,7 @@ def _perturbation_auroc(rng: np.random.Generator, n: int) -> pd.DataFrame:
             "n_positive": 28,
             "n_negative": 1050,
         }
-        for subset, shift in (("all", 0.0), ("informative", 0.06))
+        for subset, shift in (("all", 0.0), ("informative", 0.06), ("expression_matched", 0.2))
         for score, mean in MEANS.items()
         for i in range(n)
     ]
@@ -64,6 +73,7 @@ def _baseline_differences(n: int) -> pd.DataFrame:
             "mean",
             "one_minus_dropout",
             "tf_out_degree",
+            "de_rate",
             "rank_distance",
             "co_detection",
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,9 +22,13 @@ from qc_standards.multiplicity import results_frame
 from qc_standards.records import Status, TestResult, skipped
 from qc_standards.registry import declared_tests
 
-BUILT = (16, 19, 21, 22, 25, 26, 31)
-CELLS = "0123456789abcdef"
-PERTURBATIONS = 60
+_SPEC = importlib.util.spec_from_file_location("example_tables", Path(__file__).with_name("example_tables.py"))
+example = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(example)
+
+FOR_CONTROLS = (16, 19, 21, 22, 25, 26, 31)
+BUILT = (*FOR_CONTROLS, 15, 17, 18, 23, 27, 35)
+NOT_FOR_CONTROLS = "controls run only the rows that claims need"
 RELEASE = "geneformer-small-2k"
 
 
@@ -88,7 +93,8 @@ class Numbers:
 
 
 def result_row(test_id: str, numbers: Numbers, **changes: Any) -> TestResult:
-    used = json.dumps({"bootstrap": 200}, separators=(",", ":"))
+    settings = {"bootstrap": 200, **({"by_targets": example.BY_TARGETS} if test_id == "A18.1" else {})}
+    used = json.dumps(settings, separators=(",", ":"))
     values: dict[str, Any] = {
         "test_id": test_id,
         "status": Status.RUN,
@@ -98,7 +104,7 @@ def result_row(test_id: str, numbers: Numbers, **changes: Any) -> TestResult:
         "ci_low": 0.05,
         "ci_high": 0.15,
         "p": numbers.p,
-        "n": PERTURBATIONS,
+        "n": example.PERTURBATIONS,
         "unit": "perturbation",
         "resamples_requested": 200,
         "resamples_done": 200,
@@ -109,7 +115,7 @@ def result_row(test_id: str, numbers: Numbers, **changes: Any) -> TestResult:
         "data_origin": numbers.origin,
         "role_fit": "full",
         "release": numbers.release,
-        "cells_hash": CELLS,
+        "cells_hash": example.CELLS,
         "layer": 5,
     }
     return TestResult(**{**values, **changes})
@@ -118,7 +124,9 @@ def result_row(test_id: str, numbers: Numbers, **changes: Any) -> TestResult:
 def _test_rows(numbers: Numbers) -> list[TestResult]:
     rows = []
     for spec in declared_tests():
-        if spec.analysis_no in BUILT:
+        if spec.analysis_no in BUILT and numbers.kind != "release" and spec.analysis_no not in FOR_CONTROLS:
+            rows.append(skipped(spec.test_id, NOT_FOR_CONTROLS))
+        elif spec.analysis_no in BUILT:
             p = numbers.p if spec.confirmatory else None
             rows.append(result_row(spec.test_id, numbers, p=p))
         else:
@@ -129,9 +137,9 @@ def _test_rows(numbers: Numbers) -> list[TestResult]:
 def _perturbation_auroc(numbers: Numbers) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     centre = {"attention": numbers.attention, "correlation": 0.65, "variance": 0.88, "mean": 0.86}
-    centre["one_minus_dropout"] = 0.84
+    centre |= {"one_minus_dropout": 0.84, "de_rate": 0.9}
     rows = []
-    for (score, mean), i in product(centre.items(), range(PERTURBATIONS)):
+    for (score, mean), i in product(centre.items(), range(example.PERTURBATIONS)):
         rows.append(
             {
                 "role": "primary_screen",
@@ -157,7 +165,7 @@ def _baseline_differences(numbers: Numbers) -> pd.DataFrame:
             "subset": "all",
             "baseline": baseline,
             "edge": edge,
-            "n": PERTURBATIONS,
+            "n": example.PERTURBATIONS,
             "mean_edge": edges[edge],
             "mean_baseline": means[baseline],
             "mean_difference": means[baseline] - edges[edge],
@@ -187,10 +195,8 @@ def _incremental(numbers: Numbers) -> pd.DataFrame:
             "metric": metric,
             "gene_only": 0.6,
             "gene_plus_edge": 0.6 + gain,
-            "delta": gain,
-            "ci_low": gain - 0.003,
-            "ci_high": gain + 0.003,
-            "n_perturbations": PERTURBATIONS,
+            **example.equality(gain),
+            "n_perturbations": example.PERTURBATIONS,
             "n_pairs": 5000,
             "resamples_requested": 200,
             "resamples_done": 200,
@@ -253,90 +259,6 @@ def _degree_null(numbers: Numbers) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _other_tables(numbers: Numbers) -> dict[str, pd.DataFrame]:
-    difference = numbers.attention - 0.65
-    return {
-        "attention_vs_correlation": pd.DataFrame(
-            [
-                {
-                    "role": "primary_screen",
-                    "dataset": "screen-main",
-                    "subset": "all",
-                    "n": PERTURBATIONS,
-                    "mean_difference": difference,
-                    "ci_low": difference - 0.01,
-                    "ci_high": difference + 0.01,
-                    "p": 1e-9,
-                    "equivalence_margin": 0.02,
-                    "p_tost": 0.9,
-                    "equivalent": False,
-                }
-            ]
-        ),
-        "incremental_power": pd.DataFrame(
-            [
-                {"edge": edge, "true_gain": 0.005, "simulations": 20, "detected": 19, "power": 0.95}
-                for edge in ("attention", "correlation")
-            ]
-        ),
-        "lineage": pd.DataFrame(
-            [
-                {
-                    "score": score,
-                    "dataset": "screen-main",
-                    "role": "primary_screen",
-                    "cells_hash": CELLS,
-                    "layer": 5 if score == "attention" else None,
-                    "layer_depth": 13 / 17,
-                    "layer_chosen_by": "study settings" if score == "attention" else "",
-                    "orientation": "regulator to target",
-                    "device": "cpu",
-                    "dtype": "float32",
-                    "genes_in_universe": 1200,
-                    "genes_evaluable": 1100,
-                    "missing_pair_share": 0.01,
-                }
-                for score in ("attention", "correlation")
-            ]
-        ),
-        "evaluability": pd.DataFrame(
-            [
-                {
-                    "role": "primary_screen",
-                    "dataset": "screen-main",
-                    "stage": stage,
-                    "perturbations": PERTURBATIONS,
-                    "genes": 1200,
-                    "pairs": pairs,
-                    "positives": 1500,
-                }
-                for stage, pairs in (
-                    ("listed", 72000),
-                    ("measured", 72000),
-                    ("in_vocabulary", 66000),
-                    ("scorable", 65000),
-                )
-            ]
-        ),
-        "evaluation": pd.DataFrame(
-            [
-                {
-                    "study": "demo",
-                    "release": numbers.release,
-                    "release_kind": numbers.kind,
-                    "base_release": numbers.release.removesuffix(".shuffled"),
-                    "seeds": numbers.seeds,
-                    "data_origin": numbers.origin,
-                    "context_mismatch": "",
-                    "role_fit": "full",
-                    "untrained": False,
-                    "trained_on_evaluated_cells": False,
-                }
-            ]
-        ),
-    }
-
-
 def build(numbers: Numbers) -> Evaluation:
     rows = _test_rows(numbers)
     tables = {
@@ -345,8 +267,12 @@ def build(numbers: Numbers) -> Evaluation:
         "incremental_value": _incremental(numbers),
         "residual_summary": _residual_summary(numbers),
         "degree_null": _degree_null(numbers),
-        **_other_tables(numbers),
+        **example.other_tables(numbers),
     }
+    if numbers.kind == "release":
+        tables |= example.confound_tables(numbers.gain)
+    if ".shuffled" not in numbers.release:
+        tables |= example.screen_tables()
     return Evaluation(tests=results_frame(rows), tables=tables, rows=rows)
 
 
@@ -392,6 +318,12 @@ def control_rows(passed_standards) -> list[dict[str, Any]]:
     """Rows of control_outcomes from three judged controls."""
     controls = (PLANTED, COEXPRESSION, SHUFFLED)
     return [control_outcome(build(numbers).judge(standards=passed_standards)) for numbers in controls]
+
+
+@pytest.fixture(scope="session")
+def example_tables() -> Any:
+    """The module with the good tables of confounds and screens."""
+    return example
 
 
 @pytest.fixture

@@ -258,7 +258,9 @@ class TestPublishedFindings:
     @pytest.mark.parametrize(
         ("values", "outcome"),
         [
-            ({"p_tost": 0.01, "ci_low": -0.005, "ci_high": 0.01}, P),
+            ({"p_tost": 0.01, "ci_low": -0.005, "ci_high": 0.01, "equivalent": True}, P),
+            ({"p_tost": 0.01, "ci_low": -0.005, "ci_high": 0.01, "equivalent": False}, N),
+            ({"p_tost": 0.3, "ci_low": -0.005, "ci_high": 0.03, "equivalent": True}, N),
             ({"p_tost": 0.3, "ci_low": -0.005, "ci_high": 0.03, "p": 0.73}, U),
             ({"p_tost": 0.9, "ci_low": 0.021, "ci_high": 0.05}, F),
             ({"p_tost": 0.9, "ci_low": -0.05, "ci_high": -0.021}, F),
@@ -278,6 +280,34 @@ class TestPublishedFindings:
     def test_no_gain_needs_power(self, coexpression, power, outcome):
         coexpression.set("incremental_power", {"edge": "attention"}, power=power)
         assert judge(coexpression, "no_incremental_gain").outcome is outcome
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"p_equivalent": np.nan},
+            {"margin": 0.02},
+            {"margin": 0.0},
+            {"margin": np.nan},
+            {"equivalent": False},
+            {"equivalent": None},
+        ],
+    )
+    def test_no_gain_needs_a_readable_equivalence_test(self, coexpression, values):
+        cell = {"edge": "attention", "split": "joint", "learner": "boosting", "metric": "auroc"}
+        coexpression.set("incremental_value", cell, **values)
+        assert judge(coexpression, "no_incremental_gain").outcome is N
+
+    def test_a_loss_is_no_gain_and_is_not_called_equal(self, coexpression, example_tables):
+        cell = {"edge": "attention", "split": "joint", "learner": "boosting", "metric": "auroc"}
+        coexpression.set("incremental_value", cell, **example_tables.equality(-0.02))
+        result = judge(coexpression, "no_incremental_gain")
+        assert result.outcome is P
+        told = next(part.reason for part in result.parts if part.name == "attention/joint/boosting/auroc")
+        assert "not shown equal to none" in told
+
+    def test_a_clear_gain_refutes_without_an_equivalence_test(self, planted):
+        planted.set("incremental_value", {"edge": "attention", "metric": "auroc"}, p_equivalent=np.nan)
+        assert judge(planted, "no_incremental_gain").outcome is F
 
     def test_baselines_win(self, planted, coexpression):
         assert judge(coexpression, "baselines_win").outcome is P

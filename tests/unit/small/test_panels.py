@@ -24,6 +24,7 @@ def test_committed_panels_have_their_sizes():
     vocabulary = set(read_panel("small_vocabulary"))
     assert (len(universe), len(bench), len(vocabulary)) == (1200, 760, 2044)
     assert bench <= vocabulary
+    assert set(read_panel("layer_selection_genes")) == vocabulary - universe
     assert len(universe - vocabulary) <= 5
 
 
@@ -112,7 +113,12 @@ def test_the_screen_gives_the_committed_bench_panel(data_wheels, data_mirror, tm
     labels = data_mirror / "perturb/perturbqa_k562_crispri_de_labels.tsv.gz"
     kept = small_panels.build_panels(data_wheels, labels, tmp_path)
     made = sorted(tmp_path.glob("*.txt"))
-    assert [path.stem for path in made] == ["demo_universe", "perturbation_genes", "small_vocabulary"]
+    assert [path.stem for path in made] == [
+        "demo_universe",
+        "layer_selection_genes",
+        "perturbation_genes",
+        "small_vocabulary",
+    ]
     for path in made:
         assert path.read_bytes() == (BUILT_IN / path.name).read_bytes(), path.name
     assert (kept.pairs, kept.perturbations, kept.evaluable_perturbations) == (15_239, 706, 615)

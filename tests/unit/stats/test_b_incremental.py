@@ -7,7 +7,8 @@ import pytest
 
 from interp_assets.stats.crossfit import Boosting, Logistic, TooLittleDataError, plan_folds
 from interp_assets.stats.fit_memory import FitMemory
-from interp_assets.stats.incremental import candidate_pairs, incremental_gains, paired_gains, simulated_power
+from interp_assets.stats.incremental import candidate_pairs, incremental_gains, paired_gains
+from interp_assets.stats.power import simulated_power
 from interp_assets.stats.resampling import group_weights
 
 FAST = Boosting(iterations=15, learning_rate=0.15, leaves=7)

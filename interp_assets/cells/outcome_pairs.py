@@ -1,0 +1,99 @@
+"""The listed pairs of an outcome-only screen, read from a published table of labels or of p-values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from interp_assets.cells.dataset_records import DatasetSpec, OutcomeFormat
+from interp_assets.cells.differential import benjamini_hochberg
+from interp_assets.cells.outcome_tables import OutcomesError, perturbed_genes
+
+SELF_PAIRS = "self_pairs_dropped"
+
+
+def read_pairs(spec: DatasetSpec, path: Path) -> pd.DataFrame:
+    """Listed pairs of an outcome-only screen: perturbation, gene, label, split, and what else is declared.
+
+    ``direction`` is there if declared. A table of p-values gives ``p`` and ``q`` too: q is Benjamini-Hochberg
+    within the perturbation over its listed pairs without the perturbed gene itself, and the label is q below the
+    declared limit; self pairs are dropped and counted in ``attrs``. Names such as NA and NAN are genes. ``split``
+    is "train" or "test"; without a declared split all is "train".
+
+    Raises
+    ------
+    OutcomesError
+        For an unreadable or empty table, an absent column, a label that is not 0 or 1, a p that is none, a pair
+        listed twice.
+    """
+    form = spec.outcomes
+    if form is None:
+        raise OutcomesError(f"{spec.file}: key `outcomes`: dataset {spec.id!r} of kind {spec.kind} lists no pairs.")
+    raw = _columns(spec, form, path)
+    repeated = raw.duplicated(["perturbation", "gene"])
+    if repeated.any():
+        first = raw[repeated].iloc[0]
+        raise OutcomesError(
+            f"{path}: pair {first['perturbation']} - {first['gene']} is listed more than once. Keep one row a pair."
+        )
+    split = raw["split"] == form.train_value if form.split else pd.Series(True, index=raw.index)
+    if not split.any():
+        raise OutcomesError(f"{path}: no row has {form.split!r} equal to {form.train_value!r} (outcomes.train_value).")
+    raw["split"] = np.where(split, "train", "test")
+    return _called(raw, form, path) if form.p else raw.assign(label=_labels(raw["label"], form.label, path))
+
+
+def screen_genes(pairs: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    """Sorted names of all perturbed and measured genes of a screen: what a universe forces in."""
+    return np.unique(np.concatenate([pairs["perturbation"], pairs["gene"]]).astype(np.str_))
+
+
+def _columns(spec: DatasetSpec, form: OutcomeFormat, path: Path) -> pd.DataFrame:
+    """The declared columns under our names, as text."""
+    try:
+        raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise OutcomesError(f"{path}: not a readable table ({error}). Replace it by an intact copy.") from error
+    keys = ("perturbation", "gene", "label", "p", "split", "direction")
+    wanted = {key: column for key in keys if (column := getattr(form, key))}
+    for key, column in wanted.items():
+        if column not in raw.columns:
+            raise OutcomesError(
+                f"{path}: no column {column!r} (key `outcomes.{key}` of {spec.file}); columns: "
+                f"{', '.join(raw.columns)}."
+            )
+    if raw.empty:
+        raise OutcomesError(f"{path}: the table lists no pair (dataset {spec.id}). Name another file.")
+    return pd.DataFrame({key: raw[column] for key, column in wanted.items()})
+
+
+def _labels(text: pd.Series, column: str, path: Path) -> pd.Series:
+    wrong = ~text.isin(["0", "1"])
+    if wrong.any():
+        raise OutcomesError(
+            f"{path}: column {column!r} holds {text[wrong].iloc[0]!r} in {int(wrong.sum())} rows; "
+            "labels must be 0 or 1."
+        )
+    return text.astype(np.int8)
+
+
+def _called(raw: pd.DataFrame, form: OutcomeFormat, path: Path) -> pd.DataFrame:
+    """Pairs with p, q and label; self pairs take no part in the correction and are dropped."""
+    p = pd.to_numeric(raw["p"], errors="coerce")
+    wrong = ~p.between(0.0, 1.0)
+    if wrong.any():
+        first = raw[wrong].iloc[0]
+        raise OutcomesError(
+            f"{path}: column {form.p!r} holds {first['p']!r} in line {int(np.flatnonzero(wrong)[0]) + 2} "
+            f"({first['perturbation']} - {first['gene']}), {int(wrong.sum())} such rows; a p lies between 0 and 1."
+        )
+    own = [gene in perturbed_genes(name) for name, gene in zip(raw["perturbation"], raw["gene"], strict=True)]
+    pairs = raw.assign(p=p)[~np.array(own)].reset_index(drop=True)
+    q = np.empty(len(pairs))
+    for rows in pairs.groupby("perturbation").indices.values():
+        q[rows] = benjamini_hochberg(pairs["p"].to_numpy(dtype=np.float64)[rows])
+    pairs = pairs.assign(q=q, label=(q < form.q).astype(np.int8))
+    pairs.attrs[SELF_PAIRS] = sum(own)
+    return pairs

@@ -1,0 +1,238 @@
+"""The screens of a study side by side, for the terminal and as a Markdown page, from stored tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from interp_assets.figures.wording import is_missing
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TABLES = ("screen_scores", "screen_evaluability", "screen_losses", "modality_audit", "null_calibration_summary")
+SCORES = {
+    "variance": "variance",
+    "mean": "mean",
+    "one_minus_dropout": "1 - dropout",
+    "tf_out_degree": "TF out-degree",
+    "de_rate": "DE rate elsewhere",
+    "correlation": "correlation",
+    "rank_distance": "rank distance",
+    "co_detection": "co-detection",
+}
+KINDS = {"gene_level": "gene-level", "pairwise": "pairwise", "attention": "attention"}
+SUBSETS = {
+    "all": "All candidates",
+    "informative": "Informative genes: those with both labels among training perturbations",
+    "expression_matched": "Expression-matched negatives: each positive beside a negative of like mean expression",
+}
+UNEVALUATED = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenResults:
+    """Stored screen tables of several releases in one study, by release."""
+
+    study: str
+    tables: Mapping[str, Mapping[str, pd.DataFrame]]
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """Releases with stored tables, in the order given."""
+        return tuple(self.tables)
+
+    def any_of(self, name: str) -> pd.DataFrame:
+        """A table that does not depend on the release, from the first that has it; empty where none does."""
+        return next((tables[name] for tables in self.tables.values() if name in tables), pd.DataFrame())
+
+    def of(self, release: str, name: str) -> pd.DataFrame:
+        """A table of one release; empty where it was not written."""
+        return self.tables[release].get(name, pd.DataFrame())
+
+
+def read_screens(store: Path, study: str, releases: Iterable[str]) -> ScreenResults:
+    """Screen tables of the releases that have them in ``store/<study>``."""
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    for release in releases:
+        folder = store / study / release / "tables"
+        files = {name: folder / f"{name}.parquet" for name in TABLES}
+        tables = {name: pd.read_parquet(file) for name, file in files.items() if file.is_file()}
+        if tables:
+            found[release] = tables
+    return ScreenResults(study, found)
+
+
+def reach_table(results: ScreenResults) -> Table:
+    """Terminal table: perturbations and pairs each kind of score can be held against, by screen."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(f"Study {results.study}: what could be scored (perturbations with an AUROC, pairs behind them)"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+    )
+    for name in ("screen", "listed", *KINDS.values()):
+        table.add_column(name, overflow="fold")
+    for dataset, rows in _by_dataset(results.any_of("screen_evaluability")):
+        cells = [Text(_count(rows[kind]) if kind in rows else UNEVALUATED) for kind in ("gene_level", "pairwise")]
+        table.add_row(Text(dataset), Text(_listed(rows)), *cells, Text(_attention_reach(results, dataset)))
+    return table
+
+
+def _attention_reach(results: ScreenResults, dataset: str) -> str:
+    """What attention reaches, one text where all releases reach the same."""
+    counts = []
+    for release in results.releases:
+        rows = dict(_by_dataset(results.of(release, "screen_evaluability"))).get(dataset, {})
+        counts.append(_count(rows["attention"]) if "attention" in rows else UNEVALUATED)
+    distinct = list(dict.fromkeys(counts))
+    return (
+        distinct[0]
+        if len(distinct) == 1
+        else "; ".join(f"{r}: {c}" for r, c in zip(results.releases, counts, strict=True))
+    )
+
+
+def lost_lines(results: ScreenResults) -> Iterator[str]:
+    """One line a screen and kind of score: why its other perturbations have no AUROC."""
+    for release in results.releases[:1]:
+        losses = results.of(release, "screen_losses")
+        for (dataset, score), rows in losses.groupby(["dataset", "score"], sort=False):
+            if score in KINDS or score == "every score":
+                told = "; ".join(_loss(row) for row in rows.to_dict("records"))
+                yield f"{dataset}, {KINDS.get(str(score), score)}: {told}"
+
+
+def _loss(row: Mapping[Any, Any]) -> str:
+    return str(row["reason"]) if is_missing(row["perturbations"]) else f"{row['perturbations']} {row['reason']}"
+
+
+def _by_dataset(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Mapping[Any, Any]]]]:
+    if table.empty:
+        return
+    for dataset, rows in table.groupby("dataset", sort=False):
+        yield str(dataset), {str(row["score"]): row for row in rows.to_dict("records")}
+
+
+def _listed(rows: Mapping[str, Mapping[Any, Any]]) -> str:
+    first = next(iter(rows.values()))
+    return f"{first['perturbations_listed']:,} / {first['pairs_listed']:,}"
+
+
+def _count(row: Mapping[Any, Any]) -> str:
+    return f"{row['scorable_perturbations']:,} / {row['scorable_pairs']:,}"
+
+
+def screens_page(results: ScreenResults, command: str) -> str:
+    """Markdown page: scores by screen with intervals, reach, losses, own-gene changes and null calibration."""
+    parts = [
+        f"# Screens of the study {results.study}",
+        f"Generated by `{command}`; every number is computed, none is copied from a publication. Mean per-perturbation "
+        "AUROC with a 95 % bootstrap interval over perturbations; *n* perturbations. The rows of one table share "
+        "perturbations, candidates and cells. Small releases are demonstrations: they say nothing about full-size "
+        "models.",
+    ]
+    for subset, title in SUBSETS.items():
+        table = _score_lines(results, subset)
+        parts += [f"## {title}", "\n".join(table)] if table else []
+    parts += ["## What could be scored", "\n".join(_reach_lines(results))]
+    parts += ["## Why the rest could not", "\n".join(f"- {line}" for line in lost_lines(results))]
+    parts += _optional("## Did the perturbation do what its label says?", _modality_lines(results))
+    parts += _optional("## p-values where nothing was perturbed", _calibration_lines(results))
+    return "\n\n".join(parts) + "\n"
+
+
+def _optional(title: str, lines: Sequence[str]) -> list[str]:
+    return [title, "\n".join(lines)] if lines else []
+
+
+def _score_lines(results: ScreenResults, subset: str) -> list[str]:
+    """Markdown table of one gene subset on the common basis: a row a screen, a column a score."""
+    table = results.any_of("screen_scores")
+    if table.empty:
+        return []
+    chosen = table[(table["basis"] == "common") & (table["subset"] == subset) & (table["n_perturbations"] > 0)]
+    if chosen.empty:
+        return []
+    names = [name for name in SCORES if name in set(chosen["score"])]
+    titles = ["screen", "n", *(SCORES[name] for name in names), *(f"attention {name}" for name in results.releases)]
+    lines = _header(titles)
+    for dataset, rows in chosen.groupby("dataset", sort=False):
+        by_score = {row["score"]: row for row in rows.to_dict("records")}
+        values = [_value(by_score.get(name)) for name in names]
+        values += [_value(_attention(results, release, str(dataset), subset)) for release in results.releases]
+        lines.append(_line([str(dataset), str(rows["n_perturbations"].max()), *values]))
+    return lines
+
+
+def _attention(results: ScreenResults, release: str, dataset: str, subset: str) -> Mapping[Any, Any] | None:
+    table = results.of(release, "screen_scores")
+    mine = table[
+        (table["basis"] == "common")
+        & (table["subset"] == subset)
+        & (table["score"] == "attention")
+        & (table["dataset"] == dataset)
+    ]
+    return mine.iloc[0].to_dict() if len(mine) else None
+
+
+def _value(row: Mapping[Any, Any] | None) -> str:
+    if row is None or is_missing(row["mean_auroc"]):
+        return UNEVALUATED
+    if is_missing(row["ci_low"]):
+        return f"{row['mean_auroc']:.3f}"
+    return f"{row['mean_auroc']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+
+
+def _header(titles: Sequence[str]) -> list[str]:
+    return [_line(titles), _line(["---"] * len(titles))]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _reach_lines(results: ScreenResults) -> list[str]:
+    rows = list(_by_dataset(results.any_of("screen_evaluability")))
+    kinds = list(dict.fromkeys(kind for _, found in rows for kind in found))
+    lines = _header(["screen", "listed", *(KINDS.get(kind, kind) for kind in kinds)])
+    for dataset, found in rows:
+        lines.append(_line([dataset, _listed(found), *(_count(found[kind]) for kind in kinds if kind in found)]))
+    note = (
+        "Perturbations with at least three positive and three negative candidates / candidate pairs behind them; "
+        "attention as read by " + (results.releases[0] if results.releases else "no release") + "; the published "
+        "tokenisers say what a release with that vocabulary could be held against."
+    )
+    return [*lines, "", note]
+
+
+def _modality_lines(results: ScreenResults) -> list[str]:
+    table = results.any_of("modality_audit")
+    if table.empty:
+        return []
+    lines = _header(["screen", "modality", "own gene measured", "agrees", "undecided", "disagrees"])
+    for dataset, rows in table.groupby("dataset", sort=False):
+        counts = rows["agrees"].value_counts()
+        told = [str(int(counts.get(word, 0))) for word in ("yes", "undecided", "no")]
+        lines.append(_line([str(dataset), str(rows["modality"].iloc[0]), str(len(rows)), *told]))
+    return lines
+
+
+def _calibration_lines(results: ScreenResults) -> list[str]:
+    table = results.any_of("null_calibration_summary")
+    if table.empty:
+        return []
+    lines = _header(["test", "replicates", "share below .05", "KS distance", "limit", "uniform"])
+    for row in table.to_dict("records"):
+        numbers = [f"{row['share_below_05']:.3f}", f"{row['ks']:.3f}", f"{row['ks_limit']:.3f}"]
+        lines.append(_line([str(row["test"]), str(row["replicates"]), *numbers, "yes" if row["uniform"] else "no"]))
+    return lines
