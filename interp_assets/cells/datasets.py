@@ -126,6 +126,10 @@ def _check_kind(spec: DatasetSpec) -> None:
             raise DeclarationError(f"{spec.file}: key `planted`: is missing. Give the recipe's parameters.")
     if spec.differential != LabelRule() and spec.kind != "cells":
         raise DeclarationError(f"{spec.file}: key `differential`: only a dataset of kind cells is tested here.")
+    if spec.species == "human" and spec.cells is not None and spec.cells.orthologs:
+        raise DeclarationError(
+            f"{spec.file}: key `cells.orthologs`: renames genes of another species to human ones; `species` is human."
+        )
     if spec.kind == "outcome_only" and not spec.context_mismatch:
         raise DeclarationError(
             f"{spec.file}: key `context_mismatch`: is missing. Say in which cells the outcomes were "

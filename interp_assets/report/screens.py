@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from interp_assets.analyses.screens import Basis
 from interp_assets.figures.wording import is_missing
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ SUBSETS = {
     "expression_matched": "Expression-matched negatives: each positive beside a negative of like mean expression",
 }
 UNEVALUATED = "-"
+OWN_NOTE = (
+    "Columns of this table differ in perturbations and candidates and may not be compared with each other; it shows "
+    "what the tables above leave out."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ def lost_lines(results: ScreenResults) -> Iterator[str]:
 
 
 def _loss(row: Mapping[Any, Any]) -> str:
-    return str(row["reason"]) if is_missing(row["perturbations"]) else f"{row['perturbations']} {row['reason']}"
+    return str(row["reason"]) if is_missing(row["perturbations"]) else f"{int(row['perturbations']):,} {row['reason']}"
 
 
 def _by_dataset(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Mapping[Any, Any]]]]:
@@ -142,8 +147,9 @@ def screens_page(results: ScreenResults, command: str) -> str:
         "models.",
     ]
     for subset, title in SUBSETS.items():
-        table = _score_lines(results, subset)
-        parts += [f"## {title}", "\n".join(table)] if table else []
+        parts += _optional(f"## {title}", _score_lines(results, "common", subset))
+    own = _score_lines(results, "own", "all")
+    parts += _optional("## Each score on all that it reaches", [*own, "", OWN_NOTE] if own else [])
     parts += ["## What could be scored", "\n".join(_reach_lines(results))]
     parts += ["## Why the rest could not", "\n".join(f"- {line}" for line in lost_lines(results))]
     parts += _optional("## Did the perturbation do what its label says?", _modality_lines(results))
@@ -155,29 +161,36 @@ def _optional(title: str, lines: Sequence[str]) -> list[str]:
     return [title, "\n".join(lines)] if lines else []
 
 
-def _score_lines(results: ScreenResults, subset: str) -> list[str]:
-    """Markdown table of one gene subset on the common basis: a row a screen, a column a score."""
+def _score_lines(results: ScreenResults, basis: Basis, subset: str) -> list[str]:
+    """Markdown table of one gene subset: a row a screen, a column a score.
+
+    On the common basis all columns share their perturbations; on its own basis each score says how many it has.
+    """
     table = results.any_of("screen_scores")
     if table.empty:
         return []
-    chosen = table[(table["basis"] == "common") & (table["subset"] == subset) & (table["n_perturbations"] > 0)]
+    chosen = table[(table["basis"] == basis) & (table["subset"] == subset) & (table["n_perturbations"] > 0)]
     if chosen.empty:
         return []
+    shared = basis == "common"
     names = [name for name in SCORES if name in set(chosen["score"])]
-    titles = ["screen", "n", *(SCORES[name] for name in names), *(f"attention {name}" for name in results.releases)]
-    lines = _header(titles)
+    titles = [SCORES[name] for name in names] + [f"attention {name}" for name in results.releases]
+    lines = _header(["screen", *(["n"] if shared else []), *titles])
     for dataset, rows in chosen.groupby("dataset", sort=False):
         by_score = {row["score"]: row for row in rows.to_dict("records")}
-        values = [_value(by_score.get(name)) for name in names]
-        values += [_value(_attention(results, release, str(dataset), subset)) for release in results.releases]
-        lines.append(_line([str(dataset), str(rows["n_perturbations"].max()), *values]))
+        found = [by_score.get(name) for name in names]
+        found += [_attention(results, release, str(dataset), basis, subset) for release in results.releases]
+        count = [str(rows["n_perturbations"].max())] if shared else []
+        lines.append(_line([str(dataset), *count, *(_value(row, counted=not shared) for row in found)]))
     return lines
 
 
-def _attention(results: ScreenResults, release: str, dataset: str, subset: str) -> Mapping[Any, Any] | None:
+def _attention(
+    results: ScreenResults, release: str, dataset: str, basis: Basis, subset: str
+) -> Mapping[Any, Any] | None:
     table = results.of(release, "screen_scores")
     mine = table[
-        (table["basis"] == "common")
+        (table["basis"] == basis)
         & (table["subset"] == subset)
         & (table["score"] == "attention")
         & (table["dataset"] == dataset)
@@ -185,12 +198,13 @@ def _attention(results: ScreenResults, release: str, dataset: str, subset: str) 
     return mine.iloc[0].to_dict() if len(mine) else None
 
 
-def _value(row: Mapping[Any, Any] | None) -> str:
+def _value(row: Mapping[Any, Any] | None, *, counted: bool) -> str:
     if row is None or is_missing(row["mean_auroc"]):
         return UNEVALUATED
+    number = f" n {row['n_perturbations']}" if counted else ""
     if is_missing(row["ci_low"]):
-        return f"{row['mean_auroc']:.3f}"
-    return f"{row['mean_auroc']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+        return f"{row['mean_auroc']:.3f}{number}"
+    return f"{row['mean_auroc']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]{number}"
 
 
 def _header(titles: Sequence[str]) -> list[str]:
@@ -198,7 +212,8 @@ def _header(titles: Sequence[str]) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    """One line of a Markdown table; what stands in a cell is text and never markup."""
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
 
 
 def _reach_lines(results: ScreenResults) -> list[str]:
@@ -233,6 +248,8 @@ def _calibration_lines(results: ScreenResults) -> list[str]:
         return []
     lines = _header(["test", "replicates", "share below .05", "KS distance", "limit", "uniform"])
     for row in table.to_dict("records"):
-        numbers = [f"{row['share_below_05']:.3f}", f"{row['ks']:.3f}", f"{row['ks_limit']:.3f}"]
-        lines.append(_line([str(row["test"]), str(row["replicates"]), *numbers, "yes" if row["uniform"] else "no"]))
+        known = not is_missing(row["ks"])
+        numbers = [f"{row[name]:.3f}" if known else UNEVALUATED for name in ("share_below_05", "ks", "ks_limit")]
+        told = ("yes" if row["uniform"] else "no") if known else "not evaluable"
+        lines.append(_line([str(row["test"]), str(row["replicates"]), *numbers, told]))
     return lines

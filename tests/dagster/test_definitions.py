@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 
 from interp_assets.analyses import catalogue
 from interp_assets.definitions import build_definitions
 from interp_assets.figures.catalogue import CATALOGUE
+from interp_assets.layout import grid_key, read_layout
 from qc_standards.claims import claims_registry
 
 
 @pytest.fixture(scope="module")
 def graph():
-    from interp_assets.layout import read_layout
-
     return build_definitions(read_layout()).resolve_asset_graph()
 
 
@@ -22,7 +23,8 @@ def keys(graph) -> set[str]:
 
 
 def test_the_graph_holds_the_agreed_assets(graph) -> None:
-    fixed = {"cells", "references", "gene_features", "de_labels", "correlation", "study_inputs", "release", "attention"}
+    fixed = {"cells", "references", "gene_features", "de_labels", "correlation", "null_calibration", "release"}
+    fixed |= {"attention", "study_inputs", "screen_inputs", "layer_inputs", "layer_choice", "screens"}
     judged = {"test_results", "standards_results", "control_outcome", "qc_verdict", "report", "leaderboard"}
     analyses = {row.key for row in catalogue.built()}
     claims = {f"claim/{name}" for name in claims_registry().claims}
@@ -60,3 +62,51 @@ def test_claims_and_standards_are_mirrored_as_checks(graph) -> None:
     checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
     assert {name for asset, name in checks if asset == "qc_verdict"} == set(claims_registry().claims)
     assert len({name for asset, name in checks if asset == "standards_results"}) >= 12
+
+
+def upstream(graph, instance, key: str, partition: str) -> set[tuple[str, str | None]]:
+    """Every asset partition that one partition of ``key`` depends on, however far up."""
+    seen: set[tuple[str, str | None]] = set()
+    todo = [(dg.AssetKey(key), partition)]
+    with partition_loading_context(dynamic_partitions_store=instance):
+        while todo:
+            asset, of = todo.pop()
+            for parent in graph.get_parents_partitions(asset, of).parent_partitions:
+                found = (parent.asset_key.to_user_string(), parent.partition_key)
+                if found not in seen:
+                    seen.add(found)
+                    todo.append((parent.asset_key, parent.partition_key))
+    return seen
+
+
+@pytest.mark.parametrize("study", ["demo", "bench"])
+def test_no_outcome_of_the_evaluation_lies_upstream_of_the_layer(graph, instance, study: str) -> None:
+    """The layer is fixed by lineage: only the selection dataset, its references and the release feed the choice."""
+    layout = read_layout()
+    (chosen_on,) = layout.selecting(study)
+    instance.add_dynamic_partitions("release", ["any"])
+    behind = upstream(graph, instance, "layer_choice", grid_key(release="any", study=study))
+    by_dataset = {"cells", "de_labels", "correlation", "references", "gene_features", "null_calibration"}
+    assert {partition for key, partition in behind if key in by_dataset} == {chosen_on}
+    assert {partition for key, partition in behind if key == "attention"} == {f"{chosen_on}|any"}
+    read_by_tests = set(layout.evaluated(study))
+    assert read_by_tests and chosen_on not in read_by_tests
+    outcomes = {f"raw/{name}" for name in layout.compared(study)}
+    assert not outcomes & {key for key, _ in behind}
+
+
+@pytest.mark.parametrize("study", ["demo", "bench"])
+def test_every_analysis_reads_the_frozen_layer(graph, instance, study: str) -> None:
+    instance.add_dynamic_partitions("release", ["any"])
+    for row in catalogue.built():
+        behind = upstream(graph, instance, row.key, grid_key(release="any", study=study))
+        assert ("layer_choice", grid_key(release="any", study=study)) in behind, row.key
+
+
+def test_a_screen_that_is_only_compared_does_not_make_an_analysis_stale(graph, instance) -> None:
+    instance.add_dynamic_partitions("release", ["any"])
+    layout = read_layout()
+    only_compared = set(layout.compared("bench")) - set(layout.evaluated("bench"))
+    behind = upstream(graph, instance, "analysis_21", grid_key(release="any", study="bench"))
+    assert only_compared
+    assert not only_compared & {partition for key, partition in behind if key in ("de_labels", "correlation")}

@@ -158,6 +158,7 @@ def test_genes_and_perturbations_take_their_human_names(document, declare, with_
 
 
 def test_renaming_needs_a_table_that_fits(document, declare, cells_file):
+    document["species"] = "mouse"
     document["cells"] |= {"orthologs": "table"}
     with pytest.raises(CellsError, match=r"key `cells\.orthologs` of toy\.yaml\): the table table was not handed in"):
         prepare(declare(document), cells_file())

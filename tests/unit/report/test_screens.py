@@ -1,0 +1,151 @@
+"""The screens of a study in the terminal and as a page: counts as stored, reasons, no number that is not there."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from interp_assets.report.screens import lost_lines, reach_table, read_screens, screens_page
+
+
+def score(dataset: str, name: str, mean: float, *, n: int = 30, basis: str = "common", subset: str = "all") -> dict:
+    return {
+        "role": "primary_screen",
+        "dataset": dataset,
+        "subset": subset,
+        "basis": basis,
+        "score": name,
+        "level": "gene_level",
+        "n_perturbations": n,
+        "n_pairs": n * 40,
+        "mean_auroc": mean,
+        "sd_auroc": 0.1,
+        "ci_low": mean - 0.02 if n > 1 else float("nan"),
+        "ci_high": mean + 0.02 if n > 1 else float("nan"),
+    }
+
+
+def reach(dataset: str, name: str, perturbations: int, pairs: int) -> dict:
+    return {
+        "dataset": dataset,
+        "score": name,
+        "perturbations_listed": 1831,
+        "pairs_listed": 157_679,
+        "perturbations": perturbations,
+        "pairs": pairs,
+        "positives": pairs // 5,
+        "scorable_perturbations": perturbations,
+        "scorable_pairs": pairs,
+    }
+
+
+def write(store: Path, release: str, attention: float = 0.55) -> None:
+    folder = store / "bench" / release / "tables"
+    folder.mkdir(parents=True)
+    tables = {
+        "screen_scores": [
+            score("line", "variance", 0.8),
+            score("line", "correlation", 0.56),
+            score("line", "attention", attention),
+            score("line", "variance", 0.9, basis="own"),
+            score("lone", "variance", 0.7, n=1),
+            score("line", "variance", 0.6, subset="informative"),
+        ],
+        "screen_evaluability": [
+            reach("line", "gene_level", 1700, 150_000),
+            reach("line", "pairwise", 706, 15_239),
+            reach("line", "attention", 700, 15_000),
+            reach("line", "published_vocabulary", 690, 14_000),
+            reach("[b]<i>lone", "gene_level", 9, 900),
+        ],
+        "screen_losses": [
+            {"dataset": "line", "score": "pairwise", "reason": "perturbed gene is not scored", "perturbations": 1125},
+            {"dataset": "gone", "score": "every score", "reason": "no mirror", "perturbations": pd.NA},
+        ],
+        "modality_audit": [
+            {"dataset": "line", "modality": "crispri", "agrees": "yes"},
+            {"dataset": "line", "modality": "crispri", "agrees": "no"},
+        ],
+        "null_calibration_summary": [
+            {
+                "test": "Welch p of a gene",
+                "replicates": 200,
+                "share_below_05": 0.054,
+                "ks": 0.01,
+                "ks_limit": 0.02,
+                "uniform": True,
+            }
+        ],
+    }
+    for name, rows in tables.items():
+        pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", index=False)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    write(tmp_path, "one", 0.55)
+    write(tmp_path, "two", 0.61)
+    return tmp_path
+
+
+def page(store: Path) -> str:
+    return screens_page(read_screens(store, "bench", ["one", "two", "absent"]), "interp export screens")
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"## {title}", 1)[1].split("\n## ", 1)[0]
+
+
+def test_each_release_has_its_own_attention_beside_shared_baselines(store: Path) -> None:
+    table = section(page(store), "All candidates")
+    head, _, line, lone = [row for row in table.splitlines() if row.startswith("|")]
+    assert head == "| screen | n | variance | correlation | attention one | attention two |"
+    assert line.split(" | ")[2:] == [
+        "0.800 [0.780, 0.820]",
+        "0.560 [0.540, 0.580]",
+        "0.550 [0.530, 0.570]",
+        "0.610 [0.590, 0.630] |",
+    ]
+    assert lone == "| lone | 1 | 0.700 | - | - | - |"
+
+
+def test_own_and_common_bases_are_never_mixed(store: Path) -> None:
+    own = section(page(store), "Each score on all that it reaches")
+    assert "0.900 [0.880, 0.920] n 30" in own
+    assert "may not be compared" in own
+    assert "0.900" not in page(store).replace(own, "")
+
+
+def test_subsets_stand_apart(store: Path) -> None:
+    assert "0.600 [0.580, 0.620]" in section(page(store), "Informative genes")
+    assert "Expression-matched" not in page(store)
+
+
+def test_counts_reasons_and_checks_are_told(store: Path) -> None:
+    text = page(store)
+    assert "| line | 1,831 / 157,679 | 1,700 / 150,000 | 706 / 15,239 | 700 / 15,000 | 690 / 14,000 |" in text
+    assert "- line, pairwise: 1,125 perturbed gene is not scored" in text
+    assert "- gone, every score: no mirror" in text
+    assert "| [b]&lt;i>lone | 1,831" in text
+    assert "| line | crispri | 2 | 1 | 0 | 1 |" in text
+    assert "| Welch p of a gene | 200 | 0.054 | 0.010 | 0.020 | yes |" in text
+
+
+def test_the_terminal_shows_counts_and_takes_names_as_text(store: Path) -> None:
+    console = Console(file=io.StringIO(), width=160)
+    results = read_screens(store, "bench", ["one", "two"])
+    console.print(reach_table(results))
+    text = console.file.getvalue()
+    assert "706 / 15,239" in text
+    assert "[b]<i>lone" in text
+    assert next(iter(lost_lines(results))) == "line, pairwise: 1,125 perturbed gene is not scored"
+
+
+def test_a_store_without_results_gives_an_empty_page_and_no_invented_number(tmp_path: Path) -> None:
+    results = read_screens(tmp_path, "bench", ["nobody"])
+    assert results.releases == ()
+    assert "0." not in screens_page(results, "x").split("## What could be scored")[1]
