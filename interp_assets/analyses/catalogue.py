@@ -6,57 +6,11 @@ computation. Importing this module imports no numpy; `AnalysisRow.run` resolves 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, cast
-
-if TYPE_CHECKING:
-    from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput
+from interp_assets.analyses.analysis_row import AnalysisRow
 
 SCREEN_INPUTS = ("labels", "attention", "correlation")
 EVALUABLE = ("min_positives", "min_negatives")
 INCREMENTAL = ("analysis_depth", "bootstrap", "folds", "boosting", "recall_at", "gain_margin")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnalysisRow:
-    """One analysis: its place in the framework, its inputs, and the function that runs it.
-
-    ``section`` is the topic of the framework it belongs to. ``roles`` are the datasets it asks a study for,
-    ``needs`` the artefacts of each, ``settings`` the study settings it reads. ``tests`` counts its declared
-    rows. ``function`` is "module:name", or None for an analysis that is not built yet. ``for_controls``: controls and
-    twins run it, because the criteria they are judged by read it.
-    """
-
-    number: int
-    title: str
-    section: str
-    roles: tuple[str, ...]
-    tests: int
-    figure_ids: tuple[str, ...]
-    needs: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    function: str | None = None
-    for_controls: bool = False
-
-    @property
-    def key(self) -> str:
-        """Name of the analysis among the assets: ``analysis_16``."""
-        return f"analysis_{self.number:02d}"
-
-    @property
-    def test_ids(self) -> tuple[str, ...]:
-        """Ids of the declared rows, in order."""
-        return tuple(f"A{self.number:02d}.{i}" for i in range(1, self.tests + 1))
-
-    @property
-    def run(self) -> Callable[[AnalysisInputs], AnalysisOutput] | None:
-        """Function of the analysis, imported now; None if it is not built."""
-        if self.function is None:
-            return None
-        module, name = self.function.split(":")
-        return cast("Callable[[AnalysisInputs], AnalysisOutput]", getattr(import_module(module), name))
 
 
 def row(number: int) -> AnalysisRow:

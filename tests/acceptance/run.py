@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 from served import Served, wait_for, write_edge_table
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -181,20 +182,54 @@ class Acceptance:
             must(not cleared, f"{name}: {', '.join(cleared)} cleared by planted outcomes")
 
     def real_outcomes(self) -> None:
-        """`bench` ends with a verdict on real outcomes; its AUROC equals scikit-learn's."""
+        """`bench` ends with a verdict on real outcomes, every screen counted; its AUROC equals scikit-learn's."""
         if not self.mirror:
             if "mirror" in REQUIRED:
                 raise StepFailedError("INTERP_REQUIRE names the mirror, but INTERP_DATA_MIRROR is not set")
             raise StepSkippedError("INTERP_DATA_MIRROR is not set")
         env = self.env | {"INTERP_DATA_MIRROR": self.mirror}
+        started = time.monotonic()
         done = command("interp", "evaluate", "--study", "bench", env=env)
-        print(done.stdout[-4000:], flush=True)
+        print(done.stdout[-6000:], flush=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        seconds = time.monotonic() - started
+        print(
+            f"bench: {seconds:.0f} s (promise 1200 s on two idle cores), peak {peak / GIB:.1f} GiB (promise 8 GiB)",
+            flush=True,
+        )
+        must(seconds < 2 * HUNG, f"took {seconds:.0f} s: something hangs")
+        must(peak < 8 * GIB, f"peak memory {peak / GIB:.1f} GiB; 8 GiB is the promise")
         for name in self.shipped:
-            verdict = json.loads((self.store / "bench" / name / "verdict.json").read_text())
-            must(verdict["headline"]["data_origin"] == "real", f"{name}: bench is not on real outcomes")
-            must((self.store / "bench" / name / "tables" / "perturbation_auroc.parquet").is_file(), "no AUROC table")
+            self._on_real_outcomes(name, done.stdout)
+        self._same_page(command("interp", "export", "screens", "--study", "bench", env=env).stdout)
         recomputed = PROJECT / "tests" / "acceptance" / "recompute_auroc.py"
         print(command(sys.executable, str(recomputed), str(self.store), *self.shipped, env=env).stdout, flush=True)
+
+    def _on_real_outcomes(self, name: str, printed: str) -> None:
+        """One release: nothing failed, rows that ran are real, and every screen of the study is counted in print."""
+        folder = self.store / "bench" / name
+        verdict = json.loads((folder / "verdict.json").read_text())
+        must(verdict["headline"]["data_origin"] == "real", f"{name}: bench is not on real outcomes")
+        tests = pd.read_parquet(folder / "tests.parquet")
+        failed = tests.loc[tests["status"] == "failed", "test_id"].tolist()
+        must(not failed, f"{name}: failed rows {', '.join(failed)}")
+        origins = set(tests.loc[tests["status"] == "run", "data_origin"])
+        must(origins == {"real"}, f"{name}: rows were run on {', '.join(sorted(map(str, origins)))} data")
+        screens = pd.read_parquet(folder / "tables" / "screen_evaluability.parquet")["dataset"].unique()
+        must(len(screens) >= 10, f"{name}: only {len(screens)} screens were counted")
+        lost = [screen for screen in screens if screen not in printed]
+        must(not lost, f"the terminal does not name {', '.join(lost)}")
+
+    @staticmethod
+    def _same_page(made: str) -> None:
+        """`docs/results-bench.md` is what this evaluation gives: the same text, numbers within two thousandths."""
+        number = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
+        kept = (PROJECT / "docs" / "results-bench.md").read_text(encoding="utf-8")
+        must(number.sub("#", made) == number.sub("#", kept), "docs/results-bench.md is out of date; export it again")
+        pairs = zip(number.findall(made), number.findall(kept), strict=True)
+        worst = max((abs(float(one) - float(other)) for one, other in pairs), default=0.0)
+        print(f"docs/results-bench.md: numbers agree within {worst:.3f}", flush=True)
+        must(worst <= 0.002, f"docs/results-bench.md differs by up to {worst:.3f}; export it again")
 
     def absent_data(self) -> None:
         """Without a mirror `bench` completes, says what is missing, and clears nothing."""
