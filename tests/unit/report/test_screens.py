@@ -64,6 +64,7 @@ def write(store: Path, release: str, attention: float = 0.55) -> None:
         ],
         "screen_losses": [
             {"dataset": "line", "score": "pairwise", "reason": "perturbed gene is not scored", "perturbations": 1125},
+            {"dataset": "line", "score": "attention", "reason": "perturbed gene is not scored", "perturbations": 1125},
             {"dataset": "gone", "score": "every score", "reason": "no mirror", "perturbations": pd.NA},
         ],
         "modality_audit": [
@@ -72,13 +73,17 @@ def write(store: Path, release: str, attention: float = 0.55) -> None:
         ],
         "null_calibration_summary": [
             {
-                "test": "Welch p of a gene",
+                "test": "Welch p of a gene" + (" (rare genes too)" if genes == "all" else ""),
+                "labels": "welch",
+                "genes": genes,
+                "assignment": "shuffled",
                 "replicates": 200,
                 "share_below_05": 0.054,
                 "ks": 0.01,
                 "ks_limit": 0.02,
-                "uniform": True,
+                "uniform": genes == "detected",
             }
+            for genes in ("detected", "all")
         ],
     }
     for name, rows in tables.items():
@@ -128,11 +133,12 @@ def test_subsets_stand_apart(store: Path) -> None:
 def test_counts_reasons_and_checks_are_told(store: Path) -> None:
     text = page(store)
     assert "| line | 1,831 / 157,679 | 1,700 / 150,000 | 706 / 15,239 | 700 / 15,000 | 690 / 14,000 |" in text
-    assert "- line, pairwise: 1,125 perturbed gene is not scored" in text
-    assert "- gone, every score: no mirror" in text
+    assert "- line - pairwise: perturbed gene is not scored (1,125); attention: the same\n" in text
+    assert "- gone - no mirror" in text
     assert "| [b]&lt;i>lone | 1,831" in text
     assert "| line | crispri | 2 | 1 | 0 | 1 |" in text
     assert "| Welch p of a gene | 200 | 0.054 | 0.010 | 0.020 | yes |" in text
+    assert "With rare genes too, genes called by Welch: 0 of 1 tests uniform." in text
 
 
 def test_the_terminal_shows_counts_and_takes_names_as_text(store: Path) -> None:
@@ -142,7 +148,9 @@ def test_the_terminal_shows_counts_and_takes_names_as_text(store: Path) -> None:
     text = console.file.getvalue()
     assert "706 / 15,239" in text
     assert "[b]<i>lone" in text
-    assert next(iter(lost_lines(results))) == "line, pairwise: 1,125 perturbed gene is not scored"
+    assert next(iter(lost_lines(results))) == (
+        "line - pairwise: perturbed gene is not scored (1,125); attention: the same"
+    )
 
 
 def test_a_store_without_results_gives_an_empty_page_and_no_invented_number(tmp_path: Path) -> None:
