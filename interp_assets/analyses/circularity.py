@@ -308,7 +308,7 @@ def _row(
         reason=_reason(found),
         statistic=statistic,
         effect=statistic - before,
-        effect_kind="auroc",
+        effect_kind="delta_auroc",
         ci_low=interval.low,
         ci_high=interval.high,
         n=known.regulators,

@@ -75,7 +75,8 @@ def compare_screens(screens: list[Screen], depth: float, limits: Limits) -> dict
 
     ``screen_scores`` has one row a screen, gene subset, basis and score: the mean per-perturbation AUROC with a
     bootstrap interval over perturbations. Basis ``own`` takes all that the score can be held against, ``common``
-    only the perturbations and genes that every available score shares, so that rows can be compared.
+    only the perturbations and genes that attention can be held against (pairwise scores where it has no perturbation
+    with enough candidates), so that rows can be compared.
     ``screen_evaluability`` counts perturbations and pairs a kind of score reaches, ``screen_losses`` says why the
     others are out of reach.
     """
@@ -184,7 +185,8 @@ def _score_rows(
     if data.labels.perturbations.size == 0:
         return
     reach = {item.score: item for item in reaches}
-    common = reach["attention"] if reach["attention"].rows.any() else reach["pairwise"]
+    in_order = [reach["attention"], reach["pairwise"]]
+    common = next((one for one in in_order if limits.scorable(_inside(data.labels, one)).any()), reach["pairwise"])
     for name, score in _scores(screen, data, depth, limits):
         bases: dict[Basis, _Reach] = {"own": reach[LEVELS[name]], "common": common}
         for basis, chosen in bases.items():

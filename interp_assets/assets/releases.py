@@ -129,9 +129,9 @@ def attention_asset(layout: Layout) -> dg.AssetsDefinition:
 
     def make(*, card: ReleaseCard, folder: Path, settings: AttentionSettings, given: dict[str, Any]) -> Any:
         cells = given["cells"]["cells"]
+        if card.kind != "release" and not _evaluated(layout, cells.dataset):
+            return Unavailable(cells.dataset, "controls answer for the screens that tests read, and no other")
         if card.name == sourcing.PLANTED:
-            if not _evaluated(layout, cells.dataset):
-                return Unavailable(cells.dataset, "the positive control is built for the screens that tests read")
             labels, references = given["de_labels"]["labels"], given["references"]
             return sourcing.planted_control_attention(cells, labels, references, folder, settings, CONTROL_SEED)
         if card.name == sourcing.COEXPRESSION:

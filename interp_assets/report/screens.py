@@ -11,6 +11,7 @@ import pandas as pd
 
 from interp_assets.analyses.screens import Basis
 from interp_assets.figures.wording import is_missing
+from qc_standards.registry import declared_tests
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +35,10 @@ SUBSETS = {
 }
 UNEVALUATED = "-"
 NAME_WIDTH = 32
+BATTERY_NOTE = (
+    "Hypotheses in the published wording; where it names layer L13, each release is read in its own frozen layer. "
+    "Method, null, p and q of every row are in the report of the release."
+)
 OWN_NOTE = (
     "Columns of this table differ in perturbations and candidates and may not be compared with each other; it shows "
     "what the tables above leave out."
@@ -67,6 +72,7 @@ def read_screens(store: Path, study: str, releases: Iterable[str]) -> ScreenResu
     for release in releases:
         folder = store / study / release / "tables"
         files = {name: folder / f"{name}.parquet" for name in TABLES}
+        files["tests"] = folder.parent / "tests.parquet"
         tables = {name: pd.read_parquet(file) for name, file in files.items() if file.is_file()}
         if tables:
             found[release] = tables
@@ -109,9 +115,9 @@ def _attention_reach(results: ScreenResults, dataset: str) -> str:
 
 
 def lost_lines(results: ScreenResults) -> Iterator[str]:
-    """One line a screen: why its other perturbations have no AUROC of each kind of score, as the first release reads it.
+    """One line a screen: why its other perturbations have no AUROC of each kind of score.
 
-    A kind of score that loses what the one before it loses says so.
+    Attention is told as the first release reads it. A kind that loses what the one before it loses says so.
     """
     for release in results.releases[:1]:
         losses = results.of(release, "screen_losses")
@@ -133,9 +139,8 @@ def _reasons(rows: pd.DataFrame) -> str:
 
 
 def _loss(row: Mapping[Any, Any]) -> str:
-    return (
-        str(row["reason"]) if is_missing(row["perturbations"]) else f"{row['reason']} ({int(row['perturbations']):,})"
-    )
+    count = "" if is_missing(row["perturbations"]) else f" ({int(row['perturbations']):,})"
+    return f"{row['reason']}{count}"
 
 
 def _by_dataset(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Mapping[Any, Any]]]]:
@@ -171,6 +176,7 @@ def screens_page(results: ScreenResults, command: str) -> str:
     parts += ["## Why the rest could not", "\n".join(f"- {line}" for line in lost_lines(results))]
     parts += _optional("## Did the perturbation do what its label says?", _modality_lines(results))
     parts += _optional("## p-values where nothing was perturbed", _calibration_lines(results))
+    parts += _optional("## The tests on the primary screen", _battery_lines(results))
     return "\n\n".join(parts) + "\n"
 
 
@@ -265,13 +271,41 @@ def _calibration_lines(results: ScreenResults) -> list[str]:
     if table.empty:
         return []
     shown = (table["genes"] == "detected") & (table["assignment"] == "shuffled")
-    lines = _header(["test", "replicates", "share below .05", "KS distance", "limit", "uniform"])
+    lines = _header(
+        ["test", "replicates", "share below .05", "KS distance", "limit", "uniform", "no excess of small p"]
+    )
     for row in table[shown].to_dict("records"):
         known = not is_missing(row["ks"])
         numbers = [f"{row[name]:.3f}" if known else UNEVALUATED for name in ("share_below_05", "ks", "ks_limit")]
-        told = ("yes" if row["uniform"] else "no") if known else "not evaluable"
-        lines.append(_line([str(row["test"]), str(row["replicates"]), *numbers, told]))
+        told = [("yes" if row[name] else "no") if known else "not evaluable" for name in ("uniform", "valid")]
+        lines.append(_line([str(row["test"]), str(row["replicates"]), *numbers, *told]))
     return [*lines, "", *_other_calibrations(table[~shown])]
+
+
+def _battery_lines(results: ScreenResults) -> list[str]:
+    """Every declared test that was run for some release: what it asks, and its effect by release."""
+    run: dict[str, dict[str, Mapping[Any, Any]]] = {}
+    for release in results.releases:
+        tests = results.of(release, "tests")
+        for row in tests[tests["status"] == "run"].to_dict("records") if len(tests) else []:
+            run.setdefault(str(row["test_id"]), {})[release] = row
+    if not run:
+        return []
+    lines = _header(["test", "hypothesis", "effect is", *results.releases])
+    for spec in declared_tests():
+        if spec.test_id in run:
+            found = run[spec.test_id]
+            effects = [_effect(found.get(release)) for release in results.releases]
+            kind = str(next(iter(found.values()))["effect_kind"])
+            lines.append(_line([spec.test_id, spec.hypothesis, kind, *effects]))
+    return [*lines, "", BATTERY_NOTE]
+
+
+def _effect(row: Mapping[Any, Any] | None) -> str:
+    if row is None or is_missing(row["effect"]):
+        return UNEVALUATED
+    interval = "" if is_missing(row["ci_low"]) else f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+    return f"{row['effect']:.3f}{interval}"
 
 
 def _other_calibrations(table: pd.DataFrame) -> Iterator[str]:

@@ -158,7 +158,7 @@ def test_rows_are_differences_with_their_settings(found):
     for result in found.results:
         assert result.status is Status.RUN
         assert result.ci_low <= result.effect <= result.ci_high
-        assert (result.unit, result.effect_kind, result.null_name) == ("regulator", "auroc", "size-matched part")
+        assert (result.unit, result.effect_kind, result.null_name) == ("regulator", "delta_auroc", "size-matched part")
         assert (result.resamples_requested, result.resamples_done) == (200, 200)
         assert "minus" in result.direction
         used = json.loads(result.settings_used)

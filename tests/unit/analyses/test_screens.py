@@ -148,6 +148,17 @@ def test_absent_attention_leaves_the_other_scores_and_says_why() -> None:
     assert scores(tables, "common").loc["correlation", "n_perturbations"] == 12
 
 
+def test_where_attention_scores_no_perturbation_the_pairwise_scores_still_share_theirs() -> None:
+    """The release knows the targets but only two of the perturbed genes, neither of which has enough candidates."""
+    strict = replace(LIMITS, min_positives=13)
+    tables = compare_screens([screen(known=30)], 0.5, strict)
+    reach = tables["screen_evaluability"].set_index("score")
+    assert reach.loc["attention", "scorable_perturbations"] == 0
+    common = scores(tables, "common")
+    assert common.loc["correlation", "n_perturbations"] == reach.loc["pairwise", "scorable_perturbations"] > 0
+    assert common.loc["correlation", "n_pairs"] == common.loc["mean", "n_pairs"]
+
+
 def test_an_absent_screen_is_listed_with_its_reason_and_no_number() -> None:
     gone = Screen(
         role="screens[1]", role_fit="full", data=Unavailable("far", "no mirror"), attention=Unavailable("far", "x")

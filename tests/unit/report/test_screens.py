@@ -82,10 +82,15 @@ def write(store: Path, release: str, attention: float = 0.55) -> None:
                 "ks": 0.01,
                 "ks_limit": 0.02,
                 "uniform": genes == "detected",
+                "valid": True,
             }
             for genes in ("detected", "all")
         ],
     }
+    columns = ("test_id", "status", "effect_kind", "effect", "ci_low", "ci_high")
+    ran = dict(zip(columns, ("A22.1", "run", "delta_auroc", attention - 0.56, -0.03, 0.04), strict=True))
+    idle = dict(zip(columns, ("A29.1", "skipped", "", None, None, None), strict=True))
+    pd.DataFrame([ran, idle]).to_parquet(folder.parent / "tests.parquet", index=False)
     for name, rows in tables.items():
         pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", index=False)
 
@@ -137,8 +142,15 @@ def test_counts_reasons_and_checks_are_told(store: Path) -> None:
     assert "- gone - no mirror" in text
     assert "| [b]&lt;i>lone | 1,831" in text
     assert "| line | crispri | 2 | 1 | 0 | 1 |" in text
-    assert "| Welch p of a gene | 200 | 0.054 | 0.010 | 0.020 | yes |" in text
+    assert "| Welch p of a gene | 200 | 0.054 | 0.010 | 0.020 | yes | yes |" in text
     assert "With rare genes too, genes called by Welch: 0 of 1 tests uniform." in text
+
+
+def test_only_tests_that_were_run_are_told_with_their_effect(store: Path) -> None:
+    table = section(page(store), "The tests on the primary screen")
+    (row,) = [line for line in table.splitlines() if line.startswith("| A")]
+    assert row.startswith("| A22.1 |")
+    assert row.endswith("| -0.010 [-0.030, 0.040] | 0.050 [-0.030, 0.040] |")
 
 
 def test_the_terminal_shows_counts_and_takes_names_as_text(store: Path) -> None:
