@@ -71,7 +71,9 @@ def study_roles(
                 screen_de_rate(data.labels, study.battery.folds, study.seed),
             )
             if study.tf_catalogue and not data.tf_catalogue:
-                absent["tf_catalogue"] = f"catalogue {study.tf_catalogue} is not available"
+                absent["tf_catalogue"] = (
+                    f"catalogue {study.tf_catalogue} is not available; `interp datasets list` says why"
+                )
     return roles, absent
 
 

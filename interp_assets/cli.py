@@ -169,9 +169,12 @@ def _list_studies(options: argparse.Namespace) -> int:
 
 def _check_study(options: argparse.Namespace) -> int:
     from interp_assets.cells.datasets import load_datasets
+    from interp_assets.layout import check_kinds
     from interp_assets.settings import load_study
 
-    study = load_study(options.file, frozenset(load_datasets(Folders.from_environment().config)))
+    datasets = load_datasets(Folders.from_environment().config)
+    study = load_study(options.file, frozenset(datasets))
+    check_kinds(study, datasets)
     print(f"{options.file}: valid; {len(study.roles)} roles, {len(study.datasets)} datasets")
     return 0
 
@@ -212,18 +215,19 @@ def _check_dataset(options: argparse.Namespace) -> int:
     shelf = replace(archive(layout), datasets={**layout.datasets, spec.id: spec})
     check_references(spec, shelf.datasets)
     if spec.kind not in ("cells", "planted", "outcome_only"):
-        found = artefacts.raw_file(shelf, spec.id)
-        print(
-            f"{options.file}: valid; file {'absent: ' + found.reason if isinstance(found, Unavailable) else 'verified'}"
-        )
+        held = artefacts.contents(shelf, spec.id)
+        told = f"absent: {held.reason}" if isinstance(held, Unavailable) else f"verified, {held}"
+        print(f"{options.file}: valid; file {told}")
         return 0
     cells = artefacts.prepared_cells(shelf, spec.id)
     if isinstance(cells, Unavailable):
         print(f"{options.file}: valid, but its data are absent: {cells.reason}")
         return 0
+    labels = artefacts.screen_outcomes(shelf, spec.id, cells)
+    outcome = labels.reason if isinstance(labels, Unavailable) else f"{len(labels.perturbations)} tested"
     print(
         f"{options.file}: valid; {cells.counts.shape[0]} cells ({int(cells.control.sum())} control), "
-        f"{len(cells.universe)} scored genes, cells hash {cells.cells_hash}"
+        f"{len(cells.universe)} scored genes, cells hash {cells.cells_hash}; perturbations: {outcome}"
     )
     return 0
 

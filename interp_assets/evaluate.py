@@ -14,6 +14,10 @@ from typing import Any
 
 import dagster as dg
 
+from interp_assets.assets.datasets import archive
+from interp_assets.cells.artefacts import raw_file
+from interp_assets.cells.records import Unavailable
+from interp_assets.io_managers import read_records
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
 from interp_assets.settings import PROJECT
 
@@ -146,7 +150,18 @@ class Evaluator:
 
         resolver = CachingStaleStatusResolver(self.instance, self._graph, LoadingContextForTest(self.instance))
         status = {key: resolver.get_status(key, stage.partition) for key in stage.keys}
-        return [key for key, found in status.items() if found is not StaleStatus.FRESH]
+        return [
+            key
+            for key, found in status.items()
+            if found is not StaleStatus.FRESH or self._came_since(key, stage.partition)
+        ]
+
+    def _came_since(self, key: dg.AssetKey, name: str | None) -> bool:
+        """Whether a declared file that was not there when it was last looked for is there now."""
+        if key.path[0] != "raw" or name is None:
+            return False
+        stored = read_records(self.layout.folders.store / "cells" / name / "raw")
+        return isinstance(stored, Unavailable) and not isinstance(raw_file(archive(self.layout), name), Unavailable)
 
     def _materialise(self, keys: Sequence[dg.AssetKey], partition: str | None) -> None:
         subset = self._job.get_subset(asset_selection=set(keys))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,6 +217,7 @@ class AttentionIOManager(_Placed):
         if isinstance(obj, Unavailable):
             save_records(folder, {"unavailable": obj})
         else:
+            shutil.rmtree(folder / "unavailable", ignore_errors=True)  # of a time when there was no attention here
             open_edges(folder)
 
     def load_input(self, context: dg.InputContext) -> Any:

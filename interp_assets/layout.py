@@ -5,8 +5,10 @@ Derived once from the declared datasets and studies; the factories in ``interp_a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
@@ -25,6 +27,8 @@ from interp_assets.settings import (
 
 Use = Literal["evaluated", "compared", "selecting"]
 
+SCREENS = ("cells", "outcome_only", "planted")
+NETWORKS = ("network", "gene_sets")
 CONTROLS = ("control-planted", "control-coexpression")
 RELEASE = dg.DynamicPartitionsDefinition(name="release")
 
@@ -69,8 +73,8 @@ class Layout:
         """Dataset -> dataset whose cells its scores are computed from."""
         return {name: self.datasets[name].base or name for name in self.grid}
 
-    def files_behind(self, dataset: str) -> tuple[str, ...]:
-        """Declared files that ``dataset`` and its references are made of, each once."""
+    def screen_files(self, dataset: str) -> tuple[str, ...]:
+        """Declared files that the cells and outcomes of ``dataset`` are made of, each once."""
         spec = self.datasets[dataset]
         names = [dataset] if spec.sources else []
         names += [name for name in (spec.base, spec.planted_network) if name]
@@ -78,7 +82,14 @@ class Layout:
             guides = spec.cells.guides.table if spec.cells.guides is not None else ""
             names += [name for name in (spec.cells.gene_table, spec.cells.orthologs, guides) if name]
         if spec.base:
-            names += self.files_behind(spec.base)
+            names += self.screen_files(spec.base)
+        return tuple(dict.fromkeys(names))
+
+    def files_behind(self, dataset: str) -> tuple[str, ...]:
+        """Declared files that ``dataset``, its references and its gene features are made of, each once."""
+        names = [*self.screen_files(dataset)]
+        if base := self.datasets[dataset].base:
+            names += self.files_behind(base)
         catalogue_name = self.catalogue_of(dataset)
         names += [catalogue_name] if catalogue_name else []
         for vocabulary in self.vocabularies_of(dataset):
@@ -146,6 +157,38 @@ class Layout:
                 feeds.setdefault(name, []).append(dataset)
         return dict(sorted(feeds.items()))
 
+    def files_feeding(self, files_of: Callable[[str], tuple[str, ...]]) -> dict[str, list[str]]:
+        """Declared file -> datasets of the grid that ``files_of`` names it for."""
+        return {name: fed for name in self.raw_feeds if (fed := [each for each in self.grid if name in files_of(each)])}
+
+    @property
+    def uses_version(self) -> str:
+        """Hash over what the studies ask of each dataset: it changes with a study though no file does."""
+        asked = {
+            name: (
+                self.references_of(name),
+                self.degree_reference(name),
+                self.catalogue_of(name),
+                self.vocabularies_of(name),
+                bool(self.feeding("evaluated")[name]),
+                [self.studies[study].attention for study in self.studies_of(name)],
+            )
+            for name in self.grid
+        }
+        return content_version(asked)
+
+    @property
+    def recipes_version(self) -> str:
+        """Hash over the declarations that no file of their own stands behind: planted screens."""
+        return content_version(
+            {name: self.datasets[name].fingerprint() for name in self.grid if not self.datasets[name].sources}
+        )
+
+    @property
+    def settings_version(self) -> str:
+        """Hash over the roles and settings of every study."""
+        return content_version({name: replace(study, path=Path()) for name, study in self.studies.items()})
+
     @property
     def by_dataset(self) -> dg.StaticPartitionsDefinition:
         """Partitions of the dataset-level assets."""
@@ -176,11 +219,39 @@ class Layout:
         return dg.MultiPartitionsDefinition({"release": RELEASE, "study": self.by_study})
 
 
+def content_version(content: Mapping[str, object]) -> str:
+    """First 16 hex digits of a sha256 over plain records."""
+    return hashlib.sha256(repr(sorted(content.items())).encode("utf-8")).hexdigest()[:16]
+
+
 def read_layout(folders: Folders | None = None) -> Layout:
     """Layout of this deployment, from the declared files and the environment."""
     folders = folders or Folders.from_environment()
     datasets = load_datasets(folders.config)
-    return Layout(folders=folders, datasets=datasets, studies=studies(folders.config, frozenset(datasets)))
+    found = studies(folders.config, frozenset(datasets))
+    for study in found.values():
+        check_kinds(study, datasets)
+    return Layout(folders=folders, datasets=datasets, studies=found)
+
+
+def check_kinds(study: Study, datasets: Mapping[str, DatasetSpec]) -> None:
+    """Check that a study uses each dataset as what it is.
+
+    Raises
+    ------
+    SettingsError
+        Naming the file, the key, the dataset and the kinds that can stand there.
+    """
+    named = [(f"roles.{role}", filling.dataset, SCREENS) for role, filling in study.roles.items()]
+    named += [("references", name, NETWORKS) for name in (*study.references, study.layer_reference)]
+    named += [("tf_catalogue", study.tf_catalogue, ("gene_list",))]
+    named += [("vocabularies", name, ("vocabulary",)) for name in study.vocabularies]
+    for key, name, kinds in named:
+        if name and name != PLANTED_REFERENCE and datasets[name].kind not in kinds:
+            raise SettingsError(
+                f"{study.path}: `{key}` names {name}, which is of kind {datasets[name].kind} "
+                f"({datasets[name].file.name}); a dataset of kind {' or '.join(kinds)} can stand there"
+            )
 
 
 def grid_key(**dimensions: str) -> dg.MultiPartitionKey:

@@ -239,6 +239,11 @@ def _compared(path: Path, raw: Mapping[str, Any], roles: Mapping[str, RoleFillin
     empty = [role for role in wanted if role not in roles]
     if empty:
         raise SettingsError(f"{path}: `compared_screens` names {', '.join(empty)}, which `roles` does not fill")
+    if SELECTION_ROLE in wanted:
+        raise SettingsError(
+            f"{path}: `compared_screens` names {SELECTION_ROLE}, whose cells choose the layer and are no screen; "
+            "leave it out"
+        )
     return wanted
 
 

@@ -122,6 +122,7 @@ def direction_reference(role: RoleInputs) -> DirectedPairs | str:
     names = dict.fromkeys([role.primary_reference, *role.references])
     for name in names:
         if name not in role.references:
+            looked_at.append(f"{name} (not available)")
             continue
         found = _directions(role, role.references[name])
         if isinstance(found, DirectedPairs):

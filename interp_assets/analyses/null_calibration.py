@@ -226,6 +226,8 @@ def null_cells(cells: PreparedCells, genes: NDArray[np.str_], settings: Calibrat
             f"dataset {cells.dataset!r}: {int((at < 0).sum())} scored genes are not measured, such as "
             f"{str(genes[at < 0][0])!r}. Score measured genes only."
         )
+    if cells.guide_table is None or not (cells.guide_table["kind"] == NON_TARGETING).any():
+        raise NothingToCalibrateError("its guide table has no non-targeting guide")
     names, held = guide_holders(cells, NON_TARGETING, "guide")
     alone = np.flatnonzero(np.asarray(held.sum(axis=0)).ravel() == 1)
     guide = np.asarray(held[:, alone].argmax(axis=0)).ravel()

@@ -36,12 +36,16 @@ NOT_KNOWN = "perturbed gene is not in the vocabulary"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """One screen in one role: what is stored of it, and the release's attention over its control cells."""
+    """One screen in one role: what is stored of it, and the release's attention over its control cells.
+
+    ``vocabularies`` are the published tokenisers whose reach the study counts.
+    """
 
     role: str
     role_fit: str
     data: DatasetArtefacts | Unavailable
     attention: AttentionEdges | Unavailable
+    vocabularies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ def compare_screens(screens: list[Screen], depth: float, limits: Limits) -> dict
         scores += [{**facts, **_origin(labels), **row} for row in rows]
         counts += [{**facts, **_counted(labels, reach, limits)} for reach in reaches]
         losses += [_lost(labels, reach, limits).assign(**facts, score=reach.score) for reach in reaches]
+        losses += [pd.DataFrame([{**facts, **gone}]) for gone in _absent_vocabularies(screen, screen.data)]
         own.append(modality_agreement(labels.own_change, labels.modality).assign(**facts))
     return {
         "screen_scores": pd.DataFrame(scores),
@@ -101,6 +106,14 @@ def compare_screens(screens: list[Screen], depth: float, limits: Limits) -> dict
         "screen_losses": _stacked(losses, ["role", "role_fit", "dataset", "score", "reason", "perturbations"]),
         "modality_audit": _stacked(own, ["role", "role_fit", "dataset"]),
     }
+
+
+def _absent_vocabularies(screen: Screen, data: DatasetArtefacts) -> Iterator[dict[str, Any]]:
+    """Vocabularies that the study names and whose file was not there: their reach is not known."""
+    for name in screen.vocabularies:
+        if f"in_{name}" not in data.features:
+            reason = f"vocabulary {name} is not available; `interp datasets list` says why"
+            yield {"score": name, "reason": reason, "perturbations": pd.NA}
 
 
 def _origin(labels: ScreenLabels) -> dict[str, str]:

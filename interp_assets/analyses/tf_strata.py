@@ -59,8 +59,8 @@ def tf_stratification(inputs: AnalysisInputs) -> AnalysisOutput:
     if isinstance(role, str):
         return skip_all(inputs, role)
     if not role.tf_catalogue:
-        reason = f"study {inputs.study} names no catalogue of transcription factors; set tf_catalogue"
-        return skip_all(inputs, reason, role=role)
+        unset = f"study {inputs.study} names no catalogue of transcription factors; set tf_catalogue"
+        return skip_all(inputs, inputs.absent.get("tf_catalogue", unset), role=role)
     is_tf = perturbed_tf(role)
     strata = [_stratum(inputs, role, name, is_tf if name == "tf" else ~is_tf) for name in STRATA]
     records = [_record(inputs, role, stratum, edge) for stratum in strata for edge in EDGES]

@@ -19,7 +19,7 @@ from interp_assets.io_managers import (
     records_version,
     register_record,
 )
-from interp_assets.layout import Layout, Use
+from interp_assets.layout import Layout, Use, content_version
 from interp_assets.metadata import TEAM, source_link
 from interp_assets.storage import canonical_json
 
@@ -45,7 +45,7 @@ def _output(records: Records, **facts: Any) -> dg.Output[Any]:
 
 
 def raw_asset(layout: Layout, name: str) -> dg.AssetsDefinition:
-    """One declared file, verified; its data version is the file's hash."""
+    """One declared file, verified; its data version follows the file's hash and what the declaration says of it."""
     spec = layout.datasets[name]
 
     @dg.asset(
@@ -76,7 +76,8 @@ def raw_asset(layout: Layout, name: str) -> dg.AssetsDefinition:
             "address": found.address,
             "sha256": found.sha256,
         }
-        return dg.Output({"file": found}, data_version=dg.DataVersion(found.sha256[:16]), metadata=facts)
+        version = content_version({found.sha256: spec.fingerprint()})
+        return dg.Output({"file": found}, data_version=dg.DataVersion(version), metadata=facts)
 
     return raw
 
@@ -91,8 +92,12 @@ def _dataset_asset(
     make: Callable[..., Records],
     facts: Callable[[Mapping[str, Any]], Mapping[str, Any]],
     deps: list[dg.AssetDep] | None = None,
+    asked: str = "",
 ) -> dg.AssetsDefinition:
-    """Asset by dataset that hands its inputs to ``make`` unless one of them is unavailable."""
+    """Asset by dataset that hands its inputs to ``make`` unless one of them is unavailable.
+
+    ``asked`` is the version of what studies ask of the datasets, where ``make`` looks at it.
+    """
 
     @dg.asset(
         key=name,
@@ -100,7 +105,7 @@ def _dataset_asset(
         ins={key: dg.AssetIn() for key in inputs},
         deps=deps,
         io_manager_key="records",
-        code_version=code_version(source),
+        code_version=f"{code_version(source)}{asked}",
         metadata={PATH: "cells/{dataset}/" + name, **source_link(source)},
         group_name="cells",
         kinds={"numpy"},
@@ -122,6 +127,14 @@ def _dataset_asset(
     return made
 
 
+def raw_deps(layout: Layout, files_of: Callable[[str], tuple[str, ...]]) -> list[dg.AssetDep]:
+    """Dependencies on exactly the declared files that ``files_of`` names for a dataset."""
+    return [
+        dg.AssetDep(["raw", name], partition_mapping=dg.StaticPartitionMapping({name: fed}))
+        for name, fed in layout.files_feeding(files_of).items()
+    ]
+
+
 def cells_asset(layout: Layout) -> dg.AssetsDefinition:
     """Prepared control cells by dataset, fed by exactly the files they are made of."""
 
@@ -140,15 +153,12 @@ def cells_asset(layout: Layout) -> dg.AssetsDefinition:
             "data origin": cells.data_origin,
         }
 
-    deps = [
-        dg.AssetDep(["raw", name], partition_mapping=dg.StaticPartitionMapping({name: fed}))
-        for name, fed in layout.raw_feeds.items()
-    ]
     return _dataset_asset(
         layout,
         "cells",
         inputs=(),
-        deps=deps,
+        deps=raw_deps(layout, layout.screen_files),
+        asked=layout.recipes_version,
         source=f"{HERE}:prepared_cells",
         description="Quality-controlled cells with raw counts, normalised once; sampled control cells carry a hash.",
         make=make,
@@ -178,6 +188,8 @@ def de_labels_asset(layout: Layout) -> dg.AssetsDefinition:
         layout,
         "de_labels",
         inputs=("cells",),
+        deps=raw_deps(layout, layout.screen_files),
+        asked=layout.recipes_version,
         source=f"{HERE}:screen_outcomes",
         description="Perturbation outcomes: differential expression computed here, or labels as published.",
         make=make,
@@ -216,6 +228,8 @@ def references_asset(layout: Layout) -> dg.AssetsDefinition:
         layout,
         "references",
         inputs=("cells", "de_labels"),
+        deps=raw_deps(layout, layout.files_behind),
+        asked=layout.uses_version,
         source=f"{HERE}:reference_networks",
         description="Curated (or planted) regulator-target pairs among the scored genes.",
         make=make,
@@ -240,6 +254,8 @@ def gene_features_asset(layout: Layout) -> dg.AssetsDefinition:
         layout,
         "gene_features",
         inputs=("cells", "references"),
+        deps=raw_deps(layout, layout.files_behind),
+        asked=layout.uses_version,
         source=f"{HERE}:features",
         description="Mean, variance, dropout and out-degree of each scored gene, from the control cells; whether it "
         "is a transcription factor, and which published tokenisers know it.",
@@ -301,7 +317,7 @@ def inputs_asset(layout: Layout, key: str) -> dg.AssetsDefinition:
         partitions_def=layout.by_study,
         ins={part: dg.AssetIn(partition_mapping=mapping, metadata={MANY: True}) for part in parts},
         io_manager_key="files",
-        code_version=code_version("interp_assets.assets.datasets:inputs_asset"),
+        code_version=code_version("interp_assets.assets.datasets:inputs_asset") + layout.settings_version,
         metadata={PATH: "studies/{study}"},
         group_name="cells",
         kinds={"json"},
@@ -318,13 +334,18 @@ def inputs_asset(layout: Layout, key: str) -> dg.AssetsDefinition:
         }
         content = {
             "datasets": versions,
-            "roles": {role: filling.dataset for role, filling in study.roles.items() if filling.dataset in versions},
+            "roles": {
+                role: [filling.dataset, filling.role_fit]
+                for role, filling in study.roles.items()
+                if filling.dataset in versions
+            },
             "battery": study.battery.as_mapping(),
             "seed": study.seed,
             "primary_reference": study.primary_reference,
             "references": study.references,
             "layer_reference": study.layer_reference,
             "tf_catalogue": study.tf_catalogue,
+            "vocabularies": study.vocabularies,
         }
         files = {f"{key}.json": canonical_json(content).encode("utf-8")}
         return dg.Output(files, data_version=files_version(files), metadata={"datasets": len(versions)})

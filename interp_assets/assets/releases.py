@@ -102,7 +102,7 @@ def _attention_asset(
         partitions_def=layout.release_by_dataset,
         ins={name: dg.AssetIn(name) for name in inputs},
         io_manager_key="attention_store",
-        code_version=code_version(SOURCE, *EXTRACTION),
+        code_version=f"{code_version(SOURCE, *EXTRACTION)}{layout.uses_version}",
         metadata={PATH: path, **source_link(EXTRACTION[0])},
         group_name=group,
         kinds={"torch"},

@@ -101,6 +101,7 @@ def screens_of(layout: Layout, study: str, artefacts: dict[str, Loaded], attenti
                 role_fit=filling.role_fit,
                 data=artefacts[filling.dataset],
                 attention=attention[filling.dataset],
+                vocabularies=settings.vocabularies,
             )
     return list(found.values())
 

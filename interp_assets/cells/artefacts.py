@@ -84,6 +84,29 @@ class Archive:
         return self.read(table, partial(read_gene_names, table=table))
 
 
+def contents(archive: Archive, name: str) -> str | Unavailable:
+    """What the file of a dataset that is no screen holds, in words, after it was read as declared."""
+    from interp_assets.cells.guides import read_guide_table
+    from interp_assets.cells.vocabularies import read_vocabulary
+    from interp_assets.edges.references import gene_set_reference, read_gene_list, read_network
+
+    spec = archive.datasets[name]
+    form = spec.vocabulary
+    names = archive.gene_names(form.gene_table) if form is not None and form.gene_table else None
+    if isinstance(names, Unavailable):
+        return names
+    nothing = np.empty(0, dtype=np.str_)
+    readers: dict[str, Callable[[Path], str]] = {
+        "network": lambda path: f"{len(read_network(spec, path)):,} pairs",
+        "gene_sets": lambda path: f"{gene_set_reference(spec, path, nothing).facts['sets_read']:,} sets",
+        "gene_list": lambda path: f"{len(read_gene_list(spec, path)):,} genes",
+        "guide_table": lambda path: f"{len(read_guide_table(spec, path)):,} guides",
+        "vocabulary": lambda path: f"{len(read_vocabulary(spec, path, names)):,} genes",
+        "gene_table": lambda path: f"{path.stat().st_size:,} bytes",
+    }
+    return archive.read(name, readers[spec.kind])
+
+
 def raw_file(archive: Archive, name: str) -> RawFile | Unavailable:
     """Record of the file behind ``name``, or why there is none."""
     found = locate(archive.datasets[name], archive.context)
@@ -182,6 +205,11 @@ def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> Screen
     """Labels of the screen ``name``: planted and tested here, tested on its cells, or read from the published table.
 
     Cells without a perturbation have outcomes of nothing: labels of no perturbation.
+
+    Raises
+    ------
+    OutcomesError
+        If the cells name perturbed genes and the declaration does not say what was done to them.
     """
     from interp_assets.cells.guide_outcomes import labels_from_guides
     from interp_assets.cells.outcome_pairs import read_pairs
@@ -195,11 +223,27 @@ def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> Screen
         path = archive.path(name)
         return path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
     if cells.guides is not None:
-        return labels_from_guides(cells, modality=spec.modality, rule=spec.differential)
-    if "perturbation" not in cells.obs:
+        labels = labels_from_guides(cells, modality=spec.modality, rule=spec.differential)
+    elif "perturbation" not in cells.obs:
         return no_outcomes(cells)
-    unperturbed = (cells.obs["perturbation"] == CONTROL).to_numpy(dtype=bool)
-    return labels_from_cells(cells, control=unperturbed, modality=spec.modality, rule=spec.differential)
+    else:
+        unperturbed = (cells.obs["perturbation"] == CONTROL).to_numpy(dtype=bool)
+        labels = labels_from_cells(cells, control=unperturbed, modality=spec.modality, rule=spec.differential)
+    _check_modality(spec, labels)
+    return labels
+
+
+def _check_modality(spec: DatasetSpec, labels: ScreenLabels) -> None:
+    """Refuse a screen of genes that does not say how they were perturbed: its own-gene changes would mean nothing."""
+    from interp_assets.cells.outcome_tables import OutcomesError
+    from interp_assets.cells.own_change import EXPECTED
+
+    own = labels.own_change
+    if len(own) and spec.modality not in EXPECTED:
+        raise OutcomesError(
+            f"{spec.file}: key `modality`: is {spec.modality!r}, but {len(own)} perturbations of dataset {spec.id!r} "
+            f"are measured genes, such as {own['perturbation'].iloc[0]}. Say {', '.join(EXPECTED)}."
+        )
 
 
 def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> ScreenLabels | Unavailable:

@@ -111,6 +111,8 @@ def cells_format(body: Declaration) -> CellsFormat:
     )
     if found.control_label and "perturbation" not in obs:
         raise body.error("obs", "names no `perturbation` column although `control_label` is given.")
+    if "perturbation" in obs and not found.control_label:
+        raise body.error("control_label", "is missing. Say how `obs.perturbation` names the unperturbed cells.")
     if found.guides is not None and (found.control_label or "perturbation" in obs):
         raise body.error("guides", "and a `perturbation` column exclude each other: a cell has one or the other.")
     if found.gene_id == "ensembl" and not found.gene_table:

@@ -78,7 +78,7 @@ def held_guides(data: AnnData, form: GuidesFormat, table: pd.DataFrame) -> tuple
     known = table.set_index("guide", drop=False)
     unknown = [name for name in names if name not in known.index]
     if unknown:
-        raise ValueError(f"guide {unknown[0]} ({len(unknown)} in all) is not in the guide table {form.table}")
+        raise ValueError(f"guide {unknown[0]} ({len(unknown)} in all) is not in guide table {form.table}; add a row")
     return _at_least(matrix, form.min_umi), known.loc[names].reset_index(drop=True)
 
 
@@ -93,8 +93,10 @@ def _at_least(matrix: Any, minimum: int) -> csr_matrix:
     from scipy.sparse import csr_matrix as csr
 
     counts = csr(matrix)
-    if not np.isfinite(counts.data).all() or (counts.data < 0).any():
-        raise ValueError("guide UMI counts are negative or not finite")
+    if not np.isfinite(counts.data).all() or (counts.data < 0).any() or (counts.data % 1 != 0).any():
+        raise ValueError(
+            "guide UMI counts are negative or not finite, or no whole numbers: `min_umi` is a limit on raw counts"
+        )
     held = csr(counts >= minimum).astype(np.int8)
     held.sort_indices()
     return held

@@ -42,7 +42,9 @@ def own_positions(genes: NDArray[np.str_], perturbations: NDArray[np.str_]) -> N
     aimed = [perturbed_genes(name) for name in perturbations.tolist()]
     width = max((len(names) for names in aimed), default=1)
     padded = [name for names in aimed for name in (*names, *[""] * (width - len(names)))]
-    return positions(genes, padded).reshape(-1, width)
+    found = positions(genes, padded)
+    found[np.array(padded, dtype=object) == ""] = -1
+    return found.reshape(-1, width)
 
 
 def label_counts(label: NDArray[np.int8]) -> dict[str, int]:

@@ -87,7 +87,7 @@ def labels_from_cells(
     if not kept.size:
         raise OutcomesError(
             f"dataset {cells.dataset!r}: no perturbation has {rule.min_cells} cells; {seen.size} excluded. "
-            "Lower min_cells or name another dataset."
+            "Lower `differential.min_cells` or name another dataset."
         )
     group = np.where(perturbed, positions(kept, names), -1)
     own = own_positions(cells.universe, kept)
@@ -197,8 +197,8 @@ def labels_from_pairs(spec: DatasetSpec, pairs: pd.DataFrame, cells: PreparedCel
     inside = (gene_at >= 0) & (own != gene_at[:, None]).all(axis=1)
     if not inside.any():
         raise OutcomesError(
-            f"dataset {spec.id!r}: none of {len(pairs)} listed pairs has its gene measured in {cells.dataset!r}. "
-            "Check gene names and species."
+            f"{spec.file}: dataset {spec.id!r}: none of {len(pairs)} listed pairs has a gene, other than the perturbed "
+            f"one, that is scored in the cells of {spec.base!r}. Check gene names, species and `universe`."
         )
     held = pairs[inside]
     kept = np.unique(held["perturbation"].to_numpy(dtype=np.str_))

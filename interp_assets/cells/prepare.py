@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 CONTROL = "control"
+MIN_CONTROL = 2
 
 
 def prepare(
@@ -70,6 +71,12 @@ def prepare(
     candidates, obs = _control_candidates(cells, spec.cells, where)
     names = obs.index.to_numpy(dtype=np.str_)
     control = sample_cells(candidates, spec.cells.control_cells, spec.cells.control_seed)
+    if int(control.sum()) < MIN_CONTROL:
+        raise where.error(
+            "cells",
+            f"{int(control.sum())} control cell of {candidates.size} cells; no variance and no correlation comes from "
+            f"fewer than {MIN_CONTROL}. Name more cells by `control_label`, `control_cells` or `guides.min_umi`.",
+        )
     log = normalised_log(cells.counts, cells.totals)
     try:
         universe, universe_facts = choose_universe(log[control], cells.genes, spec.universe, forced)
@@ -179,5 +186,11 @@ def _control_candidates(cells: ReadCells, form: CellsFormat, where: Where) -> tu
             "cells.control_label",
             f"no cell is labelled {form.control_label!r}; labels: {', '.join(values[:8])}"
             f"{' ...' if len(values) > 8 else ''}. Name the control label of this file.",
+        )
+    if form.control_label != CONTROL and (other := int((labels == CONTROL).sum())):
+        raise where.error(
+            "cells.control_label",
+            f"is {form.control_label!r}, but {other} cells are labelled {CONTROL!r}, which is what control cells are "
+            "called here. Rename that label in the file, or leave those cells out by `cells.keep`.",
         )
     return control, obs.assign(perturbation=labels.mask(control, CONTROL))

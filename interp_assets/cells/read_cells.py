@@ -266,9 +266,12 @@ def _obs(obs: pd.DataFrame, form: CellsFormat, where: Where) -> pd.DataFrame:
                 f"cells.obs.{ours}",
                 f"no column {' or '.join(theirs)}; columns: {', '.join(map(str, obs.columns)) or 'none'}.",
             )
-        if obs[found].isna().any():
-            raise where.error(f"cells.obs.{ours}", f"column {found} has missing values. Fill or drop those cells.")
-        columns[ours] = obs[found].astype(str).to_numpy(dtype=object)
+        text = obs[found].astype(str).str.strip()
+        if (obs[found].isna() | (text == "")).any():
+            raise where.error(
+                f"cells.obs.{ours}", f"column {found} has missing or empty values. Fill or drop those cells."
+            )
+        columns[ours] = text.to_numpy(dtype=object)
     return pd.DataFrame(columns, index=pd.Index(obs.index.astype(str), name="cell"))
 
 

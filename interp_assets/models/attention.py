@@ -60,6 +60,7 @@ from interp_assets.models.attention_store import (
     write_attention,
 )
 from interp_assets.models.checkpoints import read_json
+from interp_assets.models.records import NothingToReadError
 from interp_assets.models.releases import Release
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def extract_attention(
     Raises
     ------
     ValueError
-        If no control cell, or fewer than two genes of the universe, can be read by the model; if weights do not
-        sum to one (`AttentionMassError`); or from the adapter.
+        If no control cell, or fewer than two genes of the universe, can be read by the model
+        (`NothingToReadError`); if weights do not sum to one (`AttentionMassError`); or from the adapter.
     """
     settings = settings or ExtractionSettings()
     device = resolve_device(settings.device)
@@ -129,7 +130,7 @@ def _scored_cells(
     """Encoded control cells with the positions of the evaluable genes, and these genes in universe order."""
     control = np.flatnonzero(cells.control)
     if control.size == 0:
-        raise ValueError(f"dataset {cells.dataset}: no control cells to read attention from")
+        raise NothingToReadError(cells.dataset, "no control cells to read attention from")
     column_of = {str(gene): column for column, gene in reversed(list(enumerate(cells.genes)))}
     lacking = [str(gene) for gene in cells.universe if str(gene) not in column_of]
     if lacking:
@@ -138,14 +139,15 @@ def _scored_cells(
     universe = np.array([column_of[str(gene)] for gene in cells.universe], dtype=np.int64)
     evaluable = universe[known[universe]] if universe.size else universe
     if evaluable.size < 2:
-        raise ValueError(
-            f"dataset {cells.dataset}: only {evaluable.size} of {universe.size} scored genes are in the vocabulary of "
-            "the release; check the species and the gene key of its dictionary"
+        raise NothingToReadError(
+            cells.dataset,
+            f"only {evaluable.size} of {universe.size} scored genes are in the vocabulary of the release; check the "
+            "species and the gene key of its dictionary",
         )
     encoded = model.encode(cells.counts[control], cells.genes, duplicates=duplicates)
     scored = score_cells(encoded, evaluable)
     if scored.used.size == 0:
-        raise ValueError(f"dataset {cells.dataset}: no control cell expresses a scored gene")
+        raise NothingToReadError(cells.dataset, "no control cell expresses a scored gene")
     return scored, cells.genes[evaluable]
 
 

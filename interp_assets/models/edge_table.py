@@ -31,6 +31,10 @@ class EdgeTableError(ValueError):
     """An edge table that cannot be judged; names the file, the rule and the way out."""
 
 
+class ForeignGenesError(EdgeTableError):
+    """A sound table whose genes are not those of the dataset; another dataset may be read with it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeTable:
     """A checked edge table.
@@ -167,7 +171,7 @@ def edge_table_edges(
 
     Raises
     ------
-    EdgeTableError
+    ForeignGenesError
         If more than half of the table's genes are not measured in the dataset (another name space), or fewer than
         two genes of the universe occur.
     """
@@ -177,13 +181,13 @@ def edge_table_edges(
     unknown = sorted(named - known)
     share = len(unknown) / len(named)
     if share > UNKNOWN_LIMIT:
-        raise EdgeTableError(
+        raise ForeignGenesError(
             f"edge table {table.name}: {share:.0%} of its {len(named)} genes are not measured in dataset {dataset} "
             f"(such as {unknown[0]}; limit {UNKNOWN_LIMIT:.0%}); use the gene names of the dataset"
         )
     genes = np.array([str(gene) for gene in universe if str(gene) in named], dtype=np.str_)
     if genes.size < 2:
-        raise EdgeTableError(
+        raise ForeignGenesError(
             f"edge table {table.name}: {genes.size} of {len(universe)} scored genes of dataset {dataset} occur; "
             "use the gene names of the dataset"
         )

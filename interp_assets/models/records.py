@@ -6,6 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class NothingToReadError(ValueError):
+    """A release that cannot be read on a dataset, whatever its files hold: ``reason`` says why."""
+
+    def __init__(self, dataset: str, reason: str) -> None:
+        super().__init__(f"dataset {dataset}: {reason}")
+        self.dataset = dataset
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseCard:
     """What the platform knows of the release under evaluation.

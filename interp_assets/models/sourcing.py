@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
-from interp_assets.models.records import ReleaseCard
+from interp_assets.models.records import NothingToReadError, ReleaseCard
 from interp_assets.models.releases import Release, find_releases, read_release
 from interp_assets.settings import AttentionSettings, Folders
 from interp_assets.storage import canonical_json, content_hash, load_record, save_records, stored_kind
@@ -73,12 +73,19 @@ def named_release(name: str, folders: Folders) -> Release:
 def release_attention(
     card: ReleaseCard, cells: PreparedCells, folder: Path, settings: AttentionSettings
 ) -> AttentionEdges | Unavailable:
-    """Attention of a release on disk over the control cells, extracted into ``folder`` unless it is there."""
-    from interp_assets.models.edge_table import read_edge_table
+    """Attention of a release on disk over the control cells, extracted into ``folder`` unless it is there.
+
+    A release that knows too few genes of the dataset has no attention there; that is a fact of the pair and no fault.
+    """
+    from interp_assets.models.edge_table import ForeignGenesError, read_edge_table
 
     release = read_release(Path(card.folder))
     if release.family == "edge_table":
-        return keep_table(read_edge_table(release, cells), cells, folder)
+        try:
+            table = read_edge_table(release, cells)
+        except ForeignGenesError as error:
+            return Unavailable(cells.dataset, str(error))
+        return keep_table(table, cells, folder)
     return _extracted(release, cells, folder, settings)
 
 
@@ -151,7 +158,7 @@ def coexpression_control_attention(
 
 def _extracted(
     release: Release, cells: PreparedCells, folder: Path, settings: AttentionSettings, heads: str = ""
-) -> AttentionEdges:
+) -> AttentionEdges | Unavailable:
     from interp_assets.models.attention import ExtractionSettings, extract_attention
 
     how = ExtractionSettings(
@@ -160,7 +167,10 @@ def _extracted(
         heads=heads or settings.heads,
         memory_budget_gib=settings.memory_gib,
     )
-    return extract_attention(release, cells, folder, how)
+    try:
+        return extract_attention(release, cells, folder, how)
+    except NothingToReadError as error:
+        return Unavailable(error.dataset, error.reason)
 
 
 def keep_table(edges: AttentionEdges, cells: PreparedCells, folder: Path) -> AttentionEdges | Unavailable:
@@ -185,8 +195,8 @@ def open_edges(folder: Path) -> AttentionEdges | Unavailable:
     """Whatever stands for attention in ``folder``: extracted sums, a kept edge table, or why there is none."""
     from interp_assets.models.attention_store import open_attention
 
-    kind = stored_kind(folder / "unavailable")
-    if kind:
+    finished = (folder / "manifest.json").is_file()  # written after any reason that still lies beside it
+    if not finished and stored_kind(folder / "unavailable"):
         return load_record(folder / "unavailable", Unavailable)
     if stored_kind(folder / TABLE) is None:
         return open_attention(folder)

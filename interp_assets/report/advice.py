@@ -22,9 +22,12 @@ def next_step(
 ) -> str:
     """One sentence: what to do first, given why the verdict is what it is.
 
-    The order follows the verdict rules (docs/architecture.md): integrity, controls, then the criteria.
+    The order follows the verdict rules (docs/architecture.md): integrity, controls, then the criteria. Where no test
+    was run there is nothing that a standard could find wrong; what was missing comes first.
     """
     tables = tables or {}
+    if (verdict.get("rows") or {}).get("run") == 0 and (missing := _missing(verdict)):
+        return missing
     evaluation = reading.evaluation(release, verdict, tables)
     broken = _integrity(standards)
     if broken:
@@ -39,6 +42,12 @@ def _integrity(standards: Sequence[Mapping[str, Any]]) -> str:
         if view.kind == "integrity" and not view.passed:
             return f"fix {view.standard_id}: {view.how_to_fix or view.reason or view.title}"
     return ""
+
+
+def _missing(verdict: Mapping[str, Any]) -> str:
+    """The first criterion that cannot be evaluated, with its reason."""
+    views = [view for view in reading.criteria(verdict) if view.outcome == Outcome.NOT_EVALUABLE]
+    return f"make criterion {views[0].id} evaluable: {views[0].reason}" if views else ""
 
 
 def _as_control(release: str, verdict: Mapping[str, Any]) -> str:
@@ -65,14 +74,14 @@ def _control(tables: Mapping[str, pd.DataFrame]) -> str:
 def _criteria(verdict: Mapping[str, Any], data_origin: str) -> str:
     views = reading.criteria(verdict)
     failed = [view.id for view in views if view.outcome == Outcome.FAIL]
-    missing = [view for view in views if view.outcome == Outcome.NOT_EVALUABLE]
+    missing = _missing(verdict)
     undecided = [view.id for view in views if view.outcome == Outcome.UNDECIDED]
     if failed and data_origin not in ("", "real"):
         return "evaluate on real outcomes: INTERP_DATA_MIRROR=<folder> make evaluate STUDY=bench"
     if failed:
         return f"read criterion {', '.join(failed)} in the report; no run of this release opens the claim"
     if missing:
-        return f"make criterion {missing[0].id} evaluable: {missing[0].reason}"
+        return missing
     if undecided:
         return f"add perturbations or resamples: criterion {', '.join(undecided)} is undecided"
     if reading.headline(verdict).state != VerdictState.SUPPORTED:

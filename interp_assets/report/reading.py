@@ -20,6 +20,7 @@ from qc_standards.verdicts import Judgement
 
 UNKNOWN = str(Outcome.NOT_EVALUABLE)
 UNJUDGED = "not judged"
+NO_ORIGIN = "none"  # what the table of the evaluation says where no test was run
 _SAID = (
     (Outcome.FAIL, "fails", "fail"),
     (Outcome.NOT_EVALUABLE, "is not evaluable", "are not evaluable"),
@@ -252,11 +253,14 @@ def standards(entries: Sequence[Mapping[str, Any]]) -> tuple[StandardView, ...]:
 def evaluation(
     release: str, verdict: Mapping[str, Any], tables: Mapping[str, pd.DataFrame] | None = None
 ) -> EvaluationView:
-    """Data origin, kind and warning flags, from the headline verdict and the table ``evaluation``."""
+    """Data origin, kind and warning flags, from the headline verdict and the table ``evaluation``.
+
+    A verdict on nothing counts as one on the weakest data; where the evaluation read none, none is what is shown.
+    """
     frame = (tables or {}).get("evaluation")
     row: dict[str, Any] = {str(k): v for k, v in frame.iloc[0].items()} if frame is not None and len(frame) else {}
     facts = {**row, **(verdict.get("headline") or {})}
-    origin = _text(facts, "data_origin")
+    origin = NO_ORIGIN if _text(row, "data_origin") == NO_ORIGIN else _text(facts, "data_origin")
     kind = _text(verdict, "release_kind") or _text(row, "release_kind", default="release")
     return EvaluationView(
         data_origin=origin,

@@ -117,21 +117,40 @@ def _attention_reach(results: ScreenResults, dataset: str) -> str:
 def lost_lines(results: ScreenResults) -> Iterator[str]:
     """One line a screen: why its other perturbations have no AUROC of each kind of score.
 
-    Attention is told as the first release reads it. A kind that loses what the one before it loses says so.
+    Attention is told as the first release reads it, and why another release reads none where the first does. A kind
+    that loses what the one before it loses says so.
     """
-    for release in results.releases[:1]:
-        losses = results.of(release, "screen_losses")
-        for dataset, rows in losses.groupby("dataset", sort=False):
-            told: list[str] = []
-            before = ""
-            for score, own in rows.groupby("score", sort=False):
-                if score not in KINDS:
-                    told += [] if score != "every score" else [_reasons(own)]
-                    continue
-                reasons = _reasons(own)
-                told.append(f"{KINDS[str(score)]}: {'the same' if reasons == before else reasons}")
-                before = reasons
+    if not results.releases:
+        return
+    first, *others = (results.of(release, "screen_losses") for release in results.releases)
+    for dataset, rows in first.groupby("dataset", sort=False) if len(first) else ():
+        if told := _told(rows):
             yield f"{dataset} - {'; '.join(told)}"
+    for release, losses in zip(results.releases[1:], others, strict=True):
+        for dataset, found in _by_dataset(results.of(release, "screen_evaluability")):
+            own, known = (_attention_reasons(table, dataset) for table in (losses, first))
+            if "attention" in found and not found["attention"]["perturbations"] and own not in ("", known):
+                yield f"{dataset} - attention of {release}: {own}"
+
+
+def _told(rows: pd.DataFrame) -> list[str]:
+    """Losses of one screen by kind of score; whatever is lost whole, with no count, in its own words."""
+    told: list[str] = []
+    before = ""
+    for score, own in rows.groupby("score", sort=False):
+        reasons = _reasons(own)
+        if score in KINDS:
+            told.append(f"{KINDS[str(score)]}: {'the same' if reasons == before else reasons}")
+            before = reasons
+        elif own["perturbations"].isna().all():
+            told.append(reasons)
+    return told
+
+
+def _attention_reasons(losses: pd.DataFrame, dataset: str) -> str:
+    if losses.empty:
+        return ""
+    return _reasons(losses[(losses["dataset"] == dataset) & (losses["score"] == "attention")])
 
 
 def _reasons(rows: pd.DataFrame) -> str:
@@ -244,7 +263,8 @@ def _reach_lines(results: ScreenResults) -> list[str]:
     kinds = list(dict.fromkeys(kind for _, found in rows for kind in found))
     lines = _header(["screen", "listed", *(KINDS.get(kind, kind) for kind in kinds)])
     for dataset, found in rows:
-        lines.append(_line([dataset, _listed(found), *(_count(found[kind]) for kind in kinds if kind in found)]))
+        reached = (_count(found[kind]) if kind in found else UNEVALUATED for kind in kinds)
+        lines.append(_line([dataset, _listed(found), *reached]))
     note = (
         "Perturbations with at least three positive and three negative candidates / candidate pairs behind them; "
         "attention as read by " + (results.releases[0] if results.releases else "no release") + "; the published "

@@ -9,6 +9,7 @@ import pandas as pd
 from interp_assets.figures.wording import is_small, listing, origin_label
 from interp_assets.report.advice import BEHAVES
 from interp_assets.report.index import CRITERIA
+from interp_assets.report.reading import NO_ORIGIN
 from qc_standards.records import Outcome, VerdictState
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def _origins(leaderboard: pd.DataFrame, studies: list[str]) -> list[str]:
     lines = []
     for study in studies:
         origins = leaderboard.loc[leaderboard["study"].astype(str) == study, "data_origin"]
-        words = listing(list(dict.fromkeys(origin_label(origin) for origin in origins)))
+        read = dict.fromkeys(origin_label(origin) for origin in origins if origin != NO_ORIGIN)
+        words = listing(list(read)) if read else "no outcomes were read"
         lines.append(f"Data: {words}" if len(studies) == 1 else f"Data of {study}: {words}")
     return lines
 

@@ -199,7 +199,7 @@ def _top(scores: ArrayLike, labels: ArrayLike, k: int | None) -> tuple[Float, Fl
 
 def _finite(scores: ArrayLike) -> Float:
     table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    if table.ndim != 2 or table.size == 0:
+    if table.ndim != 2 or table.shape[1] == 0:
         raise ValueError(f"scores must be rows x genes or genes, not of shape {table.shape}")
     if not np.isfinite(table).all():
         raise ValueError("scores hold missing or infinite values; apply fill_missing and record its share")

@@ -17,18 +17,36 @@ from qc_standards.gate import check_folder
 from qc_standards.records import VerdictState
 from qc_standards.registry import declared_ids
 
+# Every use of a dataset once: read by tests, only compared, chosen on. The shipped study holds nine more.
+STUDY = """
+title: Real outcomes that are not here
+primary_reference: pathway_commons_expression
+references: [pathway_commons_expression, trrust_human]
+layer_reference: trrust_human
+tf_catalogue: tf_list_human_lambert
+vocabularies: [scgpt_vocabulary]
+roles:
+  primary_screen: {dataset: perturbqa_k562, role_fit: partial}
+  layer_selection: {dataset: kang_pbmc_ifn, role_fit: partial}
+  screens[1]: {dataset: papalexi21_thp1, role_fit: partial}
+compared_screens: ["screens[1]"]
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(fast_folder: Path, shipped_releases: Path, deployed) -> Iterator[Path]:
-    """Results of one shipped release in the study ``bench``, without mirror and without data wheels."""
+    """Results of one shipped release in a short ``bench``, without mirror and without data wheels."""
     here = fast_folder / "absent"
     release = sorted(path.parent for path in shipped_releases.glob("*/release.json"))[0]
     shutil.copytree(release, here / "releases" / release.name)
     (here / "wheels").mkdir()
+    (here / "config" / "studies").mkdir(parents=True)
+    (here / "config" / "studies" / "bench.yaml").write_text(STUDY, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("INTERP_DATA_MIRROR", raising=False)
         for name, value in deployed(here, here / "wheels", "bench", here / "releases").items():
             patch.setenv(name, value)
+        patch.setenv("INTERP_CONFIG_DIR", str(here / "config"))
         layout = read_layout()
         with dagster_instance(layout) as instance:
             Evaluator(build_definitions(layout), layout, instance).evaluate("bench", [release.name])

@@ -149,9 +149,59 @@ def declared(deployment: Path):
 
 
 def test_a_good_dataset_is_prepared_and_described(capsys, declared) -> None:
-    file = declared(counts())
+    file = declared(counts(), differential={"min_cells": 10}, modality="crispri")
     assert main(["datasets", "check", file]) == 0
-    assert capsys.readouterr().out.startswith(f"{file}: valid; 30 cells (10 control), 5 scored genes, cells hash ")
+    told = capsys.readouterr().out
+    assert told.startswith(f"{file}: valid; 30 cells (10 control), 5 scored genes, cells hash ")
+    assert told.endswith("; perturbations: 2 tested\n")
+
+
+def test_outcomes_that_cannot_be_tested_are_refused_by_the_check(capsys, declared) -> None:
+    told = refused(capsys, "datasets", "check", declared(counts(), modality="crispri"))
+    assert "no perturbation has 30 cells" in told
+    assert "`differential.min_cells`" in told
+
+
+def test_a_screen_of_genes_says_how_they_were_perturbed(capsys, deployment: Path, declared) -> None:
+    told = refused(capsys, "datasets", "check", declared(counts(), differential={"min_cells": 10}))
+    assert f"{deployment / 'toy.yaml'}: key `modality`: is 'none'" in told
+    assert "crispri, crispra, crisprko" in told
+
+
+def test_the_rows_of_a_network_are_read_by_the_check(capsys, deployment: Path) -> None:
+    content = b"tf\ttarget\nA\tB\nA\tC\n"
+    (deployment / "mirror" / "net.tsv").write_bytes(content)
+    source = {"path": "net.tsv", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    document = toy(kind="network", sources=[{"mirror": source}], network={"format": "tsv"})
+    for section in ("cells", "universe"):
+        del document[section]
+    file = written(deployment / "toy.yaml", yaml.safe_dump(document))
+    assert main(["datasets", "check", file]) == 0
+    assert capsys.readouterr().out == f"{file}: valid; file verified, 2 pairs\n"
+    written(deployment / "toy.yaml", yaml.safe_dump(document | {"network": {"format": "tsv", "source": "regulator"}}))
+    assert "no column 'regulator' (key `network.source`" in refused(capsys, "datasets", "check", file)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "roles: {primary_screen: trrust_human}",
+            "`roles.primary_screen` names trrust_human, which is of kind network",
+        ),
+        ("references: [planted, planted_tiny]", "`references` names planted_tiny, which is of kind planted"),
+        ("tf_catalogue: trrust_human", "`tf_catalogue` names trrust_human"),
+        ("vocabularies: [tf_list_human_lambert]", "a dataset of kind vocabulary can stand there"),
+        ("layer_reference: planted_tiny", "a dataset of kind network or gene_sets can stand there"),
+    ],
+)
+def test_a_dataset_of_another_kind_is_refused_where_it_is_named(capsys, deployment: Path, more: str, said: str) -> None:
+    text = yaml.safe_dump(yaml.safe_load(STUDY) | yaml.safe_load(more))
+    file = written(deployment / "config" / "studies" / "mine.yaml", text)
+    for command in (["studies", "check", file], ["evaluate", "--study", "mine"]):
+        told = refused(capsys, "--config-dir", str(deployment / "config"), *command)
+        assert f"{file}: " in told
+        assert said in told
 
 
 def test_a_log_normalised_matrix_is_refused(capsys, deployment: Path, declared) -> None:

@@ -51,6 +51,10 @@ def test_a_study_reads_back_with_defaults_for_what_it_leaves_out(tmp_path: Path)
         ("title: A\nprimary_reference: planted\nroles:\n", "`roles` must map"),
         (GOOD.replace("bootstrap: 50", "bootstrap: many"), "battery.bootstrap is 'many'"),
         (GOOD.replace("bootstrap: 50", "bootstraps: 50"), "unknown key(s) bootstraps"),
+        (
+            GOOD.replace("tissues[1]", "layer_selection") + "compared_screens: [layer_selection]\n",
+            "`compared_screens` names layer_selection",
+        ),
     ],
 )
 def test_a_bad_study_is_refused_with_the_file_and_the_key(tmp_path: Path, text: str, said: str) -> None:

@@ -233,7 +233,7 @@ def test_without_directions_every_row_is_skipped_and_the_reason_names_the_refere
     absent = trrust_circularity(make_inputs(17, absent="no screen"))
     assert {r.reason for r in absent.results} == {"no screen"}
     bare = trrust_circularity(make_inputs(17, alter=lambda role: replace(role, references={})))
-    assert "looked at: none" in bare.results[0].reason
+    assert "looked at: planted (not available)" in bare.results[0].reason
 
 
 def test_directions_of_another_length_or_code_are_refused(make_inputs):

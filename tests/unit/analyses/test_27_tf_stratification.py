@@ -161,5 +161,7 @@ def test_no_catalogue_and_no_screen_are_skipped_and_a_missing_flag_is_refused(ma
     assert result.status is Status.SKIPPED
     assert "names no catalogue of transcription factors" in result.reason
     assert tf_stratification(make_inputs(27, absent="no file")).results[0].reason == "no file"
+    named = replace(make_inputs(27, alter=nameless), absent={"tf_catalogue": "catalogue a_list is not available"})
+    assert tf_stratification(named).results[0].reason == "catalogue a_list is not available"
     with pytest.raises(ValueError, match="do not say which genes synthetic_catalogue lists"):
         tf_stratification(make_inputs(27, alter=flagless))

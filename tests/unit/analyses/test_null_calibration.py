@@ -194,6 +194,9 @@ def test_what_cannot_serve_as_a_null_is_refused(cells):
     given = scored(cells, "correlation")
     with pytest.raises(NothingToCalibrateError, match="0 non-targeting guides have 400 cells"):
         null_calibration(cells, given, replace(QUICK, min_cells=400))
+    targets = replace(cells, guide_table=cells.guide_table.assign(kind="target"))
+    with pytest.raises(NothingToCalibrateError, match="no non-targeting guide"):
+        null_calibration(targets, given, QUICK)
     with pytest.raises(NothingToCalibrateError, match="0 genes are expected in 1000"):
         null_calibration(cells, given, replace(QUICK, detecting_cells=1000))
     with pytest.raises(NothingToCalibrateError, match="1 scored genes are not measured, such as 'X'"):

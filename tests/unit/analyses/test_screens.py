@@ -170,6 +170,15 @@ def test_an_absent_screen_is_listed_with_its_reason_and_no_number() -> None:
     assert "far" not in set(tables["screen_scores"]["dataset"])
 
 
+def test_a_vocabulary_whose_file_is_not_there_is_named_and_no_reach_is_made_up() -> None:
+    tables = compare_screens([replace(screen(), vocabularies=("published", "lost"))], 0.5, LIMITS)
+    (row,) = tables["screen_losses"][tables["screen_losses"]["score"] == "lost"].to_dict("records")
+    assert row["reason"].startswith("vocabulary lost is not available")
+    assert pd.isna(row["perturbations"])
+    assert "lost" not in set(tables["screen_evaluability"]["score"])
+    assert "published" in set(tables["screen_evaluability"]["score"])
+
+
 def test_only_absent_screens_give_no_scores_but_a_reason() -> None:
     gone = Screen(
         role="screens[1]", role_fit="full", data=Unavailable("far", "no mirror"), attention=Unavailable("far", "x")

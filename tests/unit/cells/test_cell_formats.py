@@ -83,7 +83,8 @@ def totals_of(path: Path) -> np.ndarray:
 def test_cells_are_kept_by_their_columns_and_the_others_counted(document, declare, with_columns, rule, kept):
     path = with_columns(share=np.arange(60) / 60, year=np.repeat([2015, 2016, 2017], 20))
     document["cells"] |= {"keep": rule}
-    del document["cells"]["control_label"]
+    for key in ("control_label", "obs"):
+        del document["cells"][key]
     found = prepare(declare(document), path)
     assert found.counts.shape[0] == len(found.obs) == kept
     assert found.facts["cells_dropped_keep"] == 60 - kept
@@ -212,9 +213,10 @@ def test_guides_follow_their_cells_and_the_control_sample_is_seeded(document, de
     [
         ({}, None, r"key `cells\.guides\.table` of toy\.yaml\): the guide table toy_guides was not handed in"),
         ({"names": ("n1", "a1", "a1", "e1")}, TABLE, r"uns/names repeats a guide"),
-        ({"names": ("n1", "a1", "new", "e1")}, TABLE, r"guide new \(1 in all\) is not in the guide table toy_guides"),
+        ({"names": ("n1", "a1", "new", "e1")}, TABLE, r"guide new \(1 in all\) is not in guide table toy_guides"),
         ({"names": ("n1", "a1")}, TABLE, r"obsm/umi has 4 columns and uns/names 2 names"),
         ({"umi": -np.ones((60, 4))}, TABLE, r"guide UMI counts are negative or not finite"),
+        ({"umi": np.full((60, 4), 5.5)}, TABLE, r"no whole numbers: `min_umi` is a limit on raw counts"),
         ({"umi": np.full((60, 4), np.nan)}, TABLE, r"guide UMI counts are negative or not finite"),
         ({"umi": np.full((60, 4), 7)}, TABLE, r"every cell holds a perturbing guide. Raise `min_umi`"),
     ],

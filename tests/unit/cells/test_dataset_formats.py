@@ -105,6 +105,7 @@ def test_vocabularies_p_values_and_gene_sets_are_read(document, declare):
         ({"keep": ["share"]}, r"key `cells\.keep`: must be a mapping"),
         ({"orthologs": "ensembl105_human_mouse"}, r"key `cells\.orthologs`: renames .*; `species` is human"),
         ({"library_size": 3}, r"key `cells\.library_size`: must be text"),
+        ({"control_label": None}, r"key `cells\.control_label`: is missing"),
         ({"guides": GUIDES}, r"key `cells\.guides`: and a `perturbation` column exclude each other"),
     ],
 )

@@ -13,7 +13,7 @@ from interp_assets.cells.datasets import load_datasets
 from interp_assets.cells.differential import LabelRule, differential_expression
 from interp_assets.cells.features import gene_features
 from interp_assets.cells.outcome_pairs import read_pairs, screen_genes
-from interp_assets.cells.outcome_tables import OutcomesError
+from interp_assets.cells.outcome_tables import OutcomesError, own_positions
 from interp_assets.cells.outcomes import (
     evaluability,
     labels_from_cells,
@@ -292,9 +292,11 @@ def test_evaluability_counts_every_stage(pairs_spec, pairs_file, cells):
         ("", "not a readable table"),
         ("perturbed_gene\ttarget_gene\tis_de\tsplit\tdirection_up\n", "lists no pair"),
         (ROWS.replace("is_de", "de"), "no column 'is_de' \\(key `outcomes.label`"),
-        (ROWS.replace("\t1\ttrain", "\tyes\ttrain"), "holds 'yes' in 1 rows; labels must be 0 or 1"),
+        (ROWS.replace("\t1\ttrain", "\tyes\ttrain"), "holds 'yes' in line 2, 1 such rows; labels must be 0 or 1"),
         (ROWS + "G1\tG5\t0\ttrain\t\n", "pair G1 - G5 is listed more than once"),
         (ROWS.replace("train", "learn"), "no row has 'split' equal to 'train'"),
+        (ROWS + "\tG5\t0\ttrain\t\n", "column 'perturbed_gene' is empty in line [0-9]+, 1 such rows"),
+        (ROWS + "G1\t \t0\ttrain\t\n", "column 'target_gene' is empty in line [0-9]+, 1 such rows"),
     ],
 )
 def test_a_wrong_table_is_named(pairs_spec, pairs_file, text, message):
@@ -313,10 +315,22 @@ def test_a_truncated_table_is_named(pairs_spec, tmp_path):
         read_pairs(pairs_spec, path)
 
 
+def test_the_genes_of_a_pair_beside_single_ones_are_its_own_and_no_nameless_gene_is():
+    genes = np.array(["A", "", "B", "C"])
+    assert own_positions(genes, np.array(["A", "B+C"])).tolist() == [[0, -1], [2, 3]]
+
+
 def test_a_screen_of_other_genes_is_refused(pairs_spec, pairs_file, cells):
     other = replace(cells, universe=np.array(["X", "Y"]))
-    with pytest.raises(OutcomesError, match="none of 9 listed pairs has its gene measured"):
+    with pytest.raises(OutcomesError, match="none of 9 listed pairs has a gene, other than the perturbed one"):
         labels_from_pairs(pairs_spec, read_pairs(pairs_spec, pairs_file()), other)
+
+
+def test_self_pairs_of_a_table_of_labels_are_counted(pairs_spec, pairs_file, cells):
+    before = labels_from_pairs(pairs_spec, read_pairs(pairs_spec, pairs_file()), cells)
+    pairs = read_pairs(pairs_spec, pairs_file(ROWS + "G11\tG11\t1\ttrain\t\n"))
+    found = labels_from_pairs(pairs_spec, pairs, cells)
+    assert found.facts["self_pairs_dropped"] == before.facts["self_pairs_dropped"] + 1
 
 
 P_ROWS = """parent\tchild\tpvalue

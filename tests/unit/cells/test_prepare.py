@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pytest
 from scipy import sparse
@@ -76,6 +77,33 @@ def test_a_missing_control_label_lists_the_labels(document, declare, cells_file)
     document["cells"]["control_label"] = "non-targeting"
     with pytest.raises(CellsError, match="no cell is labelled 'non-targeting'; labels: G1, G2, NT"):
         prepare(declare(document), cells_file())
+
+
+def labelled(cells_file, guides: list[str]) -> Path:
+    """The toy cells with other perturbations."""
+    path = cells_file()
+    data = anndata.read_h5ad(path)
+    data.obs["guide"] = guides
+    data.write_h5ad(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("guides", "message"),
+    [
+        (["NT"] + ["G1"] * 59, r"key `cells` of toy\.yaml\): 1 control cell of 60 cells"),
+        (["NT"] * 30 + ["control"] * 30, r"`cells\.control_label` .* is 'NT', but 30 cells are labelled 'control'"),
+        (["NT"] * 59 + [" "], r"`cells\.obs\.perturbation` .* column guide has missing or empty values"),
+    ],
+)
+def test_perturbations_that_cannot_be_told_from_control_are_refused(document, declare, cells_file, guides, message):
+    with pytest.raises(CellsError, match=message):
+        prepare(declare(document), labelled(cells_file, guides))
+
+
+def test_blanks_around_a_perturbation_are_no_part_of_its_name(document, declare, cells_file):
+    found = prepare(declare(document), labelled(cells_file, ["NT "] * 30 + [" G1"] * 15 + ["G1"] * 15))
+    assert found.obs["perturbation"].value_counts().to_dict() == {"control": 30, "G1": 30}
 
 
 def test_a_missing_column_lists_the_columns(document, declare, cells_file):

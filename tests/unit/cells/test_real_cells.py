@@ -32,7 +32,7 @@ def prepared(archive: Archive, name: str) -> PreparedCells:
     [
         ("papalexi21_thp1", 20_729, 18_826, 299, 2_205, 299, {"perturbation": 26, "batch": 3}),
         ("dixit16_bmdc", 14_427, 14_416, 24, 990, 24, {"perturbation": 9}),
-        ("gasperini19_k562", 40_002, 40_002, 366, 2_000, 366, {"batch": 2}),
+        ("gasperini19_k562", 40_002, 40_002, 366, 34_411, 366, {"batch": 2}),
         ("norman19_k562_crispra", 3_375, 3_375, 500, 100, 103, {"perturbation": 34}),
         ("mcfaline23_gbm", 2_586, 2_586, 500, 300, 394, {"perturbation": 10, "batch": 3}),
         ("kang_pbmc_ifn", 1_556, 1_556, 1_267, 1_556, 1_267, {"donor": 2, "condition": 2, "cell_type": 5}),

@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interp_assets.cells.records import Unavailable
 from interp_assets.models.edge_table import EdgeTableError, edge_table_edges, load_edge_table, read_edge_table
+from interp_assets.models.records import ReleaseCard
 from interp_assets.models.releases import read_release
+from interp_assets.models.sourcing import release_attention
+from interp_assets.settings import AttentionSettings
 
 UNIVERSE = np.array(["A", "B", "C", "NA"])
 
@@ -86,6 +90,17 @@ def test_another_name_space_is_refused(tmp_path):
     assert edge_table_edges(table, dataset="d", universe=UNIVERSE, measured=measured).genes.tolist() == ["A", "B"]
     with pytest.raises(EdgeTableError, match="1 of 1 scored genes"):
         edge_table_edges(table, dataset="d", universe=UNIVERSE[:1], measured=measured)
+
+
+def test_a_table_of_other_genes_has_no_edges_on_a_dataset_and_says_why(tmp_path, toy_cells, seal_release):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write(folder / "edges.csv", frame())
+    seal_release(folder, family="edge_table", cells_hash="own")
+    card = ReleaseCard(name="mine", kind="release", family="edge_table", folder=str(folder))
+    found = release_attention(card, toy_cells, tmp_path / "kept", AttentionSettings())
+    assert isinstance(found, Unavailable)
+    assert "genes are not measured in dataset" in found.reason
 
 
 def test_release_folder_with_its_own_cells_hash(tmp_path, seal_release):

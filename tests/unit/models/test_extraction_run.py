@@ -6,9 +6,12 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pytest
 
+from interp_assets.cells.records import Unavailable
+from interp_assets.io_managers import PATH, AttentionIOManager
 from interp_assets.models import attention
 from interp_assets.models.adapter import AttentionModel, EncodedCells, LayerAttention, TokenBatch, load_model
 from interp_assets.models.attention import (
@@ -20,7 +23,10 @@ from interp_assets.models.attention import (
 from interp_assets.models.attention_plan import batch_positions, pair_counts, plan_batches, score_cells, token_batch
 from interp_assets.models.attention_settings import request_key, resolve_device
 from interp_assets.models.attention_store import AttentionStoreError, open_attention
+from interp_assets.models.records import ReleaseCard
 from interp_assets.models.releases import read_release
+from interp_assets.models.sourcing import open_edges, random_twin_attention, release_attention
+from interp_assets.settings import AttentionSettings
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -213,6 +219,30 @@ def test_nothing_to_extract_is_an_error(write_release, toy_cells, tmp_path, chan
     with pytest.raises(ValueError, match=message):
         extract_attention(read_release(write_release()), cells, tmp_path / "out", quick())
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_release_that_knows_too_few_genes_has_no_attention_there(write_release, toy_cells, tmp_path):
+    cells = dataclasses.replace(toy_cells, universe=np.array(["X0", "X1", "G3"]))
+    card = ReleaseCard(name="toy", kind="release", family="geneformer", folder=str(write_release()))
+    expected = Unavailable(
+        cells.dataset,
+        "only 1 of 3 scored genes are in the vocabulary of the release; check the species and the gene key of its "
+        "dictionary",
+    )
+    assert release_attention(card, cells, tmp_path / "own", AttentionSettings()) == expected
+    assert random_twin_attention(card, cells, tmp_path / "twin", AttentionSettings(), 0) == expected
+
+
+def test_attention_that_could_not_be_had_before_is_read_once_it_is_there(write_release, toy_cells, tmp_path):
+    manager = AttentionIOManager(store=str(tmp_path))
+    context = dg.build_output_context(definition_metadata={PATH: "attention"})
+    folder = tmp_path / "attention"
+    manager.handle_output(context, Unavailable("toy", "the data mirror has no toy.h5ad"))
+    assert isinstance(open_edges(folder), Unavailable)
+    extract_attention(read_release(write_release()), toy_cells, folder, quick())
+    manager.handle_output(context, folder)
+    assert open_edges(folder).genes.size > 0
+    assert open_edges(folder).dataset == toy_cells.dataset
 
 
 def test_cuda_is_never_replaced_silently(monkeypatch):

@@ -110,11 +110,20 @@ SEMI = "semi_synthetic"
         (_verdict(c="undecided"), [], [], "criterion c is undecided"),
         (_verdict(state="not evaluable", origin=SEMI), [], [], "evaluate on real outcomes"),
         (_verdict(), [], [], "repeat with another seed"),
+        (_verdict(a="not evaluable") | {"rows": {"run": 0}}, BROKEN, [UNJUDGED], "make criterion a evaluable: why a"),
+        (_verdict(a="not evaluable") | {"rows": {"run": 3}}, BROKEN, [], "fix QCS-01: "),
     ],
 )
 def test_one_next_step_follows_the_verdict_rules(verdict, standards, controls, expected):
     tables = {"control_outcomes": pd.DataFrame(controls)} if controls else {}
     assert expected in next_step("m", verdict, standards, tables)
+
+
+def test_an_evaluation_of_nothing_names_no_data():
+    verdict = {"release_kind": "release", "headline": {"data_origin": "simulated"}}
+    tables = {"evaluation": pd.DataFrame([{"data_origin": "none"}])}
+    assert reading.evaluation("x", verdict, tables).data_origin == "none"
+    assert reading.evaluation("x", verdict, {}).data_origin == "simulated"
 
 
 @pytest.mark.parametrize(
@@ -211,6 +220,13 @@ def test_terminal_table_shows_every_part_as_text(board):
     assert "n/e" in text
     assert "Data of demo: semi-synthetic outcomes on real cells" in text
     assert "next, geneformer-small-2k: evaluate on real outcomes" in text
+
+
+def test_terminal_names_no_data_only_where_none_was_read(board):
+    one = board[board["study"] == "demo"].reset_index(drop=True)
+    origins = ["none", *one["data_origin"].tolist()[1:]]
+    assert "Data: semi-synthetic outcomes on real cells" in printed(one.assign(data_origin=origins), 200)
+    assert "Data: no outcomes were read" in printed(one.assign(data_origin="none"), 200)
 
 
 def test_terminal_table_is_readable_at_80_columns(board):

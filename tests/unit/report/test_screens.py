@@ -140,10 +140,36 @@ def test_counts_reasons_and_checks_are_told(store: Path) -> None:
     assert "| line | 1,831 / 157,679 | 1,700 / 150,000 | 706 / 15,239 | 700 / 15,000 | 690 / 14,000 |" in text
     assert "- line - pairwise: perturbed gene is not scored (1,125); attention: the same\n" in text
     assert "- gone - no mirror" in text
-    assert "| [b]&lt;i>lone | 1,831" in text
+    assert "| [b]&lt;i>lone | 1,831 / 157,679 | 9 / 900 | - | - | - |" in text
     assert "| line | crispri | 2 | 1 | 0 | 1 |" in text
     assert "| Welch p of a gene | 200 | 0.054 | 0.010 | 0.020 | yes | yes |" in text
     assert "With rare genes too, genes called by Welch: 0 of 1 tests uniform." in text
+
+
+def losses(store: Path, release: str, *rows: tuple[str, str, str, int | None]) -> None:
+    table = pd.DataFrame(rows, columns=["dataset", "score", "reason", "perturbations"])
+    folder = store / "bench" / release / "tables"
+    table.astype({"perturbations": "Int64"}).to_parquet(folder / "screen_losses.parquet", index=False)
+    counts = pd.read_parquet(folder / "screen_evaluability.parquet")
+    unread = set(table.loc[table["reason"] == "no gene known", "dataset"])
+    counts.loc[counts["dataset"].isin(unread) & (counts["score"] == "attention"), "perturbations"] = 0
+    counts.to_parquet(folder / "screen_evaluability.parquet", index=False)
+
+
+def test_a_screen_that_only_another_release_cannot_read_is_told(store: Path) -> None:
+    losses(store, "one", ("line", "attention", "few candidates", 3))
+    losses(store, "two", ("line", "attention", "no gene known", 706))
+    told = list(lost_lines(read_screens(store, "bench", ["one", "two"])))
+    assert told == ["line - attention: few candidates (3)", "line - attention of two: no gene known (706)"]
+    assert list(lost_lines(read_screens(store, "bench", ["two"]))) == ["line - attention: no gene known (706)"]
+
+
+def test_losses_to_a_vocabulary_are_told_only_where_it_is_not_there(store: Path) -> None:
+    losses(store, "one", ("line", "a_vocabulary", "perturbed gene is not in the vocabulary", 3))
+    assert list(lost_lines(read_screens(store, "bench", ["one"]))) == []
+    losses(store, "one", ("line", "a_vocabulary", "vocabulary a_vocabulary is not available", None))
+    (told,) = lost_lines(read_screens(store, "bench", ["one"]))
+    assert told == "line - vocabulary a_vocabulary is not available"
 
 
 def test_only_tests_that_were_run_are_told_with_their_effect(store: Path) -> None:
