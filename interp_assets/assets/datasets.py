@@ -16,6 +16,7 @@ from interp_assets.io_managers import (
     MANY,
     PATH,
     files_version,
+    read_records,
     records_version,
     register_record,
 )
@@ -91,19 +92,20 @@ def _dataset_asset(
     description: str,
     make: Callable[..., Records],
     facts: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-    deps: list[dg.AssetDep] | None = None,
+    files_of: Callable[[str], tuple[str, ...]] | None = None,
     asked: str = "",
 ) -> dg.AssetsDefinition:
     """Asset by dataset that hands its inputs to ``make`` unless one of them is unavailable.
 
-    ``asked`` is the version of what studies ask of the datasets, where ``make`` looks at it.
+    ``files_of`` names the declared files that ``make`` reads itself, ``asked`` is the version of what studies ask of
+    the datasets, where ``make`` looks at it.
     """
 
     @dg.asset(
         key=name,
         partitions_def=layout.by_dataset,
         ins={key: dg.AssetIn() for key in inputs},
-        deps=deps,
+        deps=raw_deps(layout, files_of) if files_of else None,
         io_manager_key="records",
         code_version=f"{code_version(source)}{asked}",
         metadata={PATH: "cells/{dataset}/" + name, **source_link(source)},
@@ -118,6 +120,7 @@ def _dataset_asset(
         for value in given.values():
             if isinstance(value, Unavailable):
                 return _output(value)
+        check_still_there(layout, files_of(dataset) if files_of else ())
         records = make(dataset, **given)
         if isinstance(records, Unavailable):
             context.log.warning(f"{dataset} is not available: {records.reason}")
@@ -133,6 +136,26 @@ def raw_deps(layout: Layout, files_of: Callable[[str], tuple[str, ...]]) -> list
         dg.AssetDep(["raw", name], partition_mapping=dg.StaticPartitionMapping({name: fed}))
         for name, fed in layout.files_feeding(files_of).items()
     ]
+
+
+def check_still_there(layout: Layout, names: tuple[str, ...]) -> None:
+    """Refuse to go on where a file that was verified before is gone: that is a fault of this moment and no result.
+
+    Raises
+    ------
+    FileNotFoundError
+        Naming the dataset and why its file is not found.
+    """
+    for name in names:
+        record = layout.folders.store / "cells" / name / "raw"
+        if not record.is_dir() or isinstance(read_records(record), Unavailable):
+            continue
+        found = artefacts.raw_file(archive(layout), name)
+        if isinstance(found, Unavailable):
+            raise FileNotFoundError(
+                f"{name}: its file was here before and is not now ({found.reason}). Bring it back and run again; what "
+                "was computed from it is kept"
+            )
 
 
 def cells_asset(layout: Layout) -> dg.AssetsDefinition:
@@ -157,7 +180,7 @@ def cells_asset(layout: Layout) -> dg.AssetsDefinition:
         layout,
         "cells",
         inputs=(),
-        deps=raw_deps(layout, layout.screen_files),
+        files_of=layout.screen_files,
         asked=layout.recipes_version,
         source=f"{HERE}:prepared_cells",
         description="Quality-controlled cells with raw counts, normalised once; sampled control cells carry a hash.",
@@ -188,7 +211,7 @@ def de_labels_asset(layout: Layout) -> dg.AssetsDefinition:
         layout,
         "de_labels",
         inputs=("cells",),
-        deps=raw_deps(layout, layout.screen_files),
+        files_of=layout.screen_files,
         asked=layout.recipes_version,
         source=f"{HERE}:screen_outcomes",
         description="Perturbation outcomes: differential expression computed here, or labels as published.",
@@ -228,7 +251,7 @@ def references_asset(layout: Layout) -> dg.AssetsDefinition:
         layout,
         "references",
         inputs=("cells", "de_labels"),
-        deps=raw_deps(layout, layout.files_behind),
+        files_of=layout.files_behind,
         asked=layout.uses_version,
         source=f"{HERE}:reference_networks",
         description="Curated (or planted) regulator-target pairs among the scored genes.",
@@ -254,7 +277,7 @@ def gene_features_asset(layout: Layout) -> dg.AssetsDefinition:
         layout,
         "gene_features",
         inputs=("cells", "references"),
-        deps=raw_deps(layout, layout.files_behind),
+        files_of=layout.files_behind,
         asked=layout.uses_version,
         source=f"{HERE}:features",
         description="Mean, variance, dropout and out-degree of each scored gene, from the control cells; whether it "

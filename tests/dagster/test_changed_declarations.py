@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from interp_assets.definitions import build_definitions
-from interp_assets.evaluate import Evaluator, stages
+from interp_assets.evaluate import EvaluationError, Evaluator, stages
 from interp_assets.io_managers import read_records
 from interp_assets.layout import read_layout
 from interp_assets.settings import _studies
@@ -153,6 +153,20 @@ def test_settings_of_the_study_reach_what_its_analyses_read(mine: Deployment) ->
     steps = mine.run()
     assert steps == {("study_inputs", "mine"), ("screen_inputs", "mine"), ("layer_inputs", "mine")}
     assert '"bootstrap": 77' in (mine.home / "store" / "studies" / "mine" / "study_inputs.json").read_text()
+
+
+def test_a_file_that_is_gone_since_stops_what_would_read_it_and_spoils_nothing(mine: Deployment) -> None:
+    place, away = mine.home / "mirror" / "first", mine.home / "first"
+    place.rename(away)
+    assert mine.run() == set()
+    mine.network("more", GENES[4:8])
+    mine.study(references=["first", "more"])
+    with pytest.raises(EvaluationError, match="its file was here before and is not now"):
+        mine.run()
+    assert set(mine.records("screen", "references")) == {"first"}
+    away.rename(place)
+    mine.run()
+    assert set(mine.records("screen", "references")) == {"first", "more"}
 
 
 @pytest.mark.parametrize("file", ["pairs", "more"])
