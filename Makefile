@@ -6,6 +6,8 @@ BIN         := $(VENV)/bin
 TORCH       ?= torch==2.13.0
 STUDY       ?= demo
 RELEASE     ?=
+# Test processes side by side; one file stays in one process, so that what a file sets up is made once.
+JOBS        ?= 2
 STORE       ?= store
 export INTERP_STORE := $(abspath $(STORE))
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -34,7 +36,7 @@ evaluate: setup  ## Evaluate the shipped releases (STUDY=demo, RELEASE=all)
 	$(BIN)/interp evaluate --study $(STUDY) $(if $(RELEASE),--release $(RELEASE))
 
 test: setup      ## Unit, property and platform tests (minutes)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 check: setup     ## What CI runs beside the tests: clean evaluation, real outcomes, the gate's exit codes
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/acceptance/run.py
