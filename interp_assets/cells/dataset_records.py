@@ -83,7 +83,7 @@ class KeepRule:
 class CellsFormat:
     """How cells are read: where the raw counts are, which columns mean what, and the quality rules.
 
-    ``library_size`` names the column with each cell's total over all genes where the file holds a panel only:
+    ``total_counts`` names the column with each cell's total over all genes where the file holds a panel only:
     totals of a panel would turn every change of its large genes into a change of all others. ``keep`` maps
     columns to what a cell must have there: a list of allowed values, or ``{min: x, max: y}``. ``orthologs`` names
     the table (human and other symbols) by which genes of another species are renamed to human ones; genes without
@@ -104,7 +104,7 @@ class CellsFormat:
     min_genes_per_cell: int = 0
     min_cells_per_gene: int = 0
     max_unknown_genes: float = 1.0
-    library_size: str = ""
+    total_counts: str = ""
     keep: Mapping[str, KeepRule] = field(default_factory=dict)
     orthologs: str = ""
     guides: GuidesFormat | None = None

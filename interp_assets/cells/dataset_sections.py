@@ -104,7 +104,7 @@ def cells_format(body: Declaration) -> CellsFormat:
         min_genes_per_cell=body.integer("min_genes_per_cell", 0),
         min_cells_per_gene=body.integer("min_cells_per_gene", 0),
         max_unknown_genes=body.share("max_unknown_genes", 1.0),
-        library_size=body.text("library_size", ""),
+        total_counts=body.text("total_counts", ""),
         keep=_keep(body),
         orthologs=body.text("orthologs", ""),
         guides=_guides(body.section("guides")) if body.has("guides") else None,

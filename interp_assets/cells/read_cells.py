@@ -83,7 +83,7 @@ def read_cells(
         genes=genes,
         obs=_obs(data.obs, form, where),
         facts=facts,
-        totals=_library_size(data.obs, counts, form, where) if form.library_size else None,
+        totals=_total_counts(data.obs, counts, form, where) if form.total_counts else None,
     )
     if form.guides is not None:
         cells = _with_guides(cells, data, form.guides, guide_table, where)
@@ -129,16 +129,16 @@ def _column(obs: pd.DataFrame, column: str, key: str, where: Where) -> pd.Series
     return obs[column]
 
 
-def _library_size(obs: pd.DataFrame, counts: csr_matrix, form: CellsFormat, where: Where) -> NDArray[np.float64]:
+def _total_counts(obs: pd.DataFrame, counts: csr_matrix, form: CellsFormat, where: Where) -> NDArray[np.float64]:
     """Total over all genes of every cell; a panel holds at most that many counts."""
-    key = "cells.library_size"
-    totals = pd.to_numeric(_column(obs, form.library_size, key, where), errors="coerce").to_numpy(np.float64)
+    key = "cells.total_counts"
+    totals = pd.to_numeric(_column(obs, form.total_counts, key, where), errors="coerce").to_numpy(np.float64)
     panel = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     if not np.isfinite(totals).all() or (totals <= 0).any():
-        raise where.error(key, f"column {form.library_size} holds entries that are no positive numbers.")
+        raise where.error(key, f"column {form.total_counts} holds entries that are no positive numbers.")
     if (totals < panel).any():
         raise where.error(
-            key, f"column {form.library_size} is below the counts of the matrix in {int((totals < panel).sum())} cells."
+            key, f"column {form.total_counts} is below the counts of the matrix in {int((totals < panel).sum())} cells."
         )
     return totals
 

@@ -113,9 +113,9 @@ def test_a_rule_that_fits_no_cell_is_named(document, declare, cells_file, rule, 
         prepare(declare(document), cells_file())
 
 
-def test_a_stated_library_size_scales_the_counts(document, declare, with_columns, cells_file):
+def test_a_stated_total_counts_scales_the_counts(document, declare, with_columns, cells_file):
     totals = totals_of(cells_file()) * 10 + np.arange(60)
-    document["cells"] |= {"library_size": "total", "keep": {"type": ["b"]}}
+    document["cells"] |= {"total_counts": "total", "keep": {"type": ["b"]}}
     found = prepare(declare(document), with_columns(total=totals))
     expected = np.log1p(found.counts.toarray() / totals[1::2, None] * 1e4)
     np.testing.assert_allclose(found.log.toarray(), expected, rtol=1e-6)
@@ -132,16 +132,16 @@ def test_a_stated_library_size_scales_the_counts(document, declare, with_columns
         (1.0, "is below the counts of the matrix in 1 cells"),
     ],
 )
-def test_a_library_size_that_cannot_be_is_refused(document, declare, with_columns, bad, message):
+def test_a_total_counts_that_cannot_be_is_refused(document, declare, with_columns, bad, message):
     totals = np.full(60, 1e4)
     totals[7] = bad
-    document["cells"] |= {"library_size": "total"}
-    with pytest.raises(CellsError, match=rf"key `cells\.library_size` of toy\.yaml\): column total {message}"):
+    document["cells"] |= {"total_counts": "total"}
+    with pytest.raises(CellsError, match=rf"key `cells\.total_counts` of toy\.yaml\): column total {message}"):
         prepare(declare(document), with_columns(total=totals))
 
 
-def test_an_absent_library_size_lists_the_columns(document, declare, cells_file):
-    document["cells"] |= {"library_size": "total"}
+def test_an_absent_total_counts_lists_the_columns(document, declare, cells_file):
+    document["cells"] |= {"total_counts": "total"}
     with pytest.raises(CellsError, match="no column total; columns: guide, type"):
         prepare(declare(document), cells_file())
 

@@ -58,13 +58,13 @@ def of_kind(document: dict[str, Any], kind: str, section: dict[str, Any]) -> dic
 
 def test_rules_for_cells_are_read(document, declare):
     document["cells"] |= {
-        "library_size": "total",
+        "total_counts": "total",
         "keep": {"share": {"min": 0.6, "max": 1}, "line": ["K562", 3]},
         "orthologs": "ensembl105_human_mouse",
     }
     found = declare(document | {"species": "mouse"}).cells
     assert found.keep == {"share": KeepRule(minimum=0.6, maximum=1), "line": KeepRule(values=("K562", "3"))}
-    assert (found.library_size, found.orthologs) == ("total", "ensembl105_human_mouse")
+    assert (found.total_counts, found.orthologs) == ("total", "ensembl105_human_mouse")
 
 
 def test_guides_are_read(document, declare):
@@ -104,7 +104,7 @@ def test_vocabularies_p_values_and_gene_sets_are_read(document, declare):
         ({"keep": {"share": 0.6}}, r"key `cells\.keep\.share`"),
         ({"keep": ["share"]}, r"key `cells\.keep`: must be a mapping"),
         ({"orthologs": "ensembl105_human_mouse"}, r"key `cells\.orthologs`: renames .*; `species` is human"),
-        ({"library_size": 3}, r"key `cells\.library_size`: must be text"),
+        ({"total_counts": 3}, r"key `cells\.total_counts`: must be text"),
         ({"control_label": None}, r"key `cells\.control_label`: is missing"),
         ({"guides": GUIDES}, r"key `cells\.guides`: and a `perturbation` column exclude each other"),
     ],
@@ -204,7 +204,7 @@ def test_the_gene_table_of_a_vocabulary_is_checked(tmp_path, document, declare):
 def test_rules_change_the_fingerprint(document, declare):
     document["species"] = "mouse"
     prints = {declare(document).fingerprint()}
-    for change in ({"library_size": "t"}, {"keep": {"x": ["a"]}}, {"keep": {"x": ["b"]}}, {"orthologs": "o"}):
+    for change in ({"total_counts": "t"}, {"keep": {"x": ["a"]}}, {"keep": {"x": ["b"]}}, {"orthologs": "o"}):
         prints.add(declare(document | {"cells": document["cells"] | change}).fingerprint())
     assert len(prints) == 5
 
