@@ -30,7 +30,7 @@ from interp_assets.analyses.scores import (
     ReferencePairs,
     check_same_cells,
     edge_scores,
-    reference_pairs,
+    pairs_or_reason,
     reference_scores,
 )
 from interp_assets.stats.per_unit import ALPHA, EXACT_UP_TO, RowRecovery, row_recovery
@@ -72,13 +72,9 @@ def per_regulator_bootstrap(inputs: AnalysisInputs) -> AnalysisOutput:
     if isinstance(role, str):
         return skip_all(inputs, role)
     check_same_cells(role)
-    if role.primary_reference not in role.references:
-        reason = f"reference {role.primary_reference!r} is not available for {role.dataset}"
-        return skip_all(inputs, reason, role=role)
-    primary = reference_pairs(role)
-    if primary.regulators.size == 0:
-        reason = f"reference {primary.name} has no pair among the {role.genes.size} evaluable genes"
-        return skip_all(inputs, reason, role=role)
+    primary = pairs_or_reason(role)
+    if isinstance(primary, str):
+        return skip_all(inputs, primary, role=role)
     layer = analysis_layer(inputs, role)
     references = [primary]
     directed = direction_reference(role)

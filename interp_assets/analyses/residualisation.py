@@ -25,7 +25,7 @@ from interp_assets.analyses.scores import (
     check_same_cells,
     edge_scores,
     gene_scores,
-    reference_pairs,
+    pairs_or_reason,
     reference_scores,
 )
 from interp_assets.stats.crossfit import Boosting, TooLittleDataError
@@ -65,13 +65,9 @@ def cross_fitted_residualisation(inputs: AnalysisInputs) -> AnalysisOutput:
     if isinstance(role, str):
         return skip_all(inputs, role)
     check_same_cells(role)
-    if role.primary_reference not in role.references:
-        reason = f"reference {role.primary_reference!r} is not available for {role.dataset}"
-        return skip_all(inputs, reason, role=role)
-    pairs = reference_pairs(role)
-    if pairs.regulators.size == 0:
-        reason = f"reference {pairs.name} has no pair among the {role.genes.size} evaluable genes"
-        return skip_all(inputs, reason, role=role)
+    pairs = pairs_or_reason(role)
+    if isinstance(pairs, str):
+        return skip_all(inputs, pairs, role=role)
     layer = analysis_layer(inputs, role)
     try:
         found = {

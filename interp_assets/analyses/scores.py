@@ -197,6 +197,16 @@ def reference_pairs(role: RoleInputs, name: str | None = None) -> ReferencePairs
     return ReferencePairs(name=name, directed=reference.directed, regulators=regulators, member=listed[regulators])
 
 
+def pairs_or_reason(role: RoleInputs) -> ReferencePairs | str:
+    """Candidate pairs of the primary reference, or why there are none: not available, or no pair inside the genes."""
+    if role.primary_reference not in role.references:
+        return f"reference {role.primary_reference!r} is not available for {role.dataset}"
+    pairs = reference_pairs(role)
+    if pairs.regulators.size == 0:
+        return f"reference {pairs.name} has no pair among the {role.genes.size} evaluable genes"
+    return pairs
+
+
 def _membership(reference: Reference, size: int) -> NDArray[np.bool_]:
     listed = np.zeros((size, size), dtype=bool)
     listed[reference.source, reference.target] = True
