@@ -17,6 +17,7 @@ from interp_assets.analyses.inputs import RoleInputs
 from interp_assets.cells.outcomes import evaluability, source_reasons
 from interp_assets.cells.records import ScreenLabels
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
+from interp_assets.edges.references import restrict_reference
 from interp_assets.edges.scores import restrict_edges
 from interp_assets.settings import RoleFilling
 from interp_assets.stats.crossfit import TooLittleDataError
@@ -41,24 +42,6 @@ class DatasetArtefacts:
 def positions_in(genes: NDArray[np.str_], wanted: NDArray[np.str_]) -> NDArray[np.int64]:
     """Positions in ``genes`` of those ``genes`` that ``wanted`` holds, in the order of ``genes``."""
     return np.flatnonzero(np.isin(genes, wanted))
-
-
-def restrict_reference(reference: Reference, genes: NDArray[np.str_]) -> Reference:
-    """The pairs of ``reference`` whose both ends are in ``genes``, renumbered to it."""
-    if np.array_equal(reference.genes, genes):
-        return reference
-    new = pd.Index(genes).get_indexer(pd.Index(reference.genes)).astype(np.int32)
-    source, target = new[reference.source], new[reference.target]
-    kept = (source >= 0) & (target >= 0)
-    regulators = new[reference.regulators]
-    return replace(
-        reference,
-        genes=genes,
-        source=source[kept],
-        target=target[kept],
-        direction=None if reference.direction is None else reference.direction[kept],
-        regulators=np.sort(regulators[regulators >= 0]),
-    )
 
 
 def restrict_attention(attention: AttentionEdges, genes: NDArray[np.str_]) -> AttentionEdges:

@@ -212,6 +212,8 @@ def planted_reference(labels: ScreenLabels, genes: NDArray[np.str_] | None = Non
 
 def restrict_reference(reference: Reference, genes: NDArray[np.str_]) -> Reference:
     """The same reference inside fewer genes; pairs and regulators outside are dropped and counted."""
+    if np.array_equal(reference.genes, genes):
+        return reference
     pairs = pd.DataFrame(
         {"tf": reference.genes[reference.source], "target": reference.genes[reference.target]}, dtype=object
     )
