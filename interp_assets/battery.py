@@ -20,6 +20,7 @@ from interp_assets.analyses.rows import skip_all
 from interp_assets.cells.records import Unavailable
 from interp_assets.edges.layers import LayerChoice, relative_depth, resolve_layer, settled_depth
 from interp_assets.edges.records import AttentionEdges
+from interp_assets.interventions.records import Interventions
 from interp_assets.models.controls import is_control
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import PLANTED, control_regulators
@@ -30,6 +31,7 @@ from qc_standards.registry import declared_tests, tests_of_analysis
 
 Chosen = tuple[LayerChoice, pd.DataFrame]
 NOT_BUILT = "analysis not built"
+NO_INTERVENTIONS = "no interventions were run on this release"
 NOT_FOR_CONTROLS = "controls run only the rows that claims need"
 WEAKEST_FIRST = (DataOrigin.SIMULATED, DataOrigin.SEMI_SYNTHETIC, DataOrigin.ARCHIVED, DataOrigin.REAL)
 
@@ -110,19 +112,25 @@ def analysis_inputs(
     roles: Mapping[str, RoleInputs],
     absent: Mapping[str, str],
     choice: Chosen,
+    interventions: Interventions | str = NO_INTERVENTIONS,
 ) -> AnalysisInputs:
-    """Inputs of one analysis: its declared tests, its roles, the study's settings at the chosen layer."""
+    """Inputs of one analysis: its declared tests, its roles, the study's settings at the chosen layer.
+
+    ``interventions`` are those on the release, or why there are none.
+    """
     layer, profile = choice
+    told = {**absent, "interventions": interventions} if isinstance(interventions, str) else absent
     return AnalysisInputs(
         study=study.name,
         release=release,
         tests=tests_of_analysis(row.number),
         roles={role: roles[role] for role in row.roles if role in roles},
-        absent={name: absent[name] for name in (*row.roles, "tf_catalogue") if name in absent},
+        absent={name: told[name] for name in (*row.roles, "tf_catalogue", "interventions") if name in told},
         settings=study.battery.as_mapping() | {"analysis_depth": layer.depth},
         seed=study.seed,
         layer_choice=layer,
         selection_profile=profile,
+        interventions=None if isinstance(interventions, str) else interventions,
     )
 
 
@@ -133,6 +141,7 @@ def run_analysis(
     roles: Mapping[str, RoleInputs],
     absent: Mapping[str, str],
     choice: Chosen,
+    interventions: Interventions | str = NO_INTERVENTIONS,
 ) -> AnalysisOutput:
     """Output of one built analysis; for a control only where a claim needs its rows.
 
@@ -144,17 +153,22 @@ def run_analysis(
     function = row.run
     if function is None:
         raise ValueError(f"analysis {row.number} ({row.title}) is declared but not built")
-    inputs = analysis_inputs(study, release, row, roles, absent, choice)
+    inputs = analysis_inputs(study, release, row, roles, absent, choice, interventions)
     if is_control(release) and not row.for_controls:
         return skip_all(inputs, NOT_FOR_CONTROLS)
     return function(inputs)
 
 
 def run_battery(
-    study: Study, release: str, roles: Mapping[str, RoleInputs], absent: Mapping[str, str], choice: Chosen
+    study: Study,
+    release: str,
+    roles: Mapping[str, RoleInputs],
+    absent: Mapping[str, str],
+    choice: Chosen,
+    interventions: Interventions | str = NO_INTERVENTIONS,
 ) -> dict[int, AnalysisOutput]:
     """Outputs of every built analysis, by number."""
-    return {row.number: run_analysis(study, release, row, roles, absent, choice) for row in built()}
+    return {row.number: run_analysis(study, release, row, roles, absent, choice, interventions) for row in built()}
 
 
 def results_json(results: Iterable[TestResult]) -> bytes:

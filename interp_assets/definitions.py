@@ -14,6 +14,7 @@ from interp_assets import automation  # noqa: E402
 from interp_assets.analyses import catalogue  # noqa: E402
 from interp_assets.assets.battery import analysis_asset, layer_choice_asset, test_results_asset  # noqa: E402
 from interp_assets.assets.datasets import dataset_assets  # noqa: E402
+from interp_assets.assets.interventions import intervention_assets  # noqa: E402
 from interp_assets.assets.judgement import judgement_assets  # noqa: E402
 from interp_assets.assets.releases import release_assets  # noqa: E402
 from interp_assets.assets.screens import screens_asset  # noqa: E402
@@ -32,6 +33,7 @@ def build_definitions(layout: Layout) -> dg.Definitions:
         *(analysis_asset(layout, row) for row in catalogue.built()),
         layer_choice_asset(layout),
         screens_asset(layout),
+        *intervention_assets(layout),
         test_results_asset(layout),
         *twin_assets(layout),
         *judgement_assets(layout),

@@ -27,6 +27,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 INPUT_ASSETS = ("study_inputs", "screen_inputs", "layer_inputs")
 FOUNDATION = ("layer_choice", "screens")
 ATTENTION_ASSETS = ("attention", "random_weights/attention")
+INTERVENTIONS = ("interventions", "random_weights/interventions")
 JUDGED = ("standards_results", "qc_verdict", "claim", "figure", "report")
 
 
@@ -90,6 +91,7 @@ def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: 
             yield Stage(f"attention of {release} on {name}", tuple(map(_key, ATTENTION_ASSETS)), partition)
         partition = grid_key(release=release, study=study)
         yield Stage(f"layer and screens of {release} in {study}", tuple(map(_key, FOUNDATION)), partition)
+        yield Stage(f"interventions on {release} in {study}", tuple(map(_key, INTERVENTIONS)), partition)
         battery = tuple(sorted(key for key in present if _is_battery(key)))
         yield Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study))
     judged = tuple(sorted(key for key in present if key.path[0] in JUDGED))

@@ -97,6 +97,8 @@ class BatterySettings:
     gain_margin: float = 0.005
     matches_per_positive: int = 5
     matched_smd: float = 0.1
+    intervention_tokens: int = 32_000
+    random_head_sets: int = 20
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain mapping of every setting, as the analyses receive it."""

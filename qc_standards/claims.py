@@ -1,13 +1,15 @@
 """Declared claims, criteria definitions and control expectations.
 
-What belongs here: reading ``registry/claims.yaml`` and a user's list of asserted claims. What does not:
-judging them. A user's file names claims; it cannot redefine one.
+What belongs here: reading ``registry/claims.yaml`` and answering what a claim of some level may say. What does
+not: judging claims, or reading the claims file of a user (`qc_standards.assertions`).
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,7 +39,44 @@ class ClaimsError(ValueError):
     """A claims file names unknown claims or tries to redefine one."""
 
 
-_CAUSAL_WORDS: Final = ("causal", "causes", "drives", "controls the", "gene regulatory network")
+_WORDS: Final[Mapping[EvidenceLevel, tuple[str, ...]]] = MappingProxyType(
+    {
+        EvidenceLevel.CROSS_MODEL_AGREEMENT: ("across models", "all models", "every model", "models agree"),
+        EvidenceLevel.INTERVENTION_CONSISTENT: ("perturb", "interven", "knock", "crispr"),
+        EvidenceLevel.CAUSAL: (
+            *("causal", "cause", "drive", "driving", "control the", "controls the", "regulate", "regulating"),
+            *("mediate", "mechanis", "lead to", "leads to", "gene regulatory network"),
+        ),
+    }
+)
+"""Beginnings of words and phrases that say more than evidence below their level can."""
+
+
+def levels_up_to(level: EvidenceLevel) -> tuple[EvidenceLevel, ...]:
+    """Levels from the weakest to the given one, that one included."""
+    ordered = tuple(EvidenceLevel)
+    return ordered[: ordered.index(level) + 1]
+
+
+def words_above(text: str, level: EvidenceLevel) -> tuple[tuple[str, EvidenceLevel], ...]:
+    """Words of a sentence that need a higher evidence level than the given one, each with the level it needs.
+
+    Spelling is compared without case, hyphens and line breaks; "regulatory" alone says nothing above decoding.
+
+    Examples
+    --------
+    >>> [word for word, _ in words_above("Attention drives the response.", EvidenceLevel.DECODING)]
+    ['drive']
+    """
+    plain = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold())
+    allowed = levels_up_to(level)
+    return tuple(
+        (word, needed)
+        for needed, words in _WORDS.items()
+        if needed not in allowed
+        for word in words
+        if re.search(rf"\b{word}", plain)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +192,8 @@ def _claim(entry: Mapping[str, Any], criteria: Mapping[str, CriterionSpec]) -> C
     if unknown or not entry["criteria"]:
         raise RegistryError(f"claim {name}: unknown or no criteria ({', '.join(unknown) or 'none named'})")
     level = EvidenceLevel(entry["evidence_level"])
-    worded = [word for word in _CAUSAL_WORDS if word in entry["sentence"].lower()]
-    if worded and level is not EvidenceLevel.CAUSAL:
+    worded = [word for word, _ in words_above(entry["sentence"], level)]
+    if worded:
         raise RegistryError(f"claim {name} is worded above its evidence level {level}: {', '.join(worded)}")
     needed = dict.fromkeys(test for criterion in entry["criteria"] for test in criteria[criterion].tests)
     return Claim(
@@ -255,28 +294,3 @@ def check_claim_ids(ids: Iterable[str]) -> tuple[str, ...]:
     if not asserted:
         raise ClaimsError("no claim is asserted; list at least one id under `claims:`")
     return asserted
-
-
-def _asserted_id(entry: object, path: Path) -> str:
-    if isinstance(entry, str):
-        return entry
-    if isinstance(entry, dict) and set(entry) == {"id"} and isinstance(entry["id"], str):
-        return entry["id"]
-    raise ClaimsError(f"{path.name}: {entry!r} is not a claim id; a claims file lists ids and cannot redefine a claim")
-
-
-def read_asserted(path: Path) -> tuple[str, ...]:
-    """Ids that a user's claims file asserts.
-
-    The file holds ``claims:`` with a list of declared ids (``- attention_is_regulatory`` or
-    ``- id: attention_is_regulatory``) and nothing else, so that it can choose but never loosen a claim.
-    """
-    if not path.is_file():
-        raise ClaimsError(f"{path}: no such claims file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ClaimsError(f"{path.name}: not YAML ({error})") from error
-    if not isinstance(content, dict) or set(content) != {"claims"} or not isinstance(content["claims"], list):
-        raise ClaimsError(f"{path.name}: expected one key `claims` with a list of declared claim ids")
-    return check_claim_ids(_asserted_id(entry, path) for entry in content["claims"])

@@ -1,6 +1,7 @@
-"""`qc-gate`: check a result folder, explain a standard or claim, list and validate what is declared.
+"""`qc-gate`: judge a result folder, a table or a claims file; explain, list, export and validate what is declared.
 
-Heavy imports happen inside the commands, so that help, list and explain answer at once.
+What belongs here: options, exit codes and where output goes. What does not: text (`explain`, `outputs`) or judging.
+Heavy imports happen inside the commands, so that help, list, explain and claims answer at once.
 """
 
 from __future__ import annotations
@@ -8,12 +9,24 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from qc_standards.claims import CLAIMS_FILE, claims_registry, read_asserted, required_controls
+from qc_standards.assertions import ClaimsFileError, read_claims_file
+from qc_standards.claims import CLAIMS_FILE, claims_registry, required_controls
+from qc_standards.explain import UnknownNameError, example_csv, explanation, listing
 from qc_standards.registry import RegistryError, declared_tests
-from qc_standards.standards import StandardError, read_standards, shipped_standards
+from qc_standards.standards import STANDARDS_FOLDER, Standard, StandardError, read_standards, shipped_standards
+
+if TYPE_CHECKING:
+    from qc_standards.outputs.findings import Report
+
+EXIT_INVALID: Final = 2
+# Damaged tables can break numpy, pandas or Great Expectations anywhere. An exception that escapes ends a process with
+# 1, which would read as refuted; so whatever breaks while judging is told as an input that could not be judged.
+_BREAKS_JUDGING: Final = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 _EPILOG = """\
 exit codes of `check`:
@@ -21,124 +34,146 @@ exit codes of `check`:
   1  at least one asserted claim is refuted or inconclusive
   2  the input is invalid, or an asserted claim is not evaluable
 
-A claims file lists ids and nothing else; it chooses claims and cannot loosen one:
+with --standard, and of `validate TABLE`:
+  0  every named standard passes
+  1  at least one fails
+  2  the input is invalid, or one is not evaluable
+
+A claims file asserts declared claims. It may assert one more weakly than declared, and cannot loosen one:
 
   claims:
-    - attention_is_regulatory
     - beats_gene_level_baselines
+    - id: adds_incremental_value
+      context: perturbqa_k562      # a study or dataset the results must cover
+      level: decoding              # at most the declared evidence level
 """
 
 
-def _write(path: Path | None, text: str) -> None:
+def _told(error: Exception) -> str:
+    """Message of an exception; one that the gate did not raise itself also says where it came from."""
+    if type(error).__module__.startswith("qc_standards."):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"could not be judged: {type(error).__name__}: {error} (in {Path(last.filename).name}, line {last.lineno})"
+
+
+def _write(path: Path | None, text: Callable[[], str]) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_text(text(), encoding="utf-8", newline="\n")
+
+
+def _deliver(report: Report, options: argparse.Namespace, own: Iterable[Standard] = ()) -> int:
+    """Write the report in every format that was asked for; returns the exit code."""
+    from qc_standards.outputs import annotations, junit, machine, sarif, text
+
+    _write(options.junit, lambda: junit.junit(report))
+    _write(options.sarif, lambda: sarif.sarif(report, own))
+    _write(options.json, lambda: machine.json_report(report))
+    _write(options.markdown, lambda: text.markdown(report))
+    for problem in report.problems:
+        print(f"qc-gate: invalid input: {problem.text}", file=sys.stderr)
+    if not report.problems:
+        print(text.terminal(report), end="")
+    if _in_workflow(options):
+        print(annotations.workflow_commands(report), end="")
+    return report.exit_code
+
+
+def _in_workflow(options: argparse.Namespace) -> bool:
+    return bool(options.github) or os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def _named(names: Sequence[str], standards: Mapping[str, Standard]) -> list[Standard]:
+    """Return standards by id, each once; an unknown or deprecated one is refused."""
+    unknown = [name for name in names if name not in standards]
+    if unknown:
+        raise UnknownNameError(f"unknown standard {', '.join(unknown)}; declared: {', '.join(standards)}")
+    chosen = [standards[name] for name in dict.fromkeys(names)]
+    old = [standard.id for standard in chosen if standard.status != "active"]
+    if old:
+        raise UnknownNameError(
+            f"{', '.join(old)} is deprecated; its file in {STANDARDS_FOLDER.name}/ says what replaces it"
+        )
+    return chosen
+
+
+def _reported(judge: Callable[[], Report], what: Path) -> Report:
+    """Report of a judgement, or of why there is none."""
+    from qc_standards.outputs.findings import invalid_input
+
+    try:
+        return judge()
+    except ClaimsFileError as error:
+        return invalid_input(error, str(what))
+    except _BREAKS_JUDGING as error:
+        return invalid_input(ValueError(_told(error)), str(what))
 
 
 def _check(options: argparse.Namespace) -> int:
-    from qc_standards import outputs
-    from qc_standards.gate import check_folder
+    def judge() -> Report:
+        from qc_standards.assertions import check_contexts
+        from qc_standards.gate import judge
+        from qc_standards.outputs import reports
+        from qc_standards.results import check_stored, read_results
 
-    try:
-        asserted = None if options.claims is None else read_asserted(options.claims)
-        judgement = check_folder(options.folder, asserted)
-    except ValueError as error:
-        message = str(error)
-        _write(options.junit, outputs.junit_invalid(message))
-        _write(options.json, outputs.json_invalid(message))
-        _write(options.markdown, f"## invalid input\n\n{message}\n")
-        print(f"qc-gate: invalid input: {message}", file=sys.stderr)
-        return outputs.EXIT_INVALID
-    _write(options.junit, outputs.junit(judgement))
-    _write(options.json, outputs.json_report(judgement))
-    _write(options.markdown, outputs.markdown(judgement))
-    print(outputs.terminal(judgement), end="")
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(outputs.workflow_commands(judgement), end="")
-    return outputs.exit_code(judgement)
+        chosen = _named(options.standard, shipped_standards())
+        asserted = None if options.claims is None else read_claims_file(options.claims)
+        results = read_results(options.folder)
+        judgement = judge(results, None if asserted is None else asserted.ids)
+        check_stored(results, judgement)
+        if asserted is not None:
+            check_contexts(asserted, results)
+        if not chosen:
+            return reports.of_judgement(judgement, asserted)
+        judged = {result.id: result for result in judgement.standards}
+        title = f"{judgement.release} in study {judgement.study}"
+        identity = f"{judgement.study}/{judgement.release}"
+        return reports.of_standards([judged[standard.id] for standard in chosen], title, identity)
 
-
-def _explain_standard(name: str) -> str:
-    item = shipped_standards()[name]
-    evidence = "\n".join(f"  - {entry['finding']} ({entry['source']})" for entry in item.evidence)
-    checks = "\n".join(
-        f"  - {e.id}: {e.type} {', '.join(f'{k}={v}' for k, v in e.arguments.items())}" for e in item.expectations
-    )
-    rows = str(item.rows[0]) if item.rows[0] == item.rows[1] else f"at least {item.rows[0]}"
-    conditions = [f"{key} is {' or '.join(map(str, values))}" for key, values in item.applies_when.items()]
-    where = f"applies where {' and '.join(conditions)}\n" if conditions else ""
-    behind = f"declared tests: {', '.join(item.tests)}\n" if item.tests else ""
-    return (
-        f"{item.id} {item.version}  {item.title}\n{item.kind}, {item.severity}, over {item.applies_to}\n"
-        f"{where}{behind}\n"
-        f"{item.rationale}\n\nevidence:\n{evidence}\n\nexpectations ({rows} rows, "
-        f"not null: {', '.join(item.not_null)}):\n{checks}\n\nhow to fix: {item.how_to_fix}\n"
-    )
+    return _deliver(_reported(judge, options.folder), options)
 
 
-def _explain_claim(name: str) -> str:
-    registry = claims_registry()
-    claim = registry.claims[name]
-    criteria = "\n".join(
-        f"  - {c}: {registry.criteria[c].title}. {registry.criteria[c].definition}" for c in claim.criteria
-    )
-    caveats = "\n".join(f"  - {text}" for text in claim.caveats)
-    return (
-        f"{claim.id}: {claim.sentence}\nevidence level {claim.evidence_level}. {claim.polarity}\n\n"
-        f"criteria:\n{criteria}\n\nstandards: all integrity standards, {', '.join(claim.standards) or 'none more'}\n"
-        f"controls: {', '.join(claim.controls)}\ndeclared tests: {', '.join(claim.tests)}\n\ncaveats:\n{caveats}\n"
-    )
+def _claims(options: argparse.Namespace) -> int:
+    from qc_standards.outputs.annotations import workflow_commands
+    from qc_standards.outputs.findings import invalid_input
 
-
-def _explain_criterion(name: str) -> str:
-    spec = claims_registry().criteria[name]
-    thresholds = ", ".join(f"{key} {value:g}" for key, value in spec.thresholds.items()) or "none"
-    return (
-        f"criterion {spec.id}: {spec.title}\n\n{spec.definition}\n\ntables: {', '.join(spec.tables)}\n"
-        f"declared tests: {', '.join(spec.tests)}\nthresholds: {thresholds}\n"
-    )
-
-
-def _explain_test(name: str) -> str:
-    spec = next(item for item in declared_tests() if item.test_id == name)
-    published = "\n".join(f"  - {key}: {value}" for key, value in spec.published.items())
-    kind = "confirmatory" if spec.confirmatory else "descriptive"
-    return (
-        f"{spec.test_id} (analysis {spec.analysis_no}, {kind}): {spec.hypothesis}\n{spec.test_type}; "
-        f"{spec.comparison}\nroles: {', '.join(spec.roles) or 'none'}\n\npublished values (never computed here):\n"
-        f"{published}\n"
-    )
+    code = 0
+    for path in options.files:
+        try:
+            asserted = read_claims_file(path)
+        except ClaimsFileError as error:
+            code = EXIT_INVALID
+            print(error, file=sys.stderr)
+            if _in_workflow(options):
+                print(workflow_commands(invalid_input(error, str(path))), end="")
+        else:
+            print(f"{path}: {len(asserted.ids)} claim(s) may be asserted: {', '.join(asserted.ids)}")
+    return code
 
 
 def _explain(options: argparse.Namespace) -> int:
-    name = options.name
-    tests = {spec.test_id for spec in declared_tests()}
-    for known, tell in (
-        (shipped_standards(), _explain_standard),
-        (claims_registry().claims, _explain_claim),
-        (claims_registry().criteria, _explain_criterion),
-        (tests, _explain_test),
-    ):
-        if name in known:
-            print(tell(name), end="")
-            return 0
-    print(f"qc-gate: {name} is no declared standard, claim, criterion or test; see `qc-gate list`", file=sys.stderr)
-    return 2
+    print(example_csv(options.name, options.example) if options.example else explanation(options.name), end="")
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:
-    registry = claims_registry()
-    parts = {
-        "claims": [f"{c.id:34} {c.evidence_level:24} {c.sentence}" for c in registry.claims.values()],
-        "criteria": [f"{c.id:34} {c.title}" for c in registry.criteria.values()],
-        "standards": [
-            f"{s.id} {s.version}  {s.kind:9} {s.severity:8}  {s.title}" for s in shipped_standards().values()
-        ],
-        "controls": [f"{c.id:34} {c.expected}" for c in registry.controls.values()],
-        "tests": [f"{s.test_id:7} {s.hypothesis}" for s in declared_tests()],
-    }
-    chosen = [options.what] if options.what else ["claims", "criteria", "standards", "controls"]
-    print("\n\n".join("\n".join([name, *(f"  {line}" for line in parts[name])]) for name in chosen))
+    print(listing(options.what), end="")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from qc_standards.gate import check_folder
+    from qc_standards.gx_export import export
+
+    try:
+        results = None if options.folder is None else check_folder(options.folder).standards
+        written = export(options.gx, results)
+    except _BREAKS_JUDGING as error:
+        print(f"qc-gate: nothing exported: {_told(error)}", file=sys.stderr)
+        return EXIT_INVALID
+    suites = sum(path.name.endswith(".suite.json") for path in written)
+    print(f"{suites} suites and their tables in {options.gx}; {written[-1].name} lists them")
     return 0
 
 
@@ -158,8 +193,10 @@ def _check_examples(folder: Path) -> list[str]:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from qc_standards.standards import STANDARDS_FOLDER
+    return _validate_registry(options) if options.table is None else _validate_table(options)
 
+
+def _validate_registry(options: argparse.Namespace) -> int:
     folder = options.standards or STANDARDS_FOLDER
     try:
         told = _check_examples(folder)
@@ -168,12 +205,71 @@ def _validate(options: argparse.Namespace) -> int:
         told = [str(error)]
     if told:
         print("\n".join(f"qc-gate: {line}" for line in told), file=sys.stderr)
-        return 2
+        return EXIT_INVALID
     print(
         f"{counts[0]} tests, {counts[1]} claims ({CLAIMS_FILE.name}) and {counts[2]} standards are valid; "
         f"{len(required_controls('RELEASE'))} controls are required"
     )
     return 0
+
+
+def _validate_table(options: argparse.Namespace) -> int:
+    folder = options.standards or STANDARDS_FOLDER
+    chosen: list[Standard] = []
+
+    def judge() -> Report:
+        from qc_standards.outputs import reports
+        from qc_standards.suites import judge_frame
+        from qc_standards.user_tables import column_map, named_as_standards, read_table
+
+        chosen.extend(_named(options.standard, read_standards(folder)))
+        mapped = column_map(options.map, chosen)
+        table = named_as_standards(read_table(options.table, options.place), mapped, chosen, str(options.table))
+        results = [judge_frame(standard, table) for standard in chosen]
+        return reports.of_standards(results, options.table.name, f"table/{options.table.name}", folder)
+
+    return _deliver(_reported(judge, options.table), options, chosen)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    parser.add_argument("--sarif", type=Path, metavar="FILE", help="write SARIF 2.1.0")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a markdown summary")
+    _add_github(parser)
+
+
+def _add_github(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--github", action="store_true", help="print workflow annotations (always done where GITHUB_ACTIONS is true)"
+    )
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser("check", help="recompute and judge a result folder")
+    check.add_argument("folder", type=Path, help="store/<study>/<release>")
+    what = check.add_mutually_exclusive_group()
+    what.add_argument("--claims", type=Path, metavar="FILE", help="asserted claims (default: the headline claim)")
+    what.add_argument(
+        "--standard",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="judge this standard and no claim; repeat for more",
+    )
+    _add_outputs(check)
+    check.set_defaults(run=_check)
+
+
+def _add_validate(commands: Any) -> None:
+    validate = commands.add_parser("validate", help="hold standards against a table, or check the declarations")
+    validate.add_argument("table", nargs="?", type=Path, metavar="TABLE", help="parquet, CSV, TSV or h5ad")
+    validate.add_argument("--standard", action="append", default=[], metavar="ID", help="repeat for more")
+    validate.add_argument("--map", action="append", default=[], metavar="COLUMN=THEIRS", help="how a column is called")
+    validate.add_argument("--place", default="obs", help="table within an h5ad file: obs, var or uns/<key>")
+    validate.add_argument("--standards", type=Path, metavar="FOLDER", help="standards of your own (default: shipped)")
+    _add_outputs(validate)
+    validate.set_defaults(run=_validate)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -184,33 +280,41 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="recompute and judge a result folder")
-    check.add_argument("folder", type=Path, help="store/<study>/<release>")
-    check.add_argument("--claims", type=Path, help="YAML list of asserted claim ids (default: the headline claim)")
-    check.add_argument("--junit", type=Path, help="write JUnit XML")
-    check.add_argument("--json", type=Path, help="write the judgement as JSON")
-    check.add_argument("--markdown", type=Path, help="write a markdown summary")
-    check.set_defaults(run=_check)
+    _add_check(commands)
+    claims = commands.add_parser("claims", help="check claims files without results")
+    claims.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _add_github(claims)
+    claims.set_defaults(run=_claims)
     explain = commands.add_parser("explain", help="explain a standard, claim, criterion or declared test")
     explain.add_argument("name", help="QCS-NN, a claim id, a criterion id or a test id")
+    explain.add_argument("--example", choices=["passing", "failing"], help="print an example of a standard as CSV")
     explain.set_defaults(run=_explain)
-    listing = commands.add_parser("list", help="list what is declared")
-    listing.add_argument("what", nargs="?", choices=["claims", "criteria", "standards", "controls", "tests"])
-    listing.set_defaults(run=_list)
-    validate = commands.add_parser("validate", help="check registry, claims and standards with their examples")
-    validate.add_argument("--standards", type=Path, help="folder of standards (default: the shipped ones)")
-    validate.set_defaults(run=_validate)
+    listed = commands.add_parser("list", help="list what is declared")
+    listed.add_argument("what", nargs="?", choices=["claims", "criteria", "standards", "controls", "tests"])
+    listed.set_defaults(run=_list)
+    _add_validate(commands)
+    exported = commands.add_parser("export", help="write standards as suites for plain Great Expectations")
+    exported.add_argument("--gx", type=Path, required=True, metavar="DIR", help="folder to write to")
+    exported.add_argument("folder", nargs="?", type=Path, metavar="RESULTS", help="default: the shipped examples")
+    exported.set_defaults(run=_export)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `qc-gate`; returns the exit code (0, 1 or 2)."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "validate" and bool(options.table) != bool(options.standard):
+        parser.error("validate TABLE needs --standard ID, and --standard needs a TABLE")
     try:
         return int(options.run(options))
     except (RegistryError, StandardError) as error:
         print(f"qc-gate: the declared standards are invalid: {error}", file=sys.stderr)
-        return 2
+    except UnknownNameError as error:
+        print(f"qc-gate: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"qc-gate: {error}; nothing more was written", file=sys.stderr)
+    return EXIT_INVALID
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qc_standards.causal_use import causally_used
 from qc_standards.claims import CriterionSpec
 from qc_standards.criterion_parts import (
     BASELINES,
@@ -232,13 +233,6 @@ def _part_or_gap(name: str, judge: Callable[[], CriterionPart]) -> CriterionPart
         return judge()
     except MissingEvidenceError as error:
         return CriterionPart(name=name, outcome=Outcome.NOT_EVALUABLE, reason=str(error), numbers={})
-
-
-def causally_used(evidence: Evidence, spec: CriterionSpec) -> CriterionResult:
-    """Criterion d: not evaluable until the causal ablation is built, whatever tables are present."""
-    return CriterionResult(
-        id=spec.id, title=spec.title, outcome=Outcome.NOT_EVALUABLE, reason="causal ablation not built"
-    )
 
 
 CRITERIA: Final[Mapping[str, Callable[[Evidence, CriterionSpec], CriterionResult]]] = MappingProxyType(

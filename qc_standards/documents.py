@@ -43,7 +43,8 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def _standard(result: StandardResult) -> dict[str, Any]:
+def standard_entry(result: StandardResult) -> dict[str, Any]:
+    """One standard as ``standards.json`` shows it."""
     return {
         "id": result.id,
         "version": result.version,
@@ -108,7 +109,7 @@ def _head(judgement: Judgement) -> dict[str, Any]:
 
 def standards_document(judgement: Judgement) -> dict[str, Any]:
     """Content of ``standards.json``: every standard with its version, hash, outcome and checks."""
-    results = [_standard(result) for result in judgement.standards]
+    results = [standard_entry(result) for result in judgement.standards]
     return {**_head(judgement), "standards_hash": standards_hash(), "standards": results}
 
 

@@ -182,6 +182,22 @@ TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             *("role", "dataset", "edge", "metric", "p", "n_pairs", "n_positive", "n_perturbations", "balanced"),
             *(*_GAIN, *_INTERVAL, *_EQUALITY),
         ),
+        "intervention_conditions": (
+            *("role", "dataset", "condition", "family", "operation", "pool", "dose", "draw", "size", "parts"),
+            *("read_out_layer", "upstream_parts", "upstream", "uses_outcomes", "changed", "cells"),
+            *("hidden_distance", "logit_distance"),
+        ),
+        "intervention_auroc": ("role", "dataset", "condition", "read_out", "perturbation", "auroc"),
+        "causal_ablation": (
+            *("role", "dataset", "condition", "family", "operation", "pool", "dose", "size", "read_out", "upstream"),
+            *("n", "clean_auroc", "mean_auroc", "delta", "p", "random_sets", "random_mean", "p_random"),
+            *_INTERVAL,
+        ),
+        "intervention_fidelity": ("role", "dataset", "condition", "state", "layer", "distance", "cells", *_INTERVAL),
+        "head_ranking": (
+            *("role", "dataset", "layer", "head", "rank", "reference", "reference_auroc", "screen_auroc"),
+            *("composite", "entropy", "upstream"),
+        ),
         "screen_scores": ("role", "dataset", "kind", "subset", "basis", "score", "mean_auroc"),
         "modality_audit": ("role", "dataset", "perturbation", "modality", "lfc", "q", "expected", "agrees"),
         "null_calibration_summary": (

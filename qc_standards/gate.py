@@ -49,6 +49,8 @@ def _check_evaluation(evaluation: Mapping[str, Any]) -> None:
         )
     if is_missing(evaluation["release"]) or is_missing(evaluation["study"]):
         raise ResultsError("table evaluation: release and study must be named")
+    if is_missing(evaluation["context_mismatch"]) and evaluation["context_mismatch"] != "":
+        raise ResultsError("table evaluation: context_mismatch is not stated; write an empty text where there is none")
 
 
 def _standard_clause(result: StandardResult) -> Clause:

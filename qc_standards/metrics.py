@@ -2,7 +2,7 @@
 
 What belongs here: pure functions from an evaluation's evidence to a small frame with no threshold in it, and
 their names. What does not: judging. A standard names one of these views, or a result table, under
-``applies_to``. Views of layers, equality, confounds and screens have modules of their own.
+``applies_to``. Views of layers, equality, confounds, screens and ablations have modules of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from qc_standards.ablation_metrics import ablation_audit, read_out_positions
 from qc_standards.claims import required_controls
 from qc_standards.confound_metrics import (
     circularity_subsets,
@@ -232,6 +233,8 @@ VIEWS: Final[Mapping[str, Callable[[Evidence], pd.DataFrame]]] = MappingProxyTyp
         "null_tests": null_tests,
         "outcome_baselines": outcome_baselines,
         "stated_absences": stated_absences,
+        "ablation_audit": ablation_audit,
+        "read_out_positions": read_out_positions,
     }
 )
 

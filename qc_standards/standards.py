@@ -1,29 +1,32 @@
 """QC standards: one YAML file each, read into frozen records and checked for completeness.
 
-What belongs here: the file format and its rules. What does not: evaluating a standard
-(`qc_standards.suites`). Reading standards imports neither pandas nor Great Expectations.
+What belongs here: the file format and its rules. What does not: evaluating a standard (`qc_standards.suites`), what
+was published (`qc_standards.version_lock`) or telling it in words (`qc_standards.wording`). Reading standards imports
+neither pandas nor Great Expectations.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import yaml
 
-from qc_standards.registry import RegistryError, declared_ids
+from qc_standards.registry import declared_ids
+from qc_standards.version_lock import LOCK_FILE, check_published, read_lock, version_number
+from qc_standards.version_lock import StandardError as StandardError
 
 STANDARDS_FOLDER: Final = Path(__file__).parent / "standards"
 
 _ID = re.compile(r"QCS-\d{2,}")
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
 _REQUIRED: Final = (
     "id",
     "version",
@@ -41,7 +44,7 @@ _REQUIRED: Final = (
     "expectations",
     "examples",
 )
-_OPTIONAL: Final = ("applies_when", "select", "keys", "tests", "deprecated_by")
+_OPTIONAL: Final = ("applies_when", "select", "keys", "tests", "deprecated_by", "row", "columns")
 _CHOICES: Final = MappingProxyType(
     {
         "kind": ("integrity", "validity"),
@@ -49,10 +52,15 @@ _CHOICES: Final = MappingProxyType(
         "status": ("active", "deprecated"),
     }
 )
-
-
-class StandardError(RegistryError):
-    """A standard's file is incomplete or contradicts itself."""
+_RULES: Final = (
+    *("kind", "severity", "status", "deprecated_by", "applies_to", "applies_when", "select", "tests"),
+    *("rows", "keys", "not_null", "expectations"),
+)
+_OPERATORS: Final = ("above", "at_least", "at_most", "below")
+_COLUMN_ARGUMENTS: Final = (
+    *("column", "column_A", "column_B", "low", "high", "estimate"),
+    *("margin", "before", "after", "change", "groups", "columns"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +72,22 @@ class KeySet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Rows that an expectation is about: those whose column is one of ``values``, or compares with its number."""
+
+    column: str
+    operator: str  # "is", or one of above, at_least, at_most, below
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectationSpec:
-    """One expectation of a standard: its id, Great Expectations type and explicit arguments."""
+    """One expectation of a standard: its id, Great Expectations type, explicit arguments and the rows it is about."""
 
     id: str
     type: str
     arguments: Mapping[str, Any]
+    where: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +103,15 @@ class Standard:
     """One QC standard. ``content_hash`` is the sha256 of its file: its thresholds are in the file.
 
     ``tests`` are the declared rows of the analysis behind its table: where the table is absent, they say why.
+    ``row`` says what one row of the table is about and ``columns`` what each column means, with its unit; both are
+    empty where the file does not say. ``rules_hash`` is the sha256 of what decides results, words left out.
     """
 
     id: str
     version: str
     title: str
     status: str
+    deprecated_by: str
     kind: str
     severity: str
     applies_to: str
@@ -101,12 +122,25 @@ class Standard:
     evidence: tuple[Mapping[str, str], ...]
     how_to_fix: str
     changelog: tuple[Mapping[str, str], ...]
+    row: str
+    columns: Mapping[str, str]
     rows: tuple[int, int | None]
     keys: KeySet | None
     not_null: tuple[str, ...]
     expectations: tuple[ExpectationSpec, ...]
     examples: Mapping[str, Example]
     content_hash: str
+    rules_hash: str
+
+
+def required_columns(standard: Standard) -> tuple[str, ...]:
+    """Columns the standard reads in its table, in order of first use."""
+    named = [*standard.select, *(standard.keys.columns if standard.keys else ()), *standard.not_null]
+    for item in standard.expectations:
+        for key in _COLUMN_ARGUMENTS:
+            named += _listed(item.arguments[key]) if key in item.arguments else ()
+        named += [condition.column for condition in item.where]
+    return tuple(dict.fromkeys(named))
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
@@ -129,6 +163,26 @@ def _keys(entry: Mapping[str, Any] | None) -> KeySet | None:
         return KeySet(columns=columns, expected=None)
     parts = [entry["product"][column] for column in columns]
     return KeySet(columns=columns, expected=tuple("|".join(map(str, cell)) for cell in product(*parts)))
+
+
+def _condition(column: str, given: Any, name: str) -> Condition:
+    if not isinstance(given, dict):
+        values = _listed(given)
+        if not values or (len(values) > 1 and any(isinstance(value, bool) for value in values)):
+            raise StandardError(f"{name}: where {column} must be one value or a list of texts or numbers")
+        return Condition(column=column, operator="is", values=values)
+    if len(given) != 1 or set(given) - set(_OPERATORS):
+        raise StandardError(f"{name}: where {column} must be a value, a list, or one of {', '.join(_OPERATORS)}")
+    operator, number = next(iter(given.items()))
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise StandardError(f"{name}: where {column} is {operator} {number!r}, which is no number")
+    return Condition(column=column, operator=operator, values=(number,))
+
+
+def _expectation(entry: Mapping[str, Any], name: str) -> ExpectationSpec:
+    arguments = {key: value for key, value in entry.items() if key not in ("id", "type", "where")}
+    where = tuple(_condition(column, given, name) for column, given in entry.get("where", {}).items())
+    return ExpectationSpec(id=entry["id"], type=entry["type"], arguments=MappingProxyType(arguments), where=where)
 
 
 def _example_rows(entry: Mapping[str, Any], keys: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
@@ -169,12 +223,26 @@ def _check_fields(content: Mapping[str, Any], name: str) -> None:
             raise StandardError(f"{name}: {key} is {content[key]!r}, not one of {', '.join(allowed)}")
     if not _ID.fullmatch(content["id"]) or not name.startswith(content["id"] + "_"):
         raise StandardError(f"{name}: id {content['id']!r} must be QCS-NN and begin the file name")
-    if not _VERSION.fullmatch(str(content["version"])):
-        raise StandardError(f"{name}: version {content['version']!r} is not MAJOR.MINOR.PATCH")
-    if content["changelog"][-1]["version"] != content["version"]:
-        raise StandardError(f"{name}: the last changelog entry must be version {content['version']}")
     if (content["status"] == "deprecated") != ("deprecated_by" in content):
         raise StandardError(f"{name}: a deprecated standard, and no other, names `deprecated_by`")
+
+
+def _check_texts(content: Mapping[str, Any], name: str) -> None:
+    """Evidence with a finding and a source each; a changelog whose versions rise up to the version of the file."""
+    for entry in content["evidence"]:
+        if set(entry) != {"finding", "source"} or not all(str(text).strip() for text in entry.values()):
+            raise StandardError(f"{name}: each piece of evidence names a finding and its source")
+    if not content["evidence"]:
+        raise StandardError(f"{name}: a standard without evidence is an opinion; name a finding and its source")
+    try:
+        version_number(str(content["version"]))
+        listed = [version_number(str(entry["version"])) for entry in content["changelog"]]
+    except StandardError as error:
+        raise StandardError(f"{name}: {error}") from None
+    if not listed or content["changelog"][-1]["version"] != content["version"]:
+        raise StandardError(f"{name}: the last changelog entry must be version {content['version']}")
+    if any(after <= before for before, after in pairwise(listed)):
+        raise StandardError(f"{name}: the versions of the changelog must rise, oldest first")
 
 
 def _check_expectations(content: Mapping[str, Any], name: str) -> None:
@@ -191,25 +259,41 @@ def _check_expectations(content: Mapping[str, Any], name: str) -> None:
         size = len(list(product(*[keys["product"][column] for column in keys["columns"]])))
         if content["rows"] != size:
             raise StandardError(f"{name}: rows is {content['rows']}, its key product has {size}")
+    sure = {*content["not_null"], *content.get("select", {}), *keys.get("columns", ())}
+    loose = {column for entry in content["expectations"] for column in entry.get("where", {})} - sure
+    if loose:
+        raise StandardError(f"{name}: `where` reads {', '.join(sorted(loose))}; list it under not_null, or rows escape")
 
 
-def read_standard(path: Path) -> Standard:
-    """Standard of one YAML file, checked: every field, ids, versions, row count, examples.
+def _rules_hash(content: Mapping[str, Any]) -> str:
+    rules = {key: content[key] for key in _RULES if key in content}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True, default=str).encode("utf-8")).hexdigest()
 
-    Raises `StandardError` naming the file and the rule it breaks.
-    """
-    raw = path.read_bytes()
+
+def _content(path: Path) -> tuple[bytes, dict[str, Any]]:
+    raw = path.read_bytes().replace(b"\r\n", b"\n")
     try:
         content = yaml.safe_load(raw)
     except yaml.YAMLError as error:
         raise StandardError(f"{path.name}: not YAML ({error})") from error
     if not isinstance(content, dict):
         raise StandardError(f"{path.name}: expected a mapping of fields")
+    return raw, content
+
+
+def read_standard(path: Path) -> Standard:
+    """Standard of one YAML file, checked: every field, ids, versions, row count, columns, examples.
+
+    Whether its version was published is not asked. Raises `StandardError` naming the file and the rule it breaks.
+    """
+    raw, content = _content(path)
     _check_fields(content, path.name)
+    _check_texts(content, path.name)
     _check_expectations(content, path.name)
-    return Standard(
+    standard = Standard(
         **{key: content[key] for key in ("id", "title", "status", "kind", "severity", "applies_to")},
         version=str(content["version"]),
+        deprecated_by=content.get("deprecated_by", ""),
         rationale=content["rationale"],
         how_to_fix=content["how_to_fix"],
         applies_when=MappingProxyType({k: _listed(v) for k, v in content.get("applies_when", {}).items()}),
@@ -217,34 +301,73 @@ def read_standard(path: Path) -> Standard:
         tests=tuple(content.get("tests", ())),
         evidence=tuple(content["evidence"]),
         changelog=tuple(content["changelog"]),
+        row=content.get("row", ""),
+        columns=MappingProxyType(dict(content.get("columns", {}))),
         rows=_row_count(content["rows"], path.name),
         keys=_keys(content.get("keys")),
         not_null=tuple(content["not_null"]),
-        expectations=tuple(
-            ExpectationSpec(
-                id=entry["id"],
-                type=entry["type"],
-                arguments=MappingProxyType({k: v for k, v in entry.items() if k not in ("id", "type")}),
-            )
-            for entry in content["expectations"]
-        ),
+        expectations=tuple(_expectation(entry, path.name) for entry in content["expectations"]),
         examples=_examples(content, path.name),
         content_hash=hashlib.sha256(raw).hexdigest(),
+        rules_hash=_rules_hash(content),
     )
+    _check_columns(standard, path.name)
+    return standard
 
 
-def read_standards(folder: Path) -> Mapping[str, Standard]:
-    """Standards of a folder by id, in id order; an empty folder or a repeated id is a `StandardError`."""
+def _check_columns(standard: Standard, name: str) -> None:
+    if not standard.columns:
+        return
+    read = set(required_columns(standard))
+    silent, idle = sorted(read - set(standard.columns)), sorted(set(standard.columns) - read)
+    if silent or idle:
+        raise StandardError(
+            f"{name}: `columns` explains the columns that are read and no other; "
+            f"unexplained {silent or 'none'}, never read {idle or 'none'}"
+        )
+
+
+def _check_successors(standards: Sequence[Standard]) -> None:
+    active = {item.id for item in standards if item.status == "active"}
+    old = [item for item in standards if item.status == "deprecated"]
+    wrong = [f"{item.id} by {item.deprecated_by}" for item in old if item.deprecated_by not in active]
+    if wrong:
+        raise StandardError(f"deprecated by no active standard of the folder: {', '.join(wrong)}")
+
+
+def read_standards(folder: Path, *, published: bool = True) -> Mapping[str, Standard]:
+    """Standards of a folder by id, in id order, as their record of published versions has them.
+
+    Parameters
+    ----------
+    folder
+        Folder of ``QCS-NN_*.yaml`` files, with or without a record (`qc_standards.version_lock`).
+    published
+        Whether to compare the files with the record, if there is one; only publishing does not.
+
+    Raises
+    ------
+    StandardError
+        For an empty folder, a repeated id, a deprecated standard without an active successor, or a file that is
+        not the published version of its standard.
+    """
     standards = [read_standard(path) for path in sorted(folder.glob("QCS-*.yaml"))]
     ids = [standard.id for standard in standards]
     if not ids or len(ids) != len(set(ids)):
         raise StandardError(f"{folder.name}: {len(ids)} standards, ids {ids}")
+    _check_successors(standards)
+    if published:
+        entries = read_lock(folder)
+        if entries is not None:
+            check_published(standards, entries)
     return MappingProxyType({standard.id: standard for standard in standards})
 
 
 @functools.cache
 def shipped_standards() -> Mapping[str, Standard]:
-    """The standards that ship with this release, by id."""
+    """The standards that ship with this release, by id; each is its published version, or `StandardError`."""
+    if not (STANDARDS_FOLDER / LOCK_FILE).is_file():
+        raise StandardError(f"{LOCK_FILE} is gone, so nobody can say what was published; restore it from the history")
     return read_standards(STANDARDS_FOLDER)
 
 

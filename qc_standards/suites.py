@@ -12,18 +12,18 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
 from qc_standards.content import table_hash
+from qc_standards.demands import KEY_COLUMN
+from qc_standards.demands import expectation_specs as expectation_specs
 from qc_standards.evidence import Evidence, MissingEvidenceError, is_missing, select
 from qc_standards.metrics import view
 from qc_standards.records import Outcome
-from qc_standards.standards import ExpectationSpec, Standard
-
-KEY_COLUMN: Final = "declared_key"
-_COLUMN_ARGUMENTS: Final = ("column", "column_A", "column_B", "low", "high", "estimate")
+from qc_standards.standards import Standard
+from qc_standards.standards import required_columns as required_columns
 
 
 class SuiteError(RuntimeError):
@@ -61,33 +61,10 @@ class StandardResult:
         """Whether the standard applies, is critical and did not pass."""
         return self.applies and self.severity == "critical" and self.outcome is not Outcome.PASS
 
-
-def required_columns(standard: Standard) -> tuple[str, ...]:
-    """Columns the standard reads in its table, in order of first use."""
-    named = [*standard.select, *(standard.keys.columns if standard.keys else ()), *standard.not_null]
-    for item in standard.expectations:
-        named += [item.arguments[key] for key in _COLUMN_ARGUMENTS if key in item.arguments]
-    return tuple(dict.fromkeys(named))
-
-
-def expectation_specs(standard: Standard) -> tuple[ExpectationSpec, ...]:
-    """All expectations of a standard: declared rows, keys and not-null columns first, then its own."""
-    low, high = standard.rows
-    items = [
-        ExpectationSpec(id="rows", type="expect_rows_as_declared", arguments={"min_value": low, "max_value": high})
-    ]
-    if standard.keys:
-        items.append(ExpectationSpec(id="keys-unique", type="expect_keys_unique", arguments={"column": KEY_COLUMN}))
-        if standard.keys.expected is not None:
-            arguments = {"column": KEY_COLUMN, "value_set": list(standard.keys.expected)}
-            items.append(ExpectationSpec(id="keys", type="expect_keys_as_declared", arguments=arguments))
-    items += [
-        ExpectationSpec(
-            id=f"not-null-{column}", type="expect_column_values_to_not_be_null", arguments={"column": column}
-        )
-        for column in standard.not_null
-    ]
-    return (*items, *standard.expectations)
+    @property
+    def unexamined(self) -> bool:
+        """Whether the standard applies and its table, or a column of it, was not there to be looked at."""
+        return self.applies and self.outcome is Outcome.NOT_EVALUABLE and not self.checks
 
 
 def build_suite(standard: Standard) -> Any:
@@ -97,14 +74,15 @@ def build_suite(standard: Standard) -> Any:
     """
     import great_expectations as gx
 
-    from qc_standards.expectations import expectation_class
+    from qc_standards.expectations import expectation_class, row_condition
 
     _batch_definition()  # a suite can only be built once a context exists
     specs = expectation_specs(standard)
     suite = gx.ExpectationSuite(name=f"{standard.id}-{standard.version}")
     for spec in specs:
-        made = expectation_class(spec.type)(**spec.arguments, meta={"id": spec.id}, severity=standard.severity)
-        suite.add_expectation(made)
+        about = {"row_condition": row_condition(spec.where)} if spec.where else {}
+        made = expectation_class(spec.type)
+        suite.add_expectation(made(**spec.arguments, **about, meta={"id": spec.id}, severity=standard.severity))
     built = sorted((item.meta["id"], item.expectation_type) for item in suite.expectations)
     if built != sorted((spec.id, spec.type) for spec in specs):
         raise SuiteError(f"{standard.id}: suite holds {built}, the file declares {len(specs)} expectations")
@@ -121,23 +99,17 @@ def _batch_definition() -> Any:
     return source.add_dataframe_asset("metrics").add_batch_definition_whole_dataframe("all")
 
 
-@functools.cache
-def _suite_of(content_hash: str, standard_id: str) -> Any:
-    from qc_standards.standards import shipped_standards
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    """A standard, equal to another one of the same file content."""
 
-    standard = shipped_standards()[standard_id]
-    if standard.content_hash != content_hash:
-        raise SuiteError(f"{standard_id}: not the shipped standard")
-    return build_suite(standard)
+    content_hash: str
+    standard: Standard = field(compare=False)
 
 
-def _suite(standard: Standard) -> Any:
-    from qc_standards.standards import shipped_standards
-
-    shipped = shipped_standards().get(standard.id)
-    if shipped is not None and shipped.content_hash == standard.content_hash:
-        return _suite_of(standard.content_hash, standard.id)
-    return build_suite(standard)
+@functools.lru_cache(maxsize=128)
+def _suite(keyed: _Keyed) -> Any:
+    return build_suite(keyed.standard)
 
 
 def _prepared(standard: Standard, frame: pd.DataFrame) -> pd.DataFrame:
@@ -165,6 +137,8 @@ def _text(value: Any) -> str:
 
 def _observed(result: Any) -> str:
     found = result.result or {}
+    if "partial_missing_list" in found:
+        return _set_gap(found)
     if "observed_value" in found and found["observed_value"] is not None:
         return _text(found["observed_value"])
     count, total = found.get("unexpected_count"), found.get("element_count")
@@ -172,6 +146,18 @@ def _observed(result: Any) -> str:
         return "nothing observed"
     sample = _text(found.get("partial_unexpected_list", [])[:3])
     return f"{_text(count)} of {_text(total)} rows" + (f" (for example {sample})" if sample else "")
+
+
+def _set_gap(found: Mapping[str, Any]) -> str:
+    """Values missing from a set and values outside it, sorted: Great Expectations lists them in no order."""
+    told = []
+    for kind in ("missing", "unexpected"):
+        count, listed = int(found.get(f"{kind}_count") or 0), found.get(f"partial_{kind}_list", [])
+        shown = sorted(_text(value) for value in listed)[:3] if count == len(listed) else []
+        more = f" and {count - len(shown)} more" if shown and count > len(shown) else ""
+        if count:
+            told.append(f"{count} {kind}" + (f": {', '.join(shown)}{more}" if shown else ""))
+    return "; ".join(told) or "all there and no other"
 
 
 def _error(result: Any) -> str:
@@ -206,7 +192,7 @@ def evaluate_frame(standard: Standard, frame: pd.DataFrame) -> tuple[CheckResult
 @functools.lru_cache(maxsize=256)
 def _evaluated(question: _Question) -> tuple[CheckResult, ...]:
     standard, prepared = question.standard, question.frame
-    suite = _suite(standard)
+    suite = _suite(_Keyed(standard.content_hash, standard))
     outcome = _batch_definition().get_batch({"dataframe": prepared}).validate(suite, result_format="SUMMARY")
     specs = expectation_specs(standard)
     by_id = {item.expectation_config.meta["id"]: item for item in outcome.results}
@@ -264,15 +250,7 @@ def _why_absent(standard: Standard, evidence: Evidence, error: MissingEvidenceEr
     return f"{error} ({why})" if why else str(error)
 
 
-def judge_standard(standard: Standard, evidence: Evidence) -> StandardResult:
-    """Outcome of one standard for one evaluation: pass, fail, or not evaluable with the error."""
-    try:
-        idle = _concerns(standard, evidence.evaluation) if standard.applies_when else ""
-        if idle:
-            return _result(standard, Outcome.NOT_EVALUABLE, idle, applies=False)
-        checks = evaluate_frame(standard, view(evidence, standard.applies_to))
-    except MissingEvidenceError as error:
-        return _result(standard, Outcome.NOT_EVALUABLE, _why_absent(standard, evidence, error))
+def _judged(standard: Standard, checks: tuple[CheckResult, ...]) -> StandardResult:
     errors = [f"{check.id}: {check.error}" for check in checks if check.error]
     if errors:
         return _result(standard, Outcome.NOT_EVALUABLE, "; ".join(errors), checks)
@@ -280,3 +258,22 @@ def judge_standard(standard: Standard, evidence: Evidence) -> StandardResult:
     if failed:
         return _result(standard, Outcome.FAIL, f"{'; '.join(failed)}. {standard.how_to_fix}", checks)
     return _result(standard, Outcome.PASS, f"{len(checks)} expectations met", checks)
+
+
+def judge_frame(standard: Standard, frame: pd.DataFrame) -> StandardResult:
+    """Outcome of one standard over a frame with the columns of its ``applies_to``, whoever made the frame.
+
+    Raises `MissingEvidenceError` for a missing column.
+    """
+    return _judged(standard, evaluate_frame(standard, frame))
+
+
+def judge_standard(standard: Standard, evidence: Evidence) -> StandardResult:
+    """Outcome of one standard for one evaluation: pass, fail, or not evaluable with the error."""
+    try:
+        idle = _concerns(standard, evidence.evaluation) if standard.applies_when else ""
+        if idle:
+            return _result(standard, Outcome.NOT_EVALUABLE, idle, applies=False)
+        return judge_frame(standard, view(evidence, standard.applies_to))
+    except MissingEvidenceError as error:
+        return _result(standard, Outcome.NOT_EVALUABLE, _why_absent(standard, evidence, error))

@@ -24,9 +24,9 @@ class AnalysisRow:
     number: int
     title: str
     section: str
-    roles: tuple[str, ...]
     tests: int
     figure_ids: tuple[str, ...]
+    roles: tuple[str, ...] = ("primary_screen",)
     needs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     function: str | None = None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from interp_assets.edges.layers import LayerChoice
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
+from interp_assets.interventions.records import Interventions
 from qc_standards.records import TestResult, TestSpec
 
 
@@ -64,7 +65,8 @@ class AnalysisInputs:
     and its reason is in ``absent``. ``settings`` are the analysis settings of the study (see
     ``interp_assets.settings.BatterySettings``), with ``analysis_depth`` at the depth that ``layer_choice`` fixed;
     ``tests`` are the declared rows of this analysis. ``selection_profile`` is the table behind the choice, empty
-    where the settings made it.
+    where the settings made it. ``interventions`` is what came of intervening on the release, for the analyses that ask
+    for it; where there is none, ``absent["interventions"]`` says why.
     """
 
     study: str
@@ -76,6 +78,7 @@ class AnalysisInputs:
     seed: int = 0
     layer_choice: LayerChoice | None = None
     selection_profile: pd.DataFrame = field(default_factory=pd.DataFrame)
+    interventions: Interventions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from interp_assets.analyses.assemble import DatasetArtefacts
 from interp_assets.analyses.inputs import AnalysisOutput, RoleInputs
 from interp_assets.automation import incremental
 from interp_assets.battery import (
+    NO_INTERVENTIONS,
     all_rows,
     evaluation_table,
     lineage_table,
@@ -26,6 +27,7 @@ from interp_assets.battery import layer_choice as choose
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.edges.layers import LayerChoice
+from interp_assets.interventions.records import read_files
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes, read_records
 from interp_assets.layout import Layout, Use
 from interp_assets.metadata import TEAM, result_metadata, source_link
@@ -158,6 +160,7 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
             "attention": dg.AssetIn(partition_mapping=attention_of_study(layout), metadata={MANY: True}),
             "study_inputs": dg.AssetIn(),
             "layer_choice": dg.AssetIn(),
+            **({"interventions": dg.AssetIn()} if "interventions" in row.needs else {}),
         },
         io_manager_key="files",
         code_version=code_version(str(row.function), "interp_assets.analyses.assemble"),
@@ -173,10 +176,13 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
         attention: dict[str, Any],
         study_inputs: StoredFiles,
         layer_choice: StoredFiles,
+        **asked: StoredFiles,
     ) -> dg.Output[dict[str, bytes]]:
         study, release = dimensions(context)
         roles, absent = load_roles(layout, study, release, study_inputs, attention)
-        output = run_analysis(layout.studies[study], release, row, roles, absent, stored_choice(layer_choice))
+        changed = read_files(asked["interventions"].path) if asked else NO_INTERVENTIONS
+        choice = stored_choice(layer_choice)
+        output = run_analysis(layout.studies[study], release, row, roles, absent, choice, changed)
         files = output_files(row.number, output)
         return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
 

@@ -25,6 +25,7 @@ from interp_assets.battery import run_battery
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.edges.records import AttentionEdges
+from interp_assets.interventions.records import read_files
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version
 from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, result_metadata
@@ -33,6 +34,7 @@ from interp_assets.models.records import ReleaseCard
 GROUP = "negative_twins"
 TWIN_SEED = 0
 SHUFFLED, RANDOM_WEIGHTS = "shuffled", "random-weights"
+NO_MODEL = "shuffled edge scores stand for no model whose heads could be changed"
 Edges = AttentionEdges | Unavailable
 
 
@@ -51,9 +53,15 @@ def no_twin(base: ReleaseCard, suffix: str) -> str:
 
 
 def twin_battery_asset(
-    layout: Layout, prefix: str, suffix: str, attention_key: list[str], edges_of: Callable[[Edges], Edges]
+    layout: Layout,
+    prefix: str,
+    suffix: str,
+    attention_key: list[str],
+    edges_of: Callable[[Edges], Edges],
+    *,
+    intervened: bool = False,
 ) -> dg.AssetsDefinition:
-    """The battery on one kind of twin, from the attention at ``attention_key``."""
+    """The battery on one kind of twin, from the attention at ``attention_key``; ``intervened``: it is a model."""
 
     @dg.asset(
         key=[prefix, "test_results"],
@@ -65,6 +73,7 @@ def twin_battery_asset(
             "study_inputs": dg.AssetIn(),
             "layer_choice": dg.AssetIn(),
             "release": dg.AssetIn(),
+            **({"interventions": dg.AssetIn(dg.AssetKey([prefix, "interventions"]))} if intervened else {}),
         },
         io_manager_key="files",
         code_version=_battery_version(),
@@ -81,6 +90,7 @@ def twin_battery_asset(
         study_inputs: StoredFiles,
         layer_choice: StoredFiles,
         release: dict[str, ReleaseCard],
+        **asked: StoredFiles,
     ) -> dg.Output[dict[str, bytes]]:
         base = release["card"]
         lacking = no_twin(base, suffix)
@@ -93,7 +103,8 @@ def twin_battery_asset(
         changed = {key: edges_of(edges) for key, edges in attention.items()}
         roles, absent = load_roles(layout, study, card.name, study_inputs, changed)
         choice = stored_choice(layer_choice)  # a twin is read in the layer of its release
-        outputs = run_battery(layout.studies[study], card.name, roles, absent, choice)
+        interventions = read_files(asked["interventions"].path) if asked else NO_MODEL
+        outputs = run_battery(layout.studies[study], card.name, roles, absent, choice, interventions)
         results = [result for output in outputs.values() for result in output.results]
         tables = {name: frame for output in outputs.values() for name, frame in output.tables.items()}
         files = results_files(layout, study, card, roles, results, tables, choice[0])
@@ -142,7 +153,12 @@ def twin_assets(layout: Layout) -> list[dg.AssetsDefinition]:
         twin_battery_asset(layout, "shuffled", SHUFFLED, ["attention"], _shuffled),
         twin_outcome_asset(layout, "shuffled", SHUFFLED),
         twin_battery_asset(
-            layout, "random_weights", RANDOM_WEIGHTS, ["random_weights", "attention"], lambda edges: edges
+            layout,
+            "random_weights",
+            RANDOM_WEIGHTS,
+            ["random_weights", "attention"],
+            lambda edges: edges,
+            intervened=True,
         ),
         twin_outcome_asset(layout, "random_weights", RANDOM_WEIGHTS),
     ]

@@ -59,6 +59,11 @@ STAGE_LABELS = {
     "in_vocabulary": "In the model's vocabulary",
     "scorable": "Scorable",
 }
+READ_OUT_LABELS = {
+    "attention": "published read-out",  # attention of the layer that all analyses read
+    "last_attention": "last-layer attention",
+    "logits": "output logits",
+}
 ROLE_LABELS = {
     "primary_screen": "primary screen",
     "second_screen": "second screen",
@@ -199,6 +204,25 @@ def p_value(value: Any) -> str:
         return MISSING
     real = float(value)
     return f"{real:.3f}" if real >= 0.001 else ("0" if real == 0 else f"{real:.1e}")
+
+
+def stars(p: Any) -> str:
+    """Marks of a probability: one below .05, two below .01, three below .001; none when missing.
+
+    >>> stars(0.2), stars(0.03), stars(0.0002), stars(None)
+    ('', '*', '***', '')
+    """
+    return "" if is_missing(p) else "*" * sum(float(p) < level for level in (0.05, 0.01, 0.001))
+
+
+def parts_changed(size: Any, family: Any) -> str:
+    """How many heads, or feed-forward layers, an intervention changes.
+
+    >>> parts_changed(1, "top"), parts_changed(3, "mlp")
+    ('1 head', '3 layers')
+    """
+    part = "layer" if family == "mlp" else "head"
+    return f"{count(size)} {part}{'' if size == 1 else 's'}"
 
 
 def interval(low: Any, high: Any, digits: int = 3) -> str:

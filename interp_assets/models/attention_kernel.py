@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.models.adapter import AttentionForm, LayerAttention, LayerSink
+from interp_assets.models.interventions import intervened_context
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ _SINK: ContextVar[LayerSink | None] = ContextVar("attention_sink", default=None)
 
 
 @contextmanager
-def streaming(sink: LayerSink) -> Iterator[None]:
+def streaming(sink: LayerSink | None) -> Iterator[None]:
     """While open, the registered attention functions hand every layer of a forward pass to ``sink``."""
     token = _SINK.set(sink)
     try:
@@ -80,10 +81,10 @@ def register_streaming() -> None:
 
     for form, function in (("logsumexp", _logsumexp_attention), ("softmax", _softmax_attention)):
         AttentionInterface.register(IMPLEMENTATION[form], function)
-        AttentionMaskInterface.register(IMPLEMENTATION[form], _narrow_mask)
+        AttentionMaskInterface.register(IMPLEMENTATION[form], narrow_mask)
 
 
-def _narrow_mask(
+def narrow_mask(
     *, attention_mask: torch.Tensor | None = None, dtype: torch.dtype | None = None, **_: Any
 ) -> torch.Tensor | None:
     """Additive mask (B x 1 x 1 x S), or None where no position is padding."""
@@ -122,6 +123,7 @@ def _logsumexp_attention(
             scale=float(scale),
         )
         sink(int(module.layer_idx), attention)
+    output = intervened_context(output, value, attention_mask, int(module.layer_idx))
     return output.transpose(1, 2), None
 
 
@@ -144,7 +146,9 @@ def _softmax_attention(
     sink = _SINK.get()
     if sink is not None:
         sink(int(module.layer_idx), LayerAttention(form="softmax", weights=weights, scale=float(scale)))
-    return torch.matmul(weights.to(value.dtype), value).transpose(1, 2).contiguous(), None
+    output = torch.matmul(weights.to(value.dtype), value)
+    output = intervened_context(output, value, attention_mask, int(module.layer_idx))
+    return output.transpose(1, 2).contiguous(), None
 
 
 Positions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]

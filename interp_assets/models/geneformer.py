@@ -11,6 +11,7 @@ a mapping from symbols or old ids to those keys.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -26,13 +27,19 @@ from interp_assets.models.adapter import (
     ModelFacts,
     TokenBatch,
 )
-from interp_assets.models.attention_kernel import (
-    IMPLEMENTATION,
-    available_forms,
-    register_streaming,
-    streaming,
+from interp_assets.models.attention_kernel import available_forms, register_streaming, streaming
+from interp_assets.models.bert_blocks import (
+    BertBlocks,
+    BertOutput,
+    device_tokens,
+    intervening_on,
+    load_encoder,
+    load_output,
+    read_bert_config,
+    use_form,
 )
-from interp_assets.models.checkpoints import ManifestError, read_dictionary, read_json
+from interp_assets.models.checkpoints import ManifestError, read_dictionary
+from interp_assets.models.interventions import Intervention
 from interp_assets.models.rank_value import rank_value_tokens
 
 if TYPE_CHECKING:
@@ -78,10 +85,12 @@ class Vocabulary:
 
 
 class GeneformerModel:
-    """A loaded Geneformer-layout encoder (satisfies `adapter.AttentionModel`)."""
+    """A loaded Geneformer-layout encoder (satisfies `interventions.InterventionModel`)."""
 
-    def __init__(self, encoder: Any, vocabulary: Vocabulary, facts: ModelFacts) -> None:
-        self._encoder, self._vocabulary, self._facts = encoder, vocabulary, facts
+    def __init__(
+        self, encoder: Any, vocabulary: Vocabulary, facts: ModelFacts, output: BertOutput | None = None
+    ) -> None:
+        self._encoder, self._vocabulary, self._facts, self._output = encoder, vocabulary, facts, output
 
     @property
     def encoder(self) -> Any:
@@ -181,11 +190,28 @@ class GeneformerModel:
 
         if form not in self._facts.forms:
             raise ValueError(f"attention form {form!r} is not available on {self._facts.device}")
-        self._encoder.set_attn_implementation(IMPLEMENTATION[form])
-        tokens = torch.from_numpy(batch.tokens).to(self._facts.device)
-        valid = torch.arange(tokens.shape[1])[None, :] < torch.from_numpy(batch.lengths)[:, None]
+        use_form(self._encoder, form)
+        tokens, valid = device_tokens(batch, self._facts.device)
         with torch.inference_mode(), streaming(sink):
-            self._encoder(input_ids=tokens, attention_mask=valid.to(self._facts.device))
+            self._encoder(input_ids=tokens, attention_mask=valid)
+
+    def intervening(self, intervention: Intervention | None) -> AbstractContextManager[None]:
+        """Context in which the encoder runs with the intervention (see the protocol)."""
+        if intervention is not None:
+            intervention.check(self._facts.layers, self._facts.heads)
+        return intervening_on(self._encoder, intervention)
+
+    def blocks(self, batch: TokenBatch, *, form: AttentionForm) -> BertBlocks:
+        """The batch, ready to be run block by block."""
+        return BertBlocks(self._encoder, batch, form, self._facts.device)
+
+    def output(self) -> BertOutput | None:
+        """Masked-token head of the release, or None."""
+        return self._output
+
+    def gene_tokens(self, genes: list[str]) -> list[int]:
+        """Token of each gene; a gene that is not in the vocabulary is a `KeyError`."""
+        return [self._vocabulary.tokens[self._vocabulary.key(gene) or gene] for gene in genes]
 
 
 def require_counts(counts: csr_matrix, genes: NDArray[np.str_]) -> None:
@@ -312,6 +338,7 @@ def load_geneformer(release: Release, *, device: str = "cpu", dtype: str = "floa
     config = read_bert_config(release.file("config.json"), vocabulary.size)
     encoder, unexpected = load_encoder(release.file("model.safetensors"), config, dtype=dtype)
     encoder = encoder.to(device)
+    output = load_output(release.file("model.safetensors"), encoder, config)
     register_streaming()
     facts = ModelFacts(
         family="geneformer",
@@ -329,71 +356,4 @@ def load_geneformer(release: Release, *, device: str = "cpu", dtype: str = "floa
         padding=vocabulary.specials[PAD],
         facts={"specials": sorted(vocabulary.specials), "unexpected_weights": unexpected},
     )
-    return GeneformerModel(encoder, vocabulary, facts)
-
-
-def read_bert_config(path: Path, vocabulary: int) -> Any:
-    """Configuration of a plain BERT encoder (`transformers.BertConfig`), refused if it is anything else."""
-    from transformers import BertConfig
-
-    content = read_json(path, limit=2**20)
-    remedy = "Use the configuration the weights were trained with."
-    if not isinstance(content, dict) or content.get("model_type") != "bert":
-        raise ManifestError(path, "is not the configuration of a BERT encoder", remedy)
-    if content.get("is_decoder") or content.get("position_embedding_type", "absolute") != "absolute":
-        raise ManifestError(path, "is a decoder or has relative positions", remedy)
-    if content.get("vocab_size") != vocabulary:
-        raise ManifestError(
-            path, f"vocab_size {content.get('vocab_size')}, but the token dictionary has {vocabulary} entries", remedy
-        )
-    names = (
-        "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act "
-        "max_position_embeddings type_vocab_size layer_norm_eps pad_token_id initializer_range"
-    )
-    # nothing else of a stranger's configuration is taken over; attention is read without dropout
-    plain = {name: content[name] for name in names.split() if name in content}
-    return BertConfig(**plain, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-
-
-def load_encoder(weights: Path, config: Any, *, head: bool = False, dtype: str = "float32") -> tuple[Any, list[str]]:
-    """``BertModel`` (or ``BertForMaskedLM`` with ``head``) in evaluation mode, and the weights it had no use for.
-
-    Raises
-    ------
-    ManifestError
-        If a weight is missing, has another shape, or the file is not readable as safetensors.
-    """
-    import torch
-    from transformers import BertForMaskedLM, BertModel
-
-    from interp_assets.models.checkpoints import read_state_dict
-
-    if dtype not in {"float32", "bfloat16"}:
-        raise ValueError(f"dtype {dtype!r} is not available; use float32, or bfloat16 for screening")
-    state = dict(read_state_dict(weights))
-    kind = BertForMaskedLM if head else BertModel
-    extra = {} if head else {"add_pooling_layer": False}
-    # random initialisation before loading must not advance anybody's random numbers
-    with torch.random.fork_rng(devices=[]):
-        encoder = kind(config, **extra)
-    own = encoder.state_dict()
-    given = {name if head else name.removeprefix("bert."): tensor for name, tensor in state.items()}
-    tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
-    missing = sorted(name for name in own if name not in given and name not in tied)
-    if missing:
-        raise ManifestError(
-            weights,
-            f"lacks {len(missing)} weights such as {missing[0]}",
-            "Use the complete checkpoint; missing weights are never made up.",
-        )
-    wrong = [name for name in own if name in given and given[name].shape != own[name].shape]
-    if wrong:
-        found, wanted = tuple(given[wrong[0]].shape), tuple(own[wrong[0]].shape)
-        raise ManifestError(
-            weights, f"{wrong[0]} has shape {found}, config.json asks for {wanted}", "Use matching files."
-        )
-    encoder.load_state_dict({name: given[name] for name in own if name in given}, strict=False)
-    if head:
-        encoder.tie_weights()
-    encoder = encoder.to(getattr(torch, dtype)).eval()
-    return encoder.requires_grad_(False), sorted(name for name in given if name not in own)
+    return GeneformerModel(encoder, vocabulary, facts, output)

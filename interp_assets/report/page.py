@@ -123,7 +123,7 @@ def render(results: ReportInputs) -> str:
         headline=reading.headline(results.verdict),
         why=reading.why(results.verdict),
         further_reasons=reading.further_reasons(results.verdict),
-        criteria=reading.criteria(results.verdict),
+        criteria=reading.criteria(results.verdict, results.tables),
         controls=reading.controls(results.tables),
         next_step=advice.next_step(results.release, results.verdict, results.standards, results.tables),
         claim_groups=_claim_groups(claims),

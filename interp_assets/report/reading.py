@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from interp_assets.figures.wording import is_missing, is_small, listing, origin_label
+from interp_assets.report.interventions import interventions_said
 from qc_standards.records import Outcome, VerdictState
 from qc_standards.standards import shipped_standards
 from qc_standards.verdicts import Judgement
 
 UNKNOWN = str(Outcome.NOT_EVALUABLE)
 UNJUDGED = "not judged"
+CAUSAL = "d"  # the criterion that interventions decide
 NO_ORIGIN = "none"  # what the table of the evaluation says where no test was run
 _SAID = (
     (Outcome.FAIL, "fails", "fail"),
@@ -164,14 +166,17 @@ def headline(verdict: Mapping[str, Any]) -> ClaimView:
     return claim(verdict.get("headline") or {})
 
 
-def criteria(verdict: Mapping[str, Any]) -> tuple[CriterionView, ...]:
+def criteria(verdict: Mapping[str, Any], tables: Mapping[str, pd.DataFrame] | None = None) -> tuple[CriterionView, ...]:
     """Criteria of the headline claim by name, read from ``verdict`` joined with ``criteria`` of ``claims.json``.
 
-    A criterion that the headline names and nothing describes is not evaluable.
+    A criterion that the headline names and nothing describes is not evaluable. With ``tables``, criterion d also says
+    what the interventions showed.
     """
     described = verdict.get("criteria") or {}
     named = (verdict.get("headline") or {}).get("criteria") or {}
-    return tuple(_criterion(name, {"outcome": named[name], **described.get(name, {})}) for name in sorted(named))
+    views = [_criterion(name, {"outcome": named[name], **described.get(name, {})}) for name in sorted(named)]
+    shown = interventions_said(tables or {})
+    return tuple(replace(view, parts=(*view.parts, *shown)) if view.id == CAUSAL else view for view in views)
 
 
 def _criterion(name: str, entry: Mapping[str, Any]) -> CriterionView:

@@ -17,9 +17,12 @@ FLOORS = {
     "cells": {"edges", "stats", "models", "settings"},
     "edges": {"cells"},
     "models": {"cells", "edges", "settings", "stats", "storage"},
-    "analyses": {"cells", "edges", "settings", "stats"},
+    "interventions": {"cells", "edges", "models", "stats"},
+    "analyses": {"cells", "edges", "interventions", "settings", "stats"},
     "figures": {"analyses"},
     "report": {"figures", "analyses", "settings", "storage"},
+    "calibration": {"analyses", "battery", "cells", "code_version", "edges", "figures", "models", "settings"}
+    | {"stats", "storage"},
 }
 DAGSTER_ROOMS = {"assets", "automation", "definitions", "evaluate", "io_managers", "layout", "metadata", "cli"}
 HEAVY = ("torch", "scanpy", "transformers", "great_expectations", "sklearn", "matplotlib", "anndata", "numba")

@@ -8,9 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-_SPEC = importlib.util.spec_from_file_location("example_confounds", Path(__file__).with_name("example_confounds.py"))
-_CONFOUNDS = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_CONFOUNDS)
+
+def _beside(name: str):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_CONFOUNDS, _ABLATION = _beside("example_confounds"), _beside("example_ablation")
 
 ROLE = {"role": "primary_screen", "dataset": "example-screen"}
 MEANS = {
@@ -44,6 +50,7 @@ def example_tables(seed: int = 0, perturbations: int = 97) -> dict[str, pd.DataF
         "criteria": _criteria(),
         "lineage": pd.DataFrame([{"score": "attention", **ROLE, "cells_hash": "c" * 64, "layer": 5}]),
         **_CONFOUNDS.confound_tables(rng),
+        **_ABLATION.ablation_tables(rng),
     }
 
 

@@ -16,7 +16,7 @@ from interp_assets.figures.catalogue import CATALOGUE, draw, figure
 from interp_assets.figures.records import Drawing, FigureSkipped
 
 IDS = [spec.figure_id for spec in CATALOGUE]
-BUILT_ANALYSES = {15, 16, 17, 18, 19, 21, 22, 23, 25, 26, 27, 31, 35}
+BUILT_ANALYSES = {15, 16, 17, 18, 19, 21, 22, 23, 25, 26, 27, 29, 31, 32, 34, 35, 36}
 
 
 def _picture(spec, tables, context):

@@ -10,8 +10,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_matrix
 
+from interp_assets.models.bert_blocks import load_encoder, read_bert_config
 from interp_assets.models.checkpoints import ManifestError, ReleaseFileError
-from interp_assets.models.geneformer import load_encoder, load_geneformer, read_bert_config, read_vocabulary
+from interp_assets.models.geneformer import load_geneformer, read_vocabulary
 from interp_assets.models.releases import read_release
 
 GENES = ("A", "B", "C", "D", "E")

@@ -22,12 +22,20 @@ from qc_standards.multiplicity import results_frame
 from qc_standards.records import Status, TestResult, skipped
 from qc_standards.registry import declared_tests
 
-_SPEC = importlib.util.spec_from_file_location("example_tables", Path(__file__).with_name("example_tables.py"))
-example = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(example)
 
-FOR_CONTROLS = (16, 19, 21, 22, 25, 26, 31)
+def _beside(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+example, ablation = _beside("example_tables"), _beside("example_ablation")
+
+INTERVENED = (29, 32, 34, 36)
+FOR_CONTROLS = (16, 19, 21, 22, 25, 26, *INTERVENED, 31)
 BUILT = (*FOR_CONTROLS, 15, 17, 18, 23, 27, 35)
+NO_HEADS = "an edge table has no heads and no layers to intervene on"
 NOT_FOR_CONTROLS = "controls run only the rows that claims need"
 RELEASE = "geneformer-small-2k"
 
@@ -89,6 +97,7 @@ class Numbers:
     kept: float = 0.96
     z: float = 60.0
     excess: float = 0.3
+    drop: float | None = 0.3  # what silencing the best heads takes from the read-out; None for an edge table
     p: float = 1e-9
 
 
@@ -126,6 +135,8 @@ def _test_rows(numbers: Numbers) -> list[TestResult]:
     for spec in declared_tests():
         if spec.analysis_no in BUILT and numbers.kind != "release" and spec.analysis_no not in FOR_CONTROLS:
             rows.append(skipped(spec.test_id, NOT_FOR_CONTROLS))
+        elif spec.analysis_no in INTERVENED and numbers.drop is None:
+            rows.append(skipped(spec.test_id, NO_HEADS))
         elif spec.analysis_no in BUILT:
             p = numbers.p if spec.confirmatory else None
             rows.append(result_row(spec.test_id, numbers, p=p))
@@ -269,8 +280,10 @@ def build(numbers: Numbers) -> Evaluation:
         "degree_null": _degree_null(numbers),
         **example.other_tables(numbers),
     }
+    if numbers.drop is not None:
+        tables |= ablation.ablation_tables(numbers.drop, example.PERTURBATIONS)
     if numbers.kind == "release":
-        tables |= example.confound_tables(numbers.gain)
+        tables |= example.confound_tables(numbers.gain) | example.contract_tables()
     if ".shuffled" not in numbers.release:
         tables |= example.screen_tables()
     return Evaluation(tests=results_frame(rows), tables=tables, rows=rows)
@@ -286,6 +299,7 @@ COEXPRESSION = Numbers(
     kept=0.1,
     z=5.0,
     excess=0.05,
+    drop=None,
 )
 SHUFFLED = Numbers(
     release=f"{RELEASE}.shuffled",
@@ -296,6 +310,7 @@ SHUFFLED = Numbers(
     kept=0.1,
     z=0.2,
     excess=0.0,
+    drop=None,
 )
 
 

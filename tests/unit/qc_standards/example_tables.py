@@ -9,7 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from qc_standards.evidence import TABLE_COLUMNS
+from qc_standards.metrics import VIEWS
 from qc_standards.screen_metrics import FLAGS
+from qc_standards.standards import shipped_standards
 
 PRIMARY = {"role": "primary_screen", "dataset": "screen-main"}
 CELLS = "0123456789abcdef"
@@ -199,6 +202,15 @@ def confound_tables(gain: float) -> dict[str, pd.DataFrame]:
         **_matched(gain / 2),
         "layer_choice": layer_choice(),
         "layer_selection_profile": layer_profile(),
+    }
+
+
+def contract_tables() -> dict[str, pd.DataFrame]:
+    """Tables that no analysis writes yet, as the standards that define them show them passing."""
+    return {
+        item.applies_to: pd.DataFrame([dict(row) for row in item.examples["passing"].rows])
+        for item in shipped_standards().values()
+        if item.applies_to not in VIEWS and item.applies_to not in TABLE_COLUMNS
     }
 
 

@@ -7,9 +7,9 @@ from qc_standards.claims import (
     EvidenceLevel,
     claims_registry,
     expectation,
-    read_asserted,
     read_registry,
     required_controls,
+    words_above,
 )
 from qc_standards.criteria import CRITERIA
 from qc_standards.registry import RegistryError
@@ -39,7 +39,7 @@ def test_every_named_standard_is_a_critical_validity_one():
 
 def test_controls_are_looked_up_by_release_name():
     assert expectation("geneformer-small-2k.shuffled").id == "{release}.shuffled"
-    assert expectation("control-planted").passes == ("a", "b", "c")
+    assert expectation("control-planted").passes == ("a", "b", "c", "d")
     assert required_controls("x") == ("control-planted", "control-coexpression", "x.shuffled")
     with pytest.raises(ClaimsError, match="not a declared control"):
         expectation("geneformer-small-2k")
@@ -74,31 +74,17 @@ def test_a_contradictory_registry_is_refused(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["claims: [beats_gene_level_baselines]\n", "claims:\n  - id: beats_gene_level_baselines\n"],
-)
-def test_a_claims_file_lists_ids(tmp_path, text):
-    (tmp_path / "claims.yaml").write_text(text)
-    assert read_asserted(tmp_path / "claims.yaml") == ("beats_gene_level_baselines",)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "level", "said"),
     [
-        ("claims: [my_claim]\n", "unknown claim my_claim"),
-        ("claims: []\n", "no claim is asserted"),
-        ("claims:\n  - {id: causally_used, criteria: [a]}\n", "cannot redefine"),
-        ("claims: [causally_used]\nthresholds: {z: 1}\n", "one key `claims`"),
-        ("- causally_used\n", "one key `claims`"),
-        ("claims: [unclosed\n", "not YAML"),
+        ("Attention recovers the reference network.", "decoding", ()),
+        ("Attention recovers it because it is dense.", "decoding", ()),
+        ("Attention ranks responders to perturbations.", "decoding", ("perturb",)),
+        ("Attention ranks responders to perturbations.", "intervention_consistent", ()),
+        ("Attention CONTROLS\nthe cell.", "intervention_consistent", ("controls the",)),
+        ("A gene-regulatory network.", "intervention_consistent", ("gene regulatory network",)),
+        ("Every model agrees that heads cause it.", "decoding", ("every model", "cause")),
+        ("Attention drives expression in a gene regulatory network.", "causal", ()),
     ],
 )
-def test_a_claims_file_cannot_loosen_or_invent(tmp_path, text, message):
-    (tmp_path / "claims.yaml").write_text(text)
-    with pytest.raises(ClaimsError, match=message):
-        read_asserted(tmp_path / "claims.yaml")
-
-
-def test_an_absent_claims_file_is_named(tmp_path):
-    with pytest.raises(ClaimsError, match="no such claims file"):
-        read_asserted(tmp_path / "claims.yaml")
+def test_words_that_say_more_than_their_level(text, level, said):
+    assert tuple(word for word, _ in words_above(text, EvidenceLevel(level))) == said

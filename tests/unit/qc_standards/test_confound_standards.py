@@ -32,6 +32,15 @@ HELD_BY = {
     "QCS-25": "modality_audit",
     "QCS-26": "null_calibration_summary",
     "QCS-27": "perturbation_auroc",
+    "QCS-31": "context_replication",
+    "QCS-32": "label_leakage",
+    "QCS-33": "edge_balance",
+    "QCS-34": "calibration",
+    "QCS-35": "conformal",
+    "QCS-36": "cssi_null",
+    "QCS-37": "stability",
+    "QCS-38": "noise_ceiling",
+    "QCS-39": "nested_layer_choice",
 }
 
 

@@ -41,12 +41,6 @@ def test_planted_passes_and_coexpression_fails(planted, coexpression, criterion)
     assert judge(coexpression, criterion).outcome is F
 
 
-def test_d_is_never_evaluable_whatever_the_tables_say(planted):
-    planted.tables["causal_ablation"] = pd.DataFrame({"auroc": [0.9]})
-    result = judge(planted, "d")
-    assert (result.outcome, result.reason) == (N, "causal ablation not built")
-
-
 @pytest.mark.parametrize(
     ("outcomes", "combined"),
     [([P, P], P), ([P, U], U), ([U, N], N), ([N, F], F), ([], N), ([P, U, N, F], F)],

@@ -74,10 +74,26 @@ def test_suite_holds_what_the_file_declares(name):
 
 @pytest.mark.parametrize("name", list(STANDARDS))
 def test_each_standard_reads_a_known_view_or_table(name):
-    applies_to = STANDARDS[name].applies_to
-    assert applies_to in metrics.VIEWS or applies_to in TABLE_COLUMNS
+    standard = STANDARDS[name]
+    known = standard.applies_to in metrics.VIEWS or standard.applies_to in TABLE_COLUMNS
+    assert known or set(standard.columns) == set(suites.required_columns(standard))
     assert STANDARDS[name].evidence
     assert STANDARDS[name].how_to_fix
+
+
+@pytest.mark.parametrize("name", list(STANDARDS))
+def test_each_standard_explains_itself(name):
+    standard = STANDARDS[name]
+    assert set(standard.columns) == set(suites.required_columns(standard))
+    assert standard.row
+    assert any(character.isdigit() for entry in standard.evidence for character in entry["finding"])
+    assert all(entry["source"] for entry in standard.evidence)
+    assert min(len(standard.rationale), len(standard.how_to_fix)) > 40
+
+
+def test_what_the_design_asks_for_is_there():
+    assert len(STANDARDS) >= 37
+    assert {item.status for item in STANDARDS.values()} == {"active"}
 
 
 def test_all_pass_on_a_clean_release(passed_standards):
@@ -276,6 +292,20 @@ def bent(tmp_path, change, name="QCS-02_resamples_as_requested.yaml"):
         (lambda c: c["examples"]["failing"].update(fails=[]), "must name what it fails"),
         (lambda c: c["expectations"].append(c["expectations"][0]), "repeat"),
         (lambda c: c["keys"].update(product={"source": ["a", "b"]}), "key product"),
+        (lambda c: c.update(evidence=[]), "without evidence is an opinion"),
+        (lambda c: c["evidence"][0].pop("source"), "names a finding and its source"),
+        (lambda c: c["evidence"][0].update(finding=" "), "names a finding and its source"),
+        (lambda c: c.update(changelog=[]), "last changelog entry"),
+        (lambda c: c["changelog"].insert(0, {"version": "1.2.0", "change": "x"}), "must rise, oldest first"),
+        (lambda c: c["changelog"].insert(0, {"version": "one", "change": "x"}), "not MAJOR"),
+        (lambda c: c["columns"].pop("short"), "unexplained \\['short'\\]"),
+        (lambda c: c["columns"].update(colour="red"), "never read \\['colour'\\]"),
+        (lambda c: c["expectations"][0].update(where={"colour": "red"}), "where` reads colour; list it"),
+        (lambda c: c["expectations"][0].update(where={"rows": {"near": 3}}), "or one of above"),
+        (lambda c: c["expectations"][0].update(where={"rows": {"above": "many"}}), "no number"),
+        (lambda c: c["expectations"][0].update(where={"rows": {"above": 1, "below": 3}}), "or one of above"),
+        (lambda c: c["expectations"][0].update(where={"rows": [True, False]}), "one value or a list"),
+        (lambda c: c["expectations"][0].update(where={"rows": []}), "one value or a list"),
     ],
 )
 def test_an_incomplete_file_is_refused(tmp_path, change, message):

@@ -129,7 +129,8 @@ def test_an_evaluation_of_nothing_names_no_data():
 @pytest.mark.parametrize(
     ("release", "kind", "verdict", "expected"),
     [
-        ("control-planted", "positive_control", _verdict(d="not evaluable"), "none: this control behaves"),
+        ("control-planted", "positive_control", _verdict(), "none: this control behaves"),
+        ("control-planted", "positive_control", _verdict(d="not evaluable"), "criterion d must pass"),
         ("control-planted", "positive_control", _verdict(b="fail"), "criterion b must pass, or no verdict counts"),
         ("m.shuffled", "negative_control", _verdict(b="fail", state="refuted"), "none: this control behaves"),
         ("m.shuffled", "negative_control", _verdict(), "the claim must be refuted, or no verdict counts"),
