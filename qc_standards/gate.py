@@ -6,7 +6,7 @@ judging controls. What does not: any statistics. Nothing else in the project dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -81,11 +81,17 @@ def _control_clauses(claim: Claim, evidence: Evidence) -> tuple[Clause, ...]:
     return tuple(clauses)
 
 
-def _support_clauses(claim: Claim, standards: Iterable[StandardResult], evidence: Evidence) -> tuple[Clause, ...]:
+def _support_clauses(claim: Claim, standards: Sequence[StandardResult], evidence: Evidence) -> tuple[Clause, ...]:
     clauses = [
         _standard_clause(result)
         for result in standards
         if result.id in claim.standards and result.kind == "validity" and result.blocking
+    ]
+    judged = {result.id for result in standards}
+    clauses += [
+        Clause(name=f"standard {name}", outcome=Outcome.NOT_EVALUABLE, reason="is no active standard")
+        for name in claim.standards
+        if name not in judged
     ]
     missing = evidence.why_absent(claim.tests)
     if missing:
@@ -108,11 +114,13 @@ def _notes(evidence: Evidence, standards: Iterable[StandardResult], origin: Data
         told.append(f"provisional: {_seeds(evaluation)} seed(s), {FULL_SEEDS} are needed")
     if bool(evaluation["untrained"]):
         told.append("the model is untrained")
-    told += [
-        f"warning {item.id} ({item.title}): {item.reason}"
-        for item in standards
-        if item.applies and item.severity == "warning" and item.outcome is not Outcome.PASS
+    warned = [
+        item for item in standards if item.applies and item.severity == "warning" and item.outcome is not Outcome.PASS
     ]
+    told += [f"warning {item.id} ({item.title}): {item.reason}" for item in warned if not item.unexamined]
+    unexamined = [item.id for item in warned if item.unexamined]
+    if unexamined:
+        told.append(f"not examined, their table is absent or incomplete: {', '.join(unexamined)}")
     return tuple(told)
 
 

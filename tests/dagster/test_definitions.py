@@ -24,7 +24,7 @@ def keys(graph) -> set[str]:
 
 def test_the_graph_holds_the_agreed_assets(graph) -> None:
     fixed = {"cells", "references", "gene_features", "de_labels", "correlation", "null_calibration", "release"}
-    fixed |= {"attention", "study_inputs", "screen_inputs", "layer_inputs", "layer_choice", "screens"}
+    fixed |= {"attention", "study_inputs", "screen_inputs", "layer_inputs", "layer_choice", "screens", "interventions"}
     judged = {"test_results", "standards_results", "control_outcome", "qc_verdict", "report", "leaderboard"}
     analyses = {row.key for row in catalogue.built()}
     claims = {f"claim/{name}" for name in claims_registry().claims}
@@ -40,7 +40,8 @@ def test_the_graph_holds_the_agreed_assets(graph) -> None:
 
 def test_only_steps_that_run_a_model_hold_the_gpu_pool(graph) -> None:
     pooled = {key.to_user_string() for key in graph.materializable_asset_keys if "gpu" in (graph.get(key).pools or ())}
-    assert pooled == {"attention", "random_weights/attention"}
+    models = {"attention", "interventions"}
+    assert pooled == models | {f"random_weights/{name}" for name in models}
 
 
 def test_every_asset_is_owned_described_and_grouped(graph) -> None:

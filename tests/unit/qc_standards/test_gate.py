@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from qc_standards.claims import ClaimsError, claims_registry
@@ -263,3 +265,25 @@ def test_a_control_needs_no_controls(planted, passed_standards):
     verdict = planted.judge(standards=passed_standards).verdicts["beats_gene_level_baselines"]
     assert dict(verdict.criteria) == {"a": Outcome.PASS}
     assert verdict.cleared
+
+
+def test_a_claim_that_names_no_active_standard_stays_closed(make_release, passed_standards, monkeypatch):
+    from qc_standards import gate
+
+    registry = claims_registry()
+    claim = registry.claims["survives_confounds_and_degree"]
+    bent = replace(claim, standards=(*claim.standards, "QCS-99"))
+    monkeypatch.setattr(gate, "claims_registry", lambda: replace(registry, claims={**registry.claims, claim.id: bent}))
+    verdict = make_release().judge(standards=passed_standards).verdicts[claim.id]
+    assert verdict.state is VerdictState.NOT_EVALUABLE
+    assert "standard QCS-99 not evaluable: is no active standard" in verdict.reasons
+
+
+def test_standards_that_found_no_table_are_told_in_one_note(make_release):
+    release = make_release()
+    for name in ("stability", "noise_ceiling"):
+        del release.tables[name]
+    notes = release.judge().verdicts[HEADLINE].notes
+    assert [note for note in notes if note.startswith("not examined")] == [
+        "not examined, their table is absent or incomplete: QCS-37, QCS-38"
+    ]
