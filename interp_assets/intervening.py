@@ -24,10 +24,22 @@ NO_HEADS = "an edge table has no heads and no layers to intervene on"
 NO_MODEL_CHANGE = "this family cannot be intervened on: its adapter runs no blocks"
 
 
-def release_behind(card: ReleaseCard, attention: Path) -> Release:
-    """Files of the model whose attention lies in ``attention``: built there for controls and twins, else its own."""
+def release_behind(card: ReleaseCard, attention: Path, release_id: str) -> Release:
+    """Files of the model whose attention lies in ``attention``: built there for controls and twins, else its own.
+
+    Raises
+    ------
+    ValueError
+        If the attention was not read from these files (``release_id``), but from a twin's that are gone, say.
+    """
     built = attention / "release"
-    return read_release(built if (built / "release.json").is_file() else Path(card.folder))
+    release = read_release(built if (built / "release.json").is_file() else Path(card.folder))
+    if release.release_id != release_id:
+        raise ValueError(
+            f"{release.folder} holds release {release.release_id[:12]}, but the attention in {attention} was read from "
+            f"{release_id[:12]}; materialise the attention again"
+        )
+    return release
 
 
 def study_interventions(

@@ -93,8 +93,10 @@ def _found(
     cells = read_records(layout.folders.store / "cells" / dataset / "cells")
     if isinstance(cells, Unavailable) or ROLE not in roles:
         return absent.get(ROLE, f"{dataset}: no cells")
+    if cells["cells"].cells_hash != edges.cells_hash:
+        raise ValueError(f"{dataset}: attention of {card.name} comes from other cells; materialise it again")
     choice, _ = stored_choice(layer_choice)
-    release = release_behind(card, Path(str(edges.facts["folder"])))
+    release = release_behind(card, Path(str(edges.facts["folder"])), str(edges.facts["release_id"]))
     return study_interventions(layout.studies[study], release, roles[ROLE], cells["cells"], choice)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -11,11 +11,15 @@ import pandas as pd
 import pytest
 
 from interp_assets.analyses.inputs import AnalysisInputs, RoleInputs
+from interp_assets.analyses.scores import candidate_labels
 from interp_assets.edges.layers import LayerChoice
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
+from interp_assets.interventions.conditions import Condition, HeadTable, plan_conditions
+from interp_assets.interventions.records import Interventions
 from qc_standards.records import TestSpec
 
-TEST_COUNTS = {15: 4, 16: 3, 17: 2, 18: 1, 19: 2, 21: 7, 22: 1, 23: 1, 25: 3, 26: 2, 27: 1, 31: 3, 35: 3}
+INTERVENED = {29: 5, 32: 12, 34: 6, 36: 6}
+TEST_COUNTS = {15: 4, 16: 3, 17: 2, 18: 1, 19: 2, 21: 7, 22: 1, 23: 1, 25: 3, 26: 2, 27: 1, 31: 3, 35: 3, **INTERVENED}
 SETTINGS = MappingProxyType(
     {
         "analysis_depth": 13 / 17,
@@ -40,6 +44,8 @@ SETTINGS = MappingProxyType(
         "gain_margin": 0.005,
         "matches_per_positive": 5,
         "matched_smd": 0.1,
+        "intervention_tokens": 2000,
+        "random_head_sets": 4,
     }
 )
 HASH = "c" * 64
@@ -206,6 +212,86 @@ def draw_labels(
     return label
 
 
+@dataclass(frozen=True)
+class Intervened:
+    """Knobs of a made-up run of interventions.
+
+    ``effects`` by condition (what its AUROC changes by, 0.05 sd around it); others change by noise. What cannot act on
+    a read-out leaves it as it is. ``logits`` False: a release without a token head.
+    """
+
+    shape: tuple[int, int] = (18, 18)
+    read_out: int = 13
+    random_sets: int = 4
+    effects: Mapping[str, float] = field(default_factory=dict)
+    logits: bool = True
+    seed: int = 0
+
+
+def intervened(perturbations: np.ndarray, knobs: Intervened) -> Interventions:
+    """Made-up run of the conditions that a model of that shape has."""
+    rng = np.random.default_rng([knobs.seed, 29])
+    table = HeadTable(**{name: rng.random(knobs.shape) for name in ("reference", "screen", "entropy")})
+    conditions = plan_conditions(table, knobs.read_out, knobs.random_sets, knobs.seed)
+    last = knobs.shape[0] - 1
+    clean = dict(
+        zip(("attention", "last_attention", "logits"), rng.uniform(0.4, 0.9, (3, perturbations.size)), strict=True)
+    )
+    acts = {"attention": knobs.read_out, "last_attention": last, "logits": knobs.shape[0]}
+    rows, aurocs, fidelity = [], [], []
+    for read_out, values in clean.items():
+        aurocs.append(
+            pd.DataFrame({"condition": "clean", "read_out": read_out, "perturbation": perturbations, "auroc": values})
+        )
+    for condition in conditions:
+        distance = rng.uniform(0.02, 0.4, knobs.shape[0] + 1)
+        rows.append(condition_row(condition, knobs, distance))
+        for read_out, values in clean.items():
+            change = rng.normal(knobs.effects.get(condition.name, 0.0), 0.05, perturbations.size)
+            changed = values + change if condition.first_layer < acts[read_out] else values
+            told = {"condition": condition.name, "read_out": read_out, "perturbation": perturbations, "auroc": changed}
+            aurocs.append(pd.DataFrame(told))
+        for layer in (*range(condition.first_layer, last + 1), -1):
+            told = {"condition": condition.name, "state": "logits" if layer < 0 else "hidden", "layer": layer}
+            numbers = {"distance": distance[layer], "ci_low": distance[layer] - 0.01, "ci_high": distance[layer] + 0.01}
+            fidelity.append({**told, **numbers, "resamples_requested": 200, "resamples_done": 200, "cells": 40})
+    known = pd.concat(aurocs, ignore_index=True)
+    moved = pd.DataFrame(fidelity)
+    if not knobs.logits:
+        known, moved = known[known["read_out"] != "logits"], moved[moved["state"] != "logits"]
+    heads = pd.DataFrame([{"layer": layer, "head": head} for layer, head in np.ndindex(*knobs.shape)])
+    facts = {"cells": 40, "tokens": 1900, "missing_pair_share": 0.1, "read_out_layer": knobs.read_out}
+    return Interventions(conditions=pd.DataFrame(rows), aurocs=known, fidelity=moved, heads=heads, facts=facts)
+
+
+def condition_row(condition: Condition, knobs: Intervened, distance: np.ndarray) -> dict[str, object]:
+    layers = [int(part.removeprefix("mlp.").split(".")[0]) for part in condition.parts.split(";")]
+    plain = ("family", "operation", "pool", "dose", "draw", "size", "parts", "first_layer", "uses_outcomes")
+    return {
+        "condition": condition.name,
+        **{name: getattr(condition, name) for name in plain},
+        "read_out_layer": knobs.read_out,
+        "upstream_parts": sum(layer < knobs.read_out for layer in layers),
+        "upstream": max(layers) < knobs.read_out,
+        "upstream_of_last": max(layers) < knobs.shape[0] - 1,
+        "changed": True,
+        "hidden_distance": distance[condition.first_layer : -1].max(),
+        "logit_distance": distance[-1] if knobs.logits else np.nan,
+        "cells": 40,
+    }
+
+
+def scored_perturbations(role: RoleInputs) -> np.ndarray:
+    label = candidate_labels(role)
+    return role.perturbations[((label == 1).sum(axis=1) >= 3) & ((label == 0).sum(axis=1) >= 3)]
+
+
+@pytest.fixture
+def make_interventions() -> Callable[..., Interventions]:
+    """Factory ``make_interventions(role, **knobs of Intervened)``."""
+    return lambda role, **knobs: intervened(scored_perturbations(role), Intervened(**knobs))
+
+
 @pytest.fixture
 def make_inputs() -> Callable[..., AnalysisInputs]:
     """Factory ``make_inputs(number, kind="planted", settings={...}, seed=0, **knobs of World)``.
@@ -226,16 +312,23 @@ def make_inputs() -> Callable[..., AnalysisInputs]:
         role = make_role(world)
         if alter is not None:
             role = alter(role)
+        missing = {"primary_screen": absent} if absent else {}
+        changed = None
+        if number in INTERVENED and scored_perturbations(role).size:
+            changed = intervened(scored_perturbations(role), Intervened(seed=world.seed))
+        elif number in INTERVENED:
+            missing["interventions"] = "no perturbation has enough positive and negative candidates"
         return AnalysisInputs(
             study="synthetic",
             release="synthetic-release",
             tests=specs(number),
             roles={} if absent else {"primary_screen": role},
-            absent={"primary_screen": absent} if absent else {},
+            absent=missing,
             settings={**SETTINGS, **(settings or {})},
             seed=world.seed,
             layer_choice=CHOICE,
             selection_profile=pd.DataFrame({"layer": [0, 1], "f1_at_positives": [0.1, 0.2]}),
+            interventions=changed,
         )
 
     return factory
