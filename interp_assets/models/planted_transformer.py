@@ -6,6 +6,7 @@ The weights are constructed, not trained; nothing in them was learned from a cel
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,10 @@ def planted_score_from_labels(
         if pair[0] in where and pair[1] in where
     ]
     names |= dict.fromkeys(sorted({source for source, _ in pairs}))
+    # Regulators are dealt over the heads in this order. With the best listed first every head gets its share of the
+    # pairs that heads are ranked by, and none carries outcomes alone.
+    listed = Counter(source for source, _ in pairs)
+    names = dict.fromkeys(sorted(names, key=lambda name: (-listed[name], name)))
     if not names:
         raise ValueError(
             f"{labels.dataset}: no perturbed gene and no regulator is among the scored genes; nothing can be planted"

@@ -57,8 +57,8 @@ class Layout:
     ``score`` planted scores (R); ``slot``, ``head`` identity of a regulator; ``found`` what the early heads
     bring back (one place a slot); ``late_slot``, ``late_head`` the query of the read-out; ``flip_head``,
     ``flip_mlp`` the constant part every head and MLP turns over; ``start`` flag of the start token; ``one``
-    the constant 1; ``even`` places that level sum and length; ``scratch`` a random code of each gene that the
-    idle heads read and write; ``decoy`` another one that nothing writes to.
+    the constant 1; ``even`` places that level sum and length; ``scratch`` a random code of each gene that
+    idle heads and MLPs write to; ``decoy`` another one that nothing writes to.
     """
 
     regulators: int
@@ -246,8 +246,9 @@ class PlantedWeights:
             elif layer == self.plan.read_out:
                 self._read_out_head(head, q, k)
             else:
+                # An idle head attends every gene alike: a code of its own would rank genes by chance, the same way
+                # for all regulators, and on a reference of few pairs such a head can outrank one that carries some.
                 q[place.slots, place.one] = SINK
-                self._random_code(q, k, place.scratch, spread=1.0)
                 self._random_write(v, o)
             v[place.slots, place.start] = 1.0
             o[place.flip_head.start + head, place.slots] = self._turn(layer) * self.alternate[head] * self.head_flip

@@ -134,7 +134,7 @@ def test_random_weights_lose_nothing_with_dose_and_no_more_than_by_random_heads(
     assert not (np.diff(values) < -0.02).all()
     assert np.abs(values - 0.5).max() < 0.08
     for size in SIZES:
-        assert min(auroc[f"random-{size}/{draw}"] for draw in range(SETS)) < auroc[f"early-{size}"]
+        assert min(auroc[f"random-{size}/{draw}"] for draw in range(SETS)) - 0.02 < auroc[f"early-{size}"]
     assert conditions.loc["early-8", "hidden_distance"] > 0.1  # it is moved all the same
 
 
