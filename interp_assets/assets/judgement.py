@@ -6,13 +6,13 @@ Verdicts are data. A failed blocking check stops Dagster only within one run, so
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from interp_assets.assets.battery import FOLDER, dimensions
+from interp_assets.assets.judging import documents_of, judged, verdict_in_force
 from interp_assets.automation import incremental
 from interp_assets.code_version import code_version
 from interp_assets.figures.catalogue import CATALOGUE
@@ -31,20 +31,11 @@ from interp_assets.report import page
 from interp_assets.storage import canonical_json
 from qc_standards.claims import claims_registry
 from qc_standards.records import VerdictState
-from qc_standards.results import Results
 from qc_standards.standards import shipped_standards
-from qc_standards.verdicts import Judgement
 
 GATE = "qc_standards.gate"
 OUTCOME_FILE = "results/control_outcome.json"
 SEVERITY = {"critical": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSeverity.WARN}
-
-
-def _documents(judgement: Any) -> dict[str, bytes]:
-    from qc_standards.documents import canonical_json as document_text
-    from qc_standards.documents import documents
-
-    return {name: document_text(content).encode("utf-8") for name, content in documents(judgement).items()}
 
 
 def _outcome(folder: Path) -> dict[str, Any]:
@@ -64,7 +55,7 @@ def judged_files(layout: Layout, folder: Path) -> tuple[dict[str, bytes], dict[s
     results = read_results(folder, judged=False)
     judgement = judge(results)
     outcome = control_outcome(judgement)
-    files = _documents(judgement) | {OUTCOME_FILE: canonical_json(outcome).encode("utf-8")}
+    files = documents_of(judgement) | {OUTCOME_FILE: canonical_json(outcome).encode("utf-8")}
     drawings = draw_all(judgement, results.tables)
     for drawing in drawings:
         files |= figure_files(drawing)
@@ -111,26 +102,6 @@ def _controls_of_study() -> dg.MultiPartitionMapping:
             "study": dg.DimensionPartitionMapping("study", dg.IdentityPartitionMapping()),
         }
     )
-
-
-def judged(folder: Path) -> tuple[Results, Judgement]:
-    """Results and tables in ``folder`` with their judgement.
-
-    Verdict, figures and report of one evaluation read the same files one after the other; as long as none of the
-    files is replaced they are read and judged once.
-    """
-    files = [folder / "tests.parquet", *sorted((folder / "tables").glob("*.parquet"))]
-    return _judged(folder, tuple((path.name, path.stat().st_mtime_ns, path.stat().st_ino) for path in files))
-
-
-@lru_cache(maxsize=1)
-def _judged(folder: Path, files: tuple[tuple[str, int, int], ...]) -> tuple[Results, Judgement]:
-    from qc_standards.gate import judge
-    from qc_standards.results import read_results
-
-    del files
-    results = read_results(folder, judged=False)
-    return results, judge(results)
 
 
 def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
@@ -245,7 +216,7 @@ def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, test_results: StoredFiles, standards_results: StoredFiles
     ) -> Iterator[Any]:
         _, judgement = judged(test_results.folder)
-        files = {name: content for name, content in _documents(judgement).items() if name != "standards.json"}
+        files = {name: content for name, content in documents_of(judgement).items() if name != "standards.json"}
         yield dg.Output(
             files,
             data_version=files_version(files),
@@ -280,6 +251,7 @@ def claim_asset(layout: Layout, claim: Any) -> dg.AssetsDefinition:
         automation_condition=incremental(),
     )
     def stated(context: dg.AssetExecutionContext, qc_verdict: StoredFiles) -> dg.Output[dict[str, bytes]]:
+        verdict_in_force(qc_verdict)
         entries = {entry["id"]: entry for entry in qc_verdict.json("claims.json")["claims"]}
         entry = entries[claim.id]
         files = {f"claims/{claim.id}.json": canonical_json(entry).encode("utf-8")}
@@ -310,7 +282,7 @@ def figure_asset(layout: Layout, spec: FigureSpec) -> dg.AssetsDefinition:
     ) -> dg.Output[dict[str, bytes]]:
         from interp_assets.report.evaluation import draw_all, figure_files
 
-        results, judgement = judged(test_results.folder)
+        results, judgement = verdict_in_force(qc_verdict)
         (drawing,) = draw_all(judgement, results.tables, (spec,))
         files = figure_files(drawing)
         shown: dict[str, Any] = {"drawn": isinstance(drawing, Drawing)}
@@ -350,7 +322,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
         from qc_standards.documents import documents
 
         folder = test_results.folder
-        results, judgement = judged(folder)
+        results, judgement = verdict_in_force(qc_verdict)
         provenance = provenance_document(judgement, {}, folder)
         html = report_html(
             judgement,
@@ -361,7 +333,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
             provenance,
         )
         files = {"report.html": html, "provenance.json": canonical_json(provenance).encode("utf-8")}
-        version = files_version(_documents(judgement))
+        version = files_version(documents_of(judgement))
         where = str(folder / "report.html")
         return dg.Output(files, data_version=version, metadata={"report": dg.MetadataValue.path(where)})
 

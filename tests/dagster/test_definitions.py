@@ -31,6 +31,7 @@ def test_the_graph_holds_the_agreed_assets(graph) -> None:
     figures = {f"figure/{spec.figure_id}" for spec in CATALOGUE}
     twins = {
         "random_weights/attention",
+        "random_weights/interventions",
         *(f"{twin}/{key}" for twin in ("shuffled", "random_weights") for key in ("test_results", "control_outcome")),
     }
     raw = {key for key in keys(graph) if key.startswith("raw/")}

@@ -148,3 +148,44 @@ def test_editing_one_analysis_reruns_only_its_branch(
     assert sorted(progress.steps) == sorted(
         ("analysis_21", grid_key(release=name, study="tiny")) for name in (release, *CONTROLS)
     )
+
+
+def alone(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, key: str, release: str
+) -> dg.ExecuteInProcessResult:
+    """Materialise one asset in a run of its own, as anybody may do in the UI."""
+    job = definitions.resolve_implicit_global_asset_job_def()
+    subset = job.get_subset(asset_selection={dg.AssetKey(key.split("/"))})
+    partition = grid_key(release=release, study="tiny")
+    return subset.execute_in_process(instance=instance, partition_key=partition, raise_on_error=False)
+
+
+@pytest.mark.parametrize("key", ["claim/survives_confounds_and_degree", "figure/*", "report"])
+def test_nothing_speaks_from_a_verdict_after_a_standard_failed(tiny, instance, results, release: str, key: str) -> None:
+    """Materialised alone after the lineage went wrong: refused, and what was said before is left as it is."""
+    folder = results / release
+    lineage = folder / "tables" / "lineage.parquet"
+    kept = lineage.read_bytes()
+    definitions = build_definitions(tiny.layout)
+    if key == "figure/*":
+        key = sorted(
+            each.to_user_string()
+            for each in definitions.resolve_asset_graph().materializable_asset_keys
+            if each.path[0] == "figure"
+        )[0]
+    said = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path != lineage}
+    try:
+        frame = pd.read_parquet(lineage)
+        frame.loc[frame["score"] == "correlation", "cells_hash"] = "0" * 64
+        frame.to_parquet(lineage, index=False)
+        done = alone(definitions, instance, key, release)
+        assert not done.success
+        (failure,) = [event for event in done.all_events if event.is_step_failure]
+        error = failure.event_specific_data.error
+        told = f"{error.message} {error.cause.message if error.cause else ''}"
+        assert "StaleVerdictError" in told
+        assert "materialise standards_results and qc_verdict" in told
+        assert {path: path.read_bytes() for path in said} == said
+    finally:
+        lineage.write_bytes(kept)
+    assert alone(definitions, instance, key, release).success
