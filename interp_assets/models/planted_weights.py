@@ -249,6 +249,8 @@ class PlantedWeights:
                 # An idle head attends every gene alike: a code of its own would rank genes by chance, the same way
                 # for all regulators, and on a reference of few pairs such a head can outrank one that carries some.
                 q[place.slots, place.one] = SINK
+                # Drawn and not used: the codes of the other layers stay those that the bands were measured on.
+                self.rng.normal(size=(SCRATCH, SCRATCH))
                 self._random_write(v, o)
             v[place.slots, place.start] = 1.0
             o[place.flip_head.start + head, place.slots] = self._turn(layer) * self.alternate[head] * self.head_flip
