@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import great_expectations.expectations as gxe
@@ -58,9 +59,9 @@ class _FrameMetric(TableMetricProvider):  # type: ignore[misc]
     domain_keys = ("batch_id", "table", "row_condition", "condition_parser")
 
     @classmethod
+    @abstractmethod
     def number(cls, frame: pd.DataFrame, keys: Mapping[str, Any]) -> float:
         """Return the number of a frame; ``keys`` are the arguments named in ``value_keys``."""
-        raise NotImplementedError
 
     @metric_value(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(
@@ -180,10 +181,9 @@ class _FrameExpectation(BatchExpectation):  # type: ignore[misc]
     condition_parser: str | None = None
     domain_keys: ClassVar = ("batch_id", "row_condition", "condition_parser")
     told: ClassVar[str]
-
-    def met(self, number: float) -> bool:
-        """Whether the number is within the limit."""
-        raise NotImplementedError
+    # what the number must be to its limit: an argument of the expectation, by name, or a fixed number
+    compare: ClassVar[Callable[[float, float], bool]]
+    limit: ClassVar[str | float]
 
     def _validate(
         self,
@@ -194,7 +194,11 @@ class _FrameExpectation(BatchExpectation):  # type: ignore[misc]
         number = metrics[self.metric_dependencies[0]]
         if number is None:
             return {"success": True, "result": {"observed_value": "no such row"}}
-        return {"success": self.met(number), "result": {"observed_value": f"{self.told} {number:.6g}"}}
+        limit = getattr(self, self.limit) if isinstance(self.limit, str) else self.limit
+        return {
+            "success": bool(type(self).compare(number, limit)),
+            "result": {"observed_value": f"{self.told} {number:.6g}"},
+        }
 
 
 class ExpectEstimateInsideInterval(_FrameExpectation):
@@ -209,10 +213,8 @@ class ExpectEstimateInsideInterval(_FrameExpectation):
     told: ClassVar = "share of rows inside"
     metric_dependencies: ClassVar = (IntervalShare.metric_name,)
     success_keys: ClassVar = (*IntervalShare.value_keys, "min_share")
-
-    def met(self, number: float) -> bool:
-        """Whether enough estimates lie inside."""
-        return number >= self.min_share
+    compare: ClassVar = operator.ge
+    limit: ClassVar = "min_share"
 
 
 class ExpectIntervalInsideMargin(_FrameExpectation):
@@ -225,10 +227,8 @@ class ExpectIntervalInsideMargin(_FrameExpectation):
     told: ClassVar = "intervals that reach the margin"
     metric_dependencies: ClassVar = (OutsideMargin.metric_name,)
     success_keys: ClassVar = OutsideMargin.value_keys
-
-    def met(self, number: float) -> bool:
-        """Whether no interval reaches its margin."""
-        return number == 0
+    compare: ClassVar = operator.eq
+    limit: ClassVar = 0
 
 
 class ExpectRelativeChangeAsDefined(_FrameExpectation):
@@ -243,10 +243,8 @@ class ExpectRelativeChangeAsDefined(_FrameExpectation):
     told: ClassVar = "largest gap"
     metric_dependencies: ClassVar = (ChangeGap.metric_name,)
     success_keys: ClassVar = (*ChangeGap.value_keys, "tolerance")
-
-    def met(self, number: float) -> bool:
-        """Whether every reported change is the defined one."""
-        return number <= self.tolerance
+    compare: ClassVar = operator.le
+    limit: ClassVar = "tolerance"
 
 
 class ExpectShareInEveryGroupAtMost(_FrameExpectation):
@@ -260,10 +258,8 @@ class ExpectShareInEveryGroupAtMost(_FrameExpectation):
     told: ClassVar = "largest share"
     metric_dependencies: ClassVar = (LargestShare.metric_name,)
     success_keys: ClassVar = (*LargestShare.value_keys, "max_share")
-
-    def met(self, number: float) -> bool:
-        """Whether no group exceeds the share."""
-        return number <= self.max_share
+    compare: ClassVar = operator.le
+    limit: ClassVar = "max_share"
 
 
 class ExpectValuesInEveryGroup(_FrameExpectation):
@@ -276,10 +272,8 @@ class ExpectValuesInEveryGroup(_FrameExpectation):
     told: ClassVar = "groups without all values"
     metric_dependencies: ClassVar = (IncompleteGroups.metric_name,)
     success_keys: ClassVar = IncompleteGroups.value_keys
-
-    def met(self, number: float) -> bool:
-        """Whether no group lacks a value."""
-        return number == 0
+    compare: ClassVar = operator.eq
+    limit: ClassVar = 0
 
 
 class ExpectDifferentValuesInEveryGroup(_FrameExpectation):
@@ -292,10 +286,8 @@ class ExpectDifferentValuesInEveryGroup(_FrameExpectation):
     told: ClassVar = "fewest different values"
     metric_dependencies: ClassVar = (FewestValues.metric_name,)
     success_keys: ClassVar = (*FewestValues.value_keys, "min_value")
-
-    def met(self, number: float) -> bool:
-        """Whether every group has enough."""
-        return number >= self.min_value
+    compare: ClassVar = operator.ge
+    limit: ClassVar = "min_value"
 
 
 class ExpectColumnsToAddUp(_FrameExpectation):
@@ -308,10 +300,8 @@ class ExpectColumnsToAddUp(_FrameExpectation):
     told: ClassVar = "largest gap"
     metric_dependencies: ClassVar = (SumGap.metric_name,)
     success_keys: ClassVar = (*SumGap.value_keys, "tolerance")
-
-    def met(self, number: float) -> bool:
-        """Whether every row adds up."""
-        return number <= self.tolerance
+    compare: ClassVar = operator.le
+    limit: ClassVar = "tolerance"
 
 
 DOMAIN_EXPECTATIONS: Final = {
