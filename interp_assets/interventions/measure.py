@@ -171,8 +171,8 @@ def _head_table(common: Mapping[str, Any], screen: Screen, plan: Plan) -> tuple[
 def _head_aurocs(
     sums: NDArray[np.float32], counts: NDArray[np.int64], label: NDArray[np.int8], *, pooled: bool
 ) -> NDArray[np.float64]:
-    """AUROC of every head (layers x heads), pooled over pairs or averaged over rows; .5 where nothing can be ranked."""
-    found = np.full(sums.shape[:2], 0.5)
+    """AUROC of every head (layers x heads), pooled over pairs or or by row; missing if unrankable."""
+    found = np.full(sums.shape[:2], np.nan)
     for layer, head in np.ndindex(*found.shape):
         scores, _ = _scores(sums[layer, head], counts)
         values = auroc(scores.reshape(1, -1), label.reshape(1, -1)) if pooled else auroc(scores, label)
