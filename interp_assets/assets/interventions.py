@@ -14,6 +14,7 @@ from interp_assets.assets.battery import (
     load_roles,
     stored_choice,
 )
+from interp_assets.assets.twins import no_twin
 from interp_assets.automation import incremental
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
@@ -62,7 +63,12 @@ def interventions_asset(layout: Layout, prefix: str = "", suffix: str = "") -> d
         release: dict[str, ReleaseCard],
     ) -> dg.Output[dict[str, bytes]]:
         study, name = dimensions(context)
-        card = release["card"] if not suffix else replace(release["card"], name=f"{name}.{suffix}")
+        card = release["card"]
+        if suffix:
+            lacking = no_twin(card, suffix)
+            if lacking:
+                return dg.Output({}, data_version=dg.DataVersion("no twin"), metadata={"twin": f"none: {lacking}"})
+            card = replace(card, name=f"{name}.{suffix}")
         found = _found(layout, study, card, study_inputs, attention, layer_choice)
         files = kept_files(found, parquet_bytes)
         shown: dict[str, Any] = {"reason": found} if isinstance(found, str) else _shown(found)
