@@ -18,7 +18,10 @@ class AnalysisRow:
     ``section`` is the topic of the framework it belongs to. ``roles`` are the datasets it asks a study for,
     ``needs`` the artefacts of each, ``settings`` the study settings it reads. ``tests`` counts its declared
     rows. ``function`` is "module:name", or None for an analysis that is not built yet. ``for_controls``: controls and
-    twins run it, because the criteria they are judged by read it.
+    twins run it, because the criteria they are judged by read it. ``readings`` names what it needs read from the
+    running model (rows of `interp_assets.readings.catalogue`). ``needs`` with ``cells`` asks for the cells behind its
+    roles. ``reads_selection``: it reads the data of the layer-selection role itself; analyses that only follow the
+    frozen choice never see them.
     """
 
     number: int
@@ -31,6 +34,8 @@ class AnalysisRow:
     settings: tuple[str, ...] = ()
     function: str | None = None
     for_controls: bool = False
+    readings: tuple[str, ...] = ()
+    reads_selection: bool = False
 
     @property
     def key(self) -> str:

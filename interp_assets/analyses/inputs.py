@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interp_assets.cells.records import PreparedCells, ScreenLabels
 from interp_assets.edges.layers import LayerChoice
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
 from interp_assets.interventions.records import Interventions
+from interp_assets.readings.records import Reading
 from qc_standards.records import TestResult, TestSpec
 
 
@@ -56,6 +58,57 @@ class RoleInputs:
     training: NDArray[np.bool_] | None = None
     tf_catalogue: str = ""
 
+    @property
+    def cells_hash(self) -> str:
+        """Hash of the cells every score of this role was computed from."""
+        return self.attention.cells_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSample:
+    """Cells of one dataset in one role, for analyses of expression itself.
+
+    ``cells`` are as stored: all quality-controlled cells, with ``cells.control`` marking those that edge scores are
+    computed from, ``cells.universe`` the scored genes, and in ``cells.obs`` what is known of each cell (columns
+    ``cell_type``, ``donor``, ``batch``, ``assay``, ``condition``, ``pseudotime``, ``lineage``, ``perturbation`` where
+    the dataset has them). ``references`` are over the universe. ``labels`` are the outcomes of the screen, with no
+    perturbation where it is none. ``partner`` is the second dataset of a pair, such as the other species of
+    ``species_pair``, its genes under the same names.
+    """
+
+    role: str
+    role_fit: str
+    cells: PreparedCells
+    labels: ScreenLabels
+    references: Mapping[str, Reference]
+    primary_reference: str
+    partner: CellSample | None = None
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return self.cells.dataset
+
+    @property
+    def data_origin(self) -> str:
+        """What kind of data it is; the weaker one of cells and outcomes."""
+        return self.labels.data_origin
+
+    @property
+    def cells_hash(self) -> str:
+        """Hash of the control cells."""
+        return self.cells.cells_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """Stands for the data of a row that simulates its own: no dataset, no cells, no model."""
+
+    dataset: str = ""
+    data_origin: str = "simulated"
+    role_fit: str = "full"
+    cells_hash: str = ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisInputs:
@@ -66,7 +119,9 @@ class AnalysisInputs:
     ``interp_assets.settings.BatterySettings``), with ``analysis_depth`` at the depth that ``layer_choice`` fixed;
     ``tests`` are the declared rows of this analysis. ``selection_profile`` is the table behind the choice, empty
     where the settings made it. ``interventions`` is what came of intervening on the release, for the analyses that ask
-    for it; where there is none, ``absent["interventions"]`` says why.
+    for it; where there is none, ``absent["interventions"]`` says why. ``samples`` holds the cells behind the roles of
+    an analysis that needs cells, ``readings`` by name what it asked to have read from the running model; an absent
+    one has its reason in ``absent`` under the role's or the reading's name.
     """
 
     study: str
@@ -79,6 +134,8 @@ class AnalysisInputs:
     layer_choice: LayerChoice | None = None
     selection_profile: pd.DataFrame = field(default_factory=pd.DataFrame)
     interventions: Interventions | None = None
+    samples: Mapping[str, CellSample] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

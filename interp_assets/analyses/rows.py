@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, RoleInputs, Simulated
 from interp_assets.edges.layers import resolve_layer
+from interp_assets.readings.records import Reading
 from qc_standards.records import Status, TestResult, TestSpec, skipped
+
+Source = RoleInputs | CellSample | Simulated
 
 
 def canonical_json(settings: Mapping[str, Any]) -> str:
@@ -77,9 +80,25 @@ def role_or_reason(inputs: AnalysisInputs, role: str) -> RoleInputs | str:
     return inputs.absent.get(role, f"study {inputs.study} fills no role {role}")
 
 
+def sample_or_reason(inputs: AnalysisInputs, role: str) -> CellSample | str:
+    """Cells behind a role, or the reason why the study has none."""
+    found = inputs.samples.get(role)
+    if found is not None:
+        return found
+    return inputs.absent.get(role, f"study {inputs.study} fills no role {role}")
+
+
+def reading_or_reason(inputs: AnalysisInputs, name: str) -> Reading | str:
+    """What was read from the model under a name, or the reason why it was not."""
+    found = inputs.readings.get(name)
+    if found is not None:
+        return found
+    return inputs.absent.get(name, f"{name} was not read from release {inputs.release}")
+
+
 def row(
     inputs: AnalysisInputs,
-    role: RoleInputs,
+    role: Source,
     test_id: str,
     *,
     settings: Mapping[str, Any],
@@ -128,7 +147,7 @@ def skip(
     test_id: str,
     reason: str,
     *,
-    role: RoleInputs | None = None,
+    role: Source | None = None,
     settings: Mapping[str, Any] | None = None,
     layer: int | None = None,
 ) -> TestResult:
@@ -150,7 +169,7 @@ def skip(
     )
 
 
-def skip_all(inputs: AnalysisInputs, reason: str, *, role: RoleInputs | None = None) -> AnalysisOutput:
+def skip_all(inputs: AnalysisInputs, reason: str, *, role: Source | None = None) -> AnalysisOutput:
     """Output of an analysis that has no input at all: every declared row skipped, no table."""
     return AnalysisOutput(results=tuple(skip(inputs, spec.test_id, reason, role=role) for spec in inputs.tests))
 
@@ -188,13 +207,13 @@ def declared(inputs: AnalysisInputs, test_id: str) -> TestSpec:
     raise ValueError(f"{test_id} is not among the declared tests of this analysis")
 
 
-def _provenance(inputs: AnalysisInputs, role: RoleInputs) -> dict[str, Any]:
+def _provenance(inputs: AnalysisInputs, role: Source) -> dict[str, Any]:
     return {
         "dataset": role.dataset,
         "data_origin": str(role.data_origin),
         "role_fit": role.role_fit,
         "release": inputs.release,
-        "cells_hash": role.attention.cells_hash,
+        "cells_hash": role.cells_hash,
         "seed": inputs.seed,
     }
 

@@ -18,7 +18,8 @@ FLOORS = {
     "edges": {"cells"},
     "models": {"cells", "edges", "settings", "stats", "storage"},
     "interventions": {"cells", "edges", "models", "stats"},
-    "analyses": {"cells", "edges", "interventions", "settings", "stats"},
+    "readings": {"cells", "edges", "interventions", "models", "stats"},
+    "analyses": {"cells", "edges", "interventions", "readings", "settings", "stats"},
     "figures": {"analyses"},
     "report": {"figures", "analyses", "settings", "storage"},
     "calibration": {"analyses", "battery", "cells", "code_version", "edges", "figures", "models", "settings"}

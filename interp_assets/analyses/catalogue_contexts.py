@@ -1,0 +1,46 @@
+"""Analyses that repeat the comparison elsewhere: other parameters, other layers, other screens (20, 28, 30, 33, 37)."""
+
+from __future__ import annotations
+
+from interp_assets.analyses.analysis_row import AnalysisRow
+
+ROWS: tuple[AnalysisRow, ...] = (
+    AnalysisRow(
+        number=20,
+        title="27-condition sensitivity grid",
+        section="perturbation validation",
+        tests=2,
+        figure_ids=("Figure S12",),
+    ),
+    AnalysisRow(
+        number=28,
+        title="Adamson K562 replication",
+        section="cross context",
+        roles=("second_screen",),
+        tests=3,
+        figure_ids=("Figure 5", "Figure S35"),
+    ),
+    AnalysisRow(
+        number=30,
+        title="18-layer strict nested cross-validation",
+        section="confound decomposition",
+        tests=2,
+        figure_ids=("Figure 2", "Figure S30", "Figure S31"),
+    ),
+    AnalysisRow(
+        number=33,
+        title="Shifrut primary T-cell replication",
+        section="cross context",
+        roles=("small_screens[1]",),
+        tests=4,
+        figure_ids=("Figure 5", "Figure S36"),
+    ),
+    AnalysisRow(
+        number=37,
+        title="Cross-context battery: RPE1, iPSC neurons, HVG protocol",
+        section="cross context",
+        roles=("other_line_screen", "small_screens[2]", "primary_screen"),
+        tests=12,
+        figure_ids=("Figure 5", "Figure 6", "Figure S38"),
+    ),
+)
