@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from interp_assets.analyses.assemble import DatasetArtefacts, role_inputs, screen_de_rate
 from interp_assets.analyses.catalogue import AnalysisRow, built
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, RoleInputs
 from interp_assets.analyses.rows import skip_all
-from interp_assets.cells.records import Unavailable
+from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.layers import LayerChoice, relative_depth, resolve_layer, settled_depth
-from interp_assets.edges.records import AttentionEdges
+from interp_assets.edges.records import AttentionEdges, Reference
 from interp_assets.interventions.records import Interventions
 from interp_assets.models.controls import is_control
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import PLANTED, control_regulators
-from interp_assets.settings import SELECTION_ROLE, Study
+from interp_assets.readings.records import Reading
+from interp_assets.settings import COMPARED_ROLES, SELECTION_ROLE, RoleFilling, Study
 from interp_assets.storage import canonical_json
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
 from qc_standards.registry import declared_tests, tests_of_analysis
@@ -32,8 +33,18 @@ from qc_standards.registry import declared_tests, tests_of_analysis
 Chosen = tuple[LayerChoice, pd.DataFrame]
 NOT_BUILT = "analysis not built"
 NO_INTERVENTIONS = "no interventions were run on this release"
+NOT_READ = "nothing of this name was read from the release"
 NOT_FOR_CONTROLS = "controls run only the rows that claims need"
 WEAKEST_FIRST = (DataOrigin.SIMULATED, DataOrigin.SEMI_SYNTHETIC, DataOrigin.ARCHIVED, DataOrigin.REAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledData:
+    """What is stored of one dataset for those who look at its cells."""
+
+    cells: PreparedCells
+    labels: ScreenLabels
+    references: Mapping[str, Reference]
 
 
 def study_roles(
@@ -43,14 +54,14 @@ def study_roles(
     artefacts: Mapping[str, DatasetArtefacts | Unavailable],
     attention: Mapping[str, AttentionEdges | Unavailable],
 ) -> tuple[dict[str, RoleInputs], dict[str, str]]:
-    """Inputs of every role the rows ask for, and the reason for each role that has none.
+    """Inputs of every role on which the rows read attention, and the reason for each role that has none.
 
-    The dataset the layer is chosen on is no role here: analyses receive the frozen choice and never its data.
+    The dataset the layer is chosen on is a role only for analyses about its data (``reads_selection``); the others
+    receive the frozen choice and never see it.
     """
     roles: dict[str, RoleInputs] = {}
     absent: dict[str, str] = {}
-    minimum = (study.battery.min_positives, study.battery.min_negatives)
-    for role in dict.fromkeys(role for row in rows for role in row.roles if role != SELECTION_ROLE):
+    for role in _asked(rows):
         filling = study.roles.get(role)
         if filling is None:
             absent[role] = f"study {study.name} fills no role {role}"
@@ -60,23 +71,84 @@ def study_roles(
         if gone is not None:
             absent[role] = f"{gone.dataset}: {gone.reason}"
         elif isinstance(data, DatasetArtefacts) and isinstance(edges, AttentionEdges):
-            judged_on = control_regulators(data.labels) if release == PLANTED else None
-            references = {name: data.references[name] for name in study.references if name in data.references}
-            roles[role] = role_inputs(
-                role,
-                filling,
-                replace(data, references=references),
-                edges,
-                study.primary_reference,
-                minimum,
-                judged_on,
-                screen_de_rate(data.labels, study.battery.folds, study.seed),
-            )
+            roles[role] = _role(study, release, role, data, edges)
             if study.tf_catalogue and not data.tf_catalogue:
                 absent["tf_catalogue"] = (
                     f"catalogue {study.tf_catalogue} is not available; `interp datasets list` says why"
                 )
     return roles, absent
+
+
+def _asked(rows: Iterable[AnalysisRow]) -> list[str]:
+    """Roles on which some row reads attention, each once."""
+    wanted = (role for row in rows for role in row.attended if role != SELECTION_ROLE or row.reads_selection)
+    return list(dict.fromkeys(wanted))
+
+
+def _role(study: Study, release: str, role: str, data: DatasetArtefacts, edges: AttentionEdges) -> RoleInputs:
+    references = {name: data.references[name] for name in _listed(study, role) if name in data.references}
+    return role_inputs(
+        role,
+        study.roles[role],
+        replace(data, references=references),
+        edges,
+        primary_reference(study, role, references),
+        (study.battery.min_positives, study.battery.min_negatives),
+        control_regulators(data.labels) if release == PLANTED else None,
+        screen_de_rate(data.labels, study.battery.folds, study.seed),
+    )
+
+
+def _listed(study: Study, role: str) -> tuple[str, ...]:
+    """Reference networks of a study on one role, the one that is primary there first."""
+    first = (study.layer_reference,) if role == SELECTION_ROLE and study.layer_reference else ()
+    return tuple(dict.fromkeys([*first, *study.references]))
+
+
+def primary_reference(study: Study, role: str, references: Mapping[str, Reference]) -> str:
+    """Reference that the criteria use on a role: the study's own, else (no screen) the first one that is there.
+
+    Nothing is planted in tissues; a screen that lacks its primary reference says so and takes no other.
+    """
+    listed = _listed(study, role)
+    if role in COMPARED_ROLES:
+        return study.primary_reference
+    return next((name for name in listed if name in references), study.primary_reference)
+
+
+def study_samples(
+    study: Study,
+    rows: Iterable[AnalysisRow],
+    stored: Mapping[str, SampledData | Unavailable],
+) -> tuple[dict[str, CellSample], dict[str, str]]:
+    """Cells behind every role of the rows that ask for cells, and the reason for each role that has none."""
+    samples: dict[str, CellSample] = {}
+    absent: dict[str, str] = {}
+    for role in dict.fromkeys(role for row in rows if "cells" in row.needs for role in row.roles):
+        filling = study.roles.get(role)
+        if filling is None:
+            absent[role] = f"study {study.name} fills no role {role}"
+            continue
+        parts = [stored[name] for name in filling.datasets]
+        gone = next((part for part in parts if isinstance(part, Unavailable)), None)
+        if gone is not None:
+            absent[role] = f"{gone.dataset}: {gone.reason}"
+            continue
+        own, *others = [_sample(study, role, filling, part) for part in parts if isinstance(part, SampledData)]
+        samples[role] = replace(own, partner=others[0] if others else None)
+    return samples, absent
+
+
+def _sample(study: Study, role: str, filling: RoleFilling, data: SampledData) -> CellSample:
+    references = {name: data.references[name] for name in _listed(study, role) if name in data.references}
+    return CellSample(
+        role=role,
+        role_fit=filling.role_fit,
+        cells=data.cells,
+        labels=data.labels,
+        references=references,
+        primary_reference=primary_reference(study, role, references),
+    )
 
 
 def layer_choice(
@@ -105,44 +177,48 @@ def layer_choice(
     return (settled_depth(depth, found), pd.DataFrame()) if isinstance(found, str) else (found, profile)
 
 
-def analysis_inputs(
-    study: Study,
-    release: str,
-    row: AnalysisRow,
-    roles: Mapping[str, RoleInputs],
-    absent: Mapping[str, str],
-    choice: Chosen,
-    interventions: Interventions | str = NO_INTERVENTIONS,
-) -> AnalysisInputs:
-    """Inputs of one analysis: its declared tests, its roles, the study's settings at the chosen layer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """All that analyses of one release in one study may read; what is not there has its reason in ``absent``.
 
-    ``interventions`` are those on the release, or why there are none.
+    ``interventions`` are those on the release, or why there are none; ``readings`` by name likewise.
     """
-    layer, profile = choice
-    told = {**absent, "interventions": interventions} if isinstance(interventions, str) else absent
+
+    choice: Chosen
+    roles: Mapping[str, RoleInputs] = field(default_factory=dict)
+    samples: Mapping[str, CellSample] = field(default_factory=dict)
+    readings: Mapping[str, Reading | str] = field(default_factory=dict)
+    interventions: Interventions | str = NO_INTERVENTIONS
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def analysis_inputs(study: Study, release: str, row: AnalysisRow, gathered: Gathered) -> AnalysisInputs:
+    """Inputs of one analysis: its declared tests, its roles, the declared settings of the study at the chosen layer."""
+    layer, profile = gathered.choice
+    settings = study.battery.as_mapping() | {"analysis_depth": layer.depth}
+    changed, readings = gathered.interventions, gathered.readings
+    told = dict(gathered.absent)
+    told |= {"interventions": changed} if isinstance(changed, str) else {}
+    told |= {name: found for name, found in readings.items() if isinstance(found, str)}
     return AnalysisInputs(
         study=study.name,
         release=release,
         tests=tests_of_analysis(row.number),
-        roles={role: roles[role] for role in row.roles if role in roles},
-        absent={name: told[name] for name in (*row.roles, "tf_catalogue", "interventions") if name in told},
-        settings=study.battery.as_mapping() | {"analysis_depth": layer.depth},
+        roles={role: gathered.roles[role] for role in row.roles if role in gathered.roles},
+        absent={
+            name: told[name] for name in (*row.roles, *row.readings, "tf_catalogue", "interventions") if name in told
+        },
+        settings={name: value for name, value in settings.items() if name in row.settings},
         seed=study.seed,
         layer_choice=layer,
         selection_profile=profile,
-        interventions=None if isinstance(interventions, str) else interventions,
+        interventions=None if isinstance(changed, str) else changed,
+        samples={role: gathered.samples[role] for role in row.roles if role in gathered.samples},
+        readings={name: found for name in row.readings if not isinstance(found := readings.get(name, NOT_READ), str)},
     )
 
 
-def run_analysis(
-    study: Study,
-    release: str,
-    row: AnalysisRow,
-    roles: Mapping[str, RoleInputs],
-    absent: Mapping[str, str],
-    choice: Chosen,
-    interventions: Interventions | str = NO_INTERVENTIONS,
-) -> AnalysisOutput:
+def run_analysis(study: Study, release: str, row: AnalysisRow, gathered: Gathered) -> AnalysisOutput:
     """Output of one built analysis; for a control only where a claim needs its rows.
 
     Raises
@@ -153,22 +229,15 @@ def run_analysis(
     function = row.run
     if function is None:
         raise ValueError(f"analysis {row.number} ({row.title}) is declared but not built")
-    inputs = analysis_inputs(study, release, row, roles, absent, choice, interventions)
+    inputs = analysis_inputs(study, release, row, gathered)
     if is_control(release) and not row.for_controls:
         return skip_all(inputs, NOT_FOR_CONTROLS)
     return function(inputs)
 
 
-def run_battery(
-    study: Study,
-    release: str,
-    roles: Mapping[str, RoleInputs],
-    absent: Mapping[str, str],
-    choice: Chosen,
-    interventions: Interventions | str = NO_INTERVENTIONS,
-) -> dict[int, AnalysisOutput]:
+def run_battery(study: Study, release: str, gathered: Gathered) -> dict[int, AnalysisOutput]:
     """Outputs of every built analysis, by number."""
-    return {row.number: run_analysis(study, release, row, roles, absent, choice, interventions) for row in built()}
+    return {row.number: run_analysis(study, release, row, gathered) for row in built()}
 
 
 def results_json(results: Iterable[TestResult]) -> bytes:
@@ -251,6 +320,22 @@ def _shown(
         "null_guides": "null_calibration_summary" in held,
         "outcome_only": primary is not None and primary.baseline_label is None,
     }
+
+
+REPLICATED = ("replication_28", "replication_33", "replication_37")
+
+
+def context_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Comparisons that several contexts made, one row a comparison and context; empty where none was repeated.
+
+    A comparison of one context only is no replication and is left to that context's own table.
+    """
+    held = [tables[name] for name in REPLICATED if len(tables.get(name, ()))]
+    if not held:
+        return pd.DataFrame()
+    every = pd.concat(held, ignore_index=True)
+    contexts = every.groupby("comparison")["context"].transform("nunique")
+    return every[contexts > 1].reset_index(drop=True)
 
 
 def lineage_table(roles: Mapping[str, RoleInputs], choice: LayerChoice) -> pd.DataFrame:

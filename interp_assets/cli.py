@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp_assets.settings import Folders, SettingsError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from interp_assets.evaluate import Evaluator
     from interp_assets.layout import Layout
 
 
@@ -38,6 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--study", default="demo")
     evaluate.add_argument("--release", action="append", help="default: every complete release; may be repeated")
     evaluate.set_defaults(run=_evaluate)
+
+    analysis = commands.add_parser("analysis", help="run one analysis again and print its rows, or explain it")
+    analysis.add_argument("number", type=int, help="1 to 37")
+    analysis.add_argument("--study", default="demo")
+    analysis.add_argument("--release", help="default: the first complete release")
+    analysis.add_argument("--explain", action="store_true", help="question, method, formula, null, traps, source")
+    analysis.set_defaults(run=_analysis)
 
     releases = commands.add_parser("releases", help="list or verify model releases").add_subparsers(required=True)
     releases.add_parser("list", help="complete, incoming and refused folders").set_defaults(run=_list_releases)
@@ -74,21 +86,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _chosen(options: argparse.Namespace, releases: Sequence[str]) -> tuple[Layout, list[str]]:
+    """Layout, and the releases asked for or all complete ones; an unknown study or no release is an error."""
     from interp_assets.layout import read_layout
     from interp_assets.models.releases import find_releases
 
     layout = read_layout()
     if options.study not in layout.studies:
         raise SettingsError(f"unknown study {options.study}; known: {', '.join(layout.studies)}")
-    releases = options.release or [release.name for release in find_releases(layout.folders.releases).complete]
-    if not releases:
+    found = list(releases) or [release.name for release in find_releases(layout.folders.releases).complete]
+    if not found:
         raise FileNotFoundError(f"no complete release in {layout.folders.releases}; `interp releases list` says why")
+    return layout, found
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    layout, releases = _chosen(options, options.release or ())
     return _judge(layout, options.study, releases)
 
 
-def _judge(layout: Layout, study: str, releases: Sequence[str]) -> int:
-    """Run the evaluation and print the verdict table."""
+@contextmanager
+def _evaluator(layout: Layout) -> Iterator[tuple[Evaluator, Console]]:
+    """Evaluator over the deployment, and the console it tells its stages on; Dagster's own log is quiet."""
     import logging
     import warnings
 
@@ -97,7 +116,6 @@ def _judge(layout: Layout, study: str, releases: Sequence[str]) -> int:
 
     from interp_assets.definitions import build_definitions
     from interp_assets.evaluate import Evaluator, dagster_instance
-    from interp_assets.report.stored import print_summary
 
     for category in (dg.PreviewWarning, dg.BetaWarning, dg.SupersessionWarning):
         warnings.simplefilter("ignore", category)
@@ -106,7 +124,40 @@ def _judge(layout: Layout, study: str, releases: Sequence[str]) -> int:
     os.environ["DAGSTER_HOME"] = str(layout.folders.dagster_home)
     with dagster_instance(layout) as instance:
         evaluator = Evaluator(build_definitions(layout), layout, instance)
-        evaluator.progress.before = lambda title: console.print(f"[dim]·[/dim] {title}", highlight=False)
+        started = time.monotonic()
+
+        def tell(title: str) -> None:
+            minutes, seconds = divmod(int(time.monotonic() - started), 60)
+            console.print(f"[dim]{minutes:2d}:{seconds:02d} ·[/dim] {title}", highlight=False)
+
+        evaluator.progress.before = tell
+        yield evaluator, console
+
+
+def _analysis(options: argparse.Namespace) -> int:
+    """Explain an analysis, or run it again whatever is stored and print its rows."""
+    from interp_assets.analyses.catalogue import row
+
+    entry = row(options.number)
+    if options.explain:
+        from interp_assets.analyses.page import explanation
+
+        print(explanation(options.number))
+        return 0
+    from interp_assets.report.terminal import print_rows
+
+    layout, releases = _chosen(options, [options.release] if options.release else ())
+    with _evaluator(layout) as (evaluator, console):
+        results = evaluator.rerun(options.study, releases[0], entry)
+        print_rows(console, f"Analysis {entry.number} of {releases[0]} in {options.study}: {entry.title}", results)
+    return 0
+
+
+def _judge(layout: Layout, study: str, releases: Sequence[str]) -> int:
+    """Run the evaluation and print the verdict table."""
+    from interp_assets.report.stored import print_summary
+
+    with _evaluator(layout) as (evaluator, console):
         progress = evaluator.evaluate(study, releases)
     console.print(f"{len(progress.steps)} step(s) run" if progress.steps else "nothing to recompute: all is fresh")
     print_summary(console, layout.folders.store, study, releases)
@@ -214,7 +265,7 @@ def _check_dataset(options: argparse.Namespace) -> int:
     spec = load_dataset(options.file)
     shelf = replace(archive(layout), datasets={**layout.datasets, spec.id: spec})
     check_references(spec, shelf.datasets)
-    if spec.kind not in ("cells", "planted", "outcome_only"):
+    if spec.kind not in ("cells", "planted", "outcome_only", "simulated"):
         held = artefacts.contents(shelf, spec.id)
         told = f"absent: {held.reason}" if isinstance(held, Unavailable) else f"verified, {held}"
         print(f"{options.file}: valid; file {told}")

@@ -12,10 +12,12 @@ for _category in (dg.PreviewWarning, dg.BetaWarning):
 
 from interp_assets import automation  # noqa: E402
 from interp_assets.analyses import catalogue  # noqa: E402
-from interp_assets.assets.battery import analysis_asset, layer_choice_asset, test_results_asset  # noqa: E402
+from interp_assets.assets.analyses import analysis_asset, study_analysis_asset  # noqa: E402
+from interp_assets.assets.battery import layer_choice_asset, test_results_asset  # noqa: E402
 from interp_assets.assets.datasets import dataset_assets  # noqa: E402
 from interp_assets.assets.interventions import intervention_assets  # noqa: E402
 from interp_assets.assets.judgement import judgement_assets  # noqa: E402
+from interp_assets.assets.readings import reading_assets  # noqa: E402
 from interp_assets.assets.releases import release_assets  # noqa: E402
 from interp_assets.assets.screens import screens_asset  # noqa: E402
 from interp_assets.assets.twins import twin_assets  # noqa: E402
@@ -30,6 +32,8 @@ def build_definitions(layout: Layout) -> dg.Definitions:
     assets = [
         *dataset_assets(layout),
         *release_assets(layout),
+        *reading_assets(layout),
+        *(study_analysis_asset(layout, row) for row in catalogue.built() if row.release_free),
         *(analysis_asset(layout, row) for row in catalogue.built()),
         layer_choice_asset(layout),
         screens_asset(layout),

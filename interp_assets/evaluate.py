@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from interp_assets.analyses.analysis_row import AnalysisRow
 from interp_assets.assets.datasets import archive
+from interp_assets.battery import results_from_json
 from interp_assets.cells.artefacts import raw_file
 from interp_assets.cells.records import Unavailable
 from interp_assets.io_managers import read_records
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
+from interp_assets.readings.catalogue import READINGS
 from interp_assets.settings import PROJECT
+from qc_standards.records import TestResult
 
-DATASET_ASSETS = ("cells", "de_labels", "correlation", "references", "gene_features", "null_calibration")
+DATASET_ASSETS = (
+    "cells",
+    "de_labels",
+    "correlation",
+    "references",
+    "gene_features",
+    "grid_outcomes",
+    "null_calibration",
+)
 # The run history keeps every event; the terminal shows stages, not Dagster's own log.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-INPUT_ASSETS = ("study_inputs", "screen_inputs", "layer_inputs")
+INPUT_ASSETS = ("study_inputs", "sample_inputs", "screen_inputs", "layer_inputs")
 FOUNDATION = ("layer_choice", "screens")
 ATTENTION_ASSETS = ("attention", "random_weights/attention")
 INTERVENTIONS = ("interventions", "random_weights/interventions")
@@ -84,20 +96,34 @@ def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: 
     for name in datasets:
         yield Stage(f"cells and outcomes: {name}", tuple(map(_key, DATASET_ASSETS)), name)
     yield Stage(f"inputs of study {study}", tuple(map(_key, INPUT_ASSETS)), study)
+    of_study = tuple(sorted(key for key in present if key.path[0] == "of_study"))
+    if of_study:
+        yield Stage(f"analyses of study {study} that read no release", of_study, study)
     for release in (*CONTROLS, *releases):
         yield Stage(f"release {release}", (_key("release"),), release)
-        for name in datasets:
+        for name in layout.read_by(study):
+            wanted = ATTENTION_ASSETS if name in layout.answered(study) else ATTENTION_ASSETS[:1]
             partition = grid_key(release=release, dataset=name)
-            yield Stage(f"attention of {release} on {name}", tuple(map(_key, ATTENTION_ASSETS)), partition)
+            yield Stage(f"attention of {release} on {name}", tuple(map(_key, wanted)), partition)
         partition = grid_key(release=release, study=study)
         yield Stage(f"layer and screens of {release} in {study}", tuple(map(_key, FOUNDATION)), partition)
         yield Stage(f"interventions on {release} in {study}", tuple(map(_key, INTERVENTIONS)), partition)
+        if READINGS:
+            read = tuple(_key(entry.name) for entry in READINGS)
+            yield Stage(f"readings of {release} in {study}", read, partition)
         battery = tuple(sorted(key for key in present if _is_battery(key)))
         yield Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study))
     judged = tuple(sorted(key for key in present if key.path[0] in JUDGED))
     for release in (*CONTROLS, *releases):
         yield Stage(f"verdict of {release} in {study}", judged, grid_key(release=release, study=study))
     yield Stage("leaderboard", (_key("leaderboard"),), None)
+
+
+def _of_another(partition: str | None, release: str) -> bool:
+    """Whether a partition belongs to a release other than ``release``."""
+    if isinstance(partition, dg.MultiPartitionKey):
+        return partition.keys_by_dimension.get("release", release) != release
+    return partition in CONTROLS and partition != release
 
 
 def _is_battery(key: dg.AssetKey) -> bool:
@@ -124,13 +150,49 @@ class Evaluator:
         EvaluationError
             At the first step that fails; what was finished stays and is not run again.
         """
+        self._register(releases)
+        for stage in stages(self.layout, self._graph.materializable_asset_keys, study, releases):
+            self._run(stage)
+        return self.progress
+
+    def rerun(self, study: str, release: str, row: AnalysisRow) -> list[TestResult]:
+        """Rows of one analysis, run again whatever is stored, after what it reads is up to date.
+
+        Raises
+        ------
+        EvaluationError
+            At the first step that fails.
+        """
+        self._register([release])
+        target = _key(row.key)
+        upstream = self._upstream(target)
+        for stage in stages(self.layout, self._graph.materializable_asset_keys, study, [release]):
+            keys = tuple(key for key in stage.keys if key in upstream)
+            if keys and not _of_another(stage.partition, release):
+                self._run(replace(stage, keys=keys))
+        self.progress.tell(f"analysis {row.number} of {release} in {study}")
+        if row.release_free:
+            self._materialise([dg.AssetKey(["of_study", row.key])], study)
+        self._materialise([target], grid_key(release=release, study=study))
+        file = report_folder(self.layout, study, release) / "results" / f"{row.key}.json"
+        return results_from_json(file.read_bytes())
+
+    def _register(self, releases: Sequence[str]) -> None:
+        """Make partitions of the controls and of releases that have none yet."""
         known = set(self.instance.get_dynamic_partitions(RELEASE.name or ""))
         new = [name for name in (*CONTROLS, *releases) if name not in known]
         if new:
             self.instance.add_dynamic_partitions(RELEASE.name or "", new)
-        for stage in stages(self.layout, self._graph.materializable_asset_keys, study, releases):
-            self._run(stage)
-        return self.progress
+
+    def _upstream(self, target: dg.AssetKey) -> set[dg.AssetKey]:
+        """Everything that an asset is made from, itself left out."""
+        found: set[dg.AssetKey] = set()
+        waiting = [target]
+        while waiting:
+            parents = set(self._graph.get(waiting.pop()).parent_keys) - found
+            found |= parents
+            waiting += parents
+        return found
 
     def _run(self, stage: Stage) -> None:
         told = False

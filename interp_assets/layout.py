@@ -14,9 +14,12 @@ from typing import Literal
 import dagster as dg
 
 from interp_assets.analyses import catalogue
+from interp_assets.analyses.analysis_row import AnalysisRow
 from interp_assets.cells.dataset_records import DatasetSpec
 from interp_assets.cells.datasets import load_datasets
+from interp_assets.readings.catalogue import READINGS
 from interp_assets.settings import (
+    COMPARED_ROLES,
     PLANTED_REFERENCE,
     SELECTION_ROLE,
     Folders,
@@ -25,9 +28,9 @@ from interp_assets.settings import (
     studies,
 )
 
-Use = Literal["evaluated", "compared", "selecting"]
+Use = Literal["evaluated", "sampled", "answered", "compared", "selecting"]
 
-SCREENS = ("cells", "outcome_only", "planted")
+SCREENS = ("cells", "outcome_only", "planted", "simulated")
 NETWORKS = ("network", "gene_sets")
 CONTROLS = ("control-planted", "control-coexpression")
 RELEASE = dg.DynamicPartitionsDefinition(name="release")
@@ -42,26 +45,55 @@ class Layout:
     studies: Mapping[str, Study]
 
     def evaluated(self, study: str) -> tuple[str, ...]:
-        """Datasets that the built analyses read in one study, apart from the one the layer is chosen on."""
-        roles = {role for row in catalogue.built() for role in row.roles} - {SELECTION_ROLE}
+        """Datasets that the built analyses read in one study.
+
+        That on which the layer is chosen is among them only where an analysis is about its data, not the choice.
+        """
+        roles = {role for row in catalogue.built() for role in row.roles if role != SELECTION_ROLE}
+        roles |= {SELECTION_ROLE for row in catalogue.built() if row.reads_selection}
         return self._filling(study, sorted(roles))
+
+    def attended(self, study: str) -> tuple[str, ...]:
+        """Datasets on which the built analyses read a release's attention in one study."""
+        return tuple(dict.fromkeys(name for row in catalogue.built() for name in self.attended_by(row, study)))
+
+    def attended_by(self, row: AnalysisRow, study: str) -> tuple[str, ...]:
+        """Datasets on which one analysis reads a release's attention in one study."""
+        return self._filling(study, [role for role in row.attended if role != SELECTION_ROLE or row.reads_selection])
+
+    def sampled(self, study: str) -> tuple[str, ...]:
+        """Datasets whose cells the built analyses and the readings of a model look at in one study."""
+        wanted = [role for row in catalogue.built() if "cells" in row.needs for role in row.roles]
+        wanted += [role for entry in READINGS for role in entry.roles]
+        return self._filling(study, sorted(set(wanted)))
+
+    def gridded(self, study: str) -> tuple[str, ...]:
+        """Datasets of which a reading wants outcomes against control sets of other sizes in one study."""
+        return self._filling(study, [role for entry in READINGS if entry.gridded for role in entry.roles])
+
+    def answered(self, study: str) -> tuple[str, ...]:
+        """Datasets that controls and twins answer for: those behind the rows that claims need."""
+        roles = {role for row in catalogue.built() if row.for_controls for role in row.attended}
+        return self._filling(study, sorted(roles - {SELECTION_ROLE}))
 
     def compared(self, study: str) -> tuple[str, ...]:
         """Screens that one study sets side by side: those its tests read, then those it lists."""
-        listed = self._filling(study, self.studies[study].compared_screens)
-        return tuple(dict.fromkeys([*self.evaluated(study), *listed]))
+        read = {role for row in catalogue.built() for role in row.roles} & set(COMPARED_ROLES)
+        ordered = [role for role in COMPARED_ROLES if role in read]
+        return self._filling(study, [*ordered, *self.studies[study].compared_screens])
 
     def selecting(self, study: str) -> tuple[str, ...]:
         """The dataset the layer is chosen on in one study, if it has one."""
         return self._filling(study, (SELECTION_ROLE,))
 
     def _filling(self, study: str, roles: Iterable[str]) -> tuple[str, ...]:
-        filled = (self.studies[study].dataset_of(role) for role in roles)
-        return tuple(dict.fromkeys(name for name in filled if name))
+        fillings = self.studies[study].roles
+        return tuple(dict.fromkeys(name for role in roles if role in fillings for name in fillings[role].datasets))
 
     def used_by(self, study: str) -> tuple[str, ...]:
         """Datasets of the grid that one study uses, those of its tests first."""
-        return tuple(dict.fromkeys([*self.evaluated(study), *self.compared(study), *self.selecting(study)]))
+        of_tests = (*self.evaluated(study), *self.sampled(study))
+        return tuple(dict.fromkeys([*of_tests, *self.compared(study), *self.selecting(study)]))
 
     @property
     def grid(self) -> tuple[str, ...]:
@@ -112,7 +144,7 @@ class Layout:
                 wanted += [study.primary_reference]
             if dataset in self.selecting(name) and study.layer_reference:
                 wanted.append(study.layer_reference)
-        planted = self.datasets[dataset].kind == "planted"
+        planted = self.datasets[dataset].kind in ("planted", "simulated")
         return tuple(name for name in dict.fromkeys(wanted) if name != PLANTED_REFERENCE or planted)
 
     def degree_reference(self, dataset: str) -> str:
@@ -171,6 +203,8 @@ class Layout:
                 self.catalogue_of(name),
                 self.vocabularies_of(name),
                 bool(self.feeding("evaluated")[name]),
+                [study for study in self.studies if name in self.attended(study)],
+                bool(self.feeding("answered")[name]),
                 [self.studies[study].attention for study in self.studies_of(name)],
             )
             for name in self.grid
@@ -179,7 +213,7 @@ class Layout:
 
     @property
     def recipes_version(self) -> str:
-        """Hash over the declarations that no file of their own stands behind: planted screens."""
+        """Hash over the declarations that no file of their own stands behind: planted and simulated ones."""
         return content_version(
             {name: self.datasets[name].fingerprint() for name in self.grid if not self.datasets[name].sources}
         )
@@ -196,8 +230,18 @@ class Layout:
 
     def feeding(self, use: Use) -> dict[str, list[str]]:
         """Dataset -> studies that use it in one way: in their tests, side by side, or to choose the layer."""
-        of = {"evaluated": self.evaluated, "compared": self.compared, "selecting": self.selecting}[use]
+        of = {
+            "evaluated": self.evaluated,
+            "sampled": self.sampled,
+            "answered": self.answered,
+            "compared": self.compared,
+            "selecting": self.selecting,
+        }[use]
         return {name: [study for study in self.studies if name in of(study)] for name in self.grid}
+
+    def read_by(self, study: str) -> tuple[str, ...]:
+        """Datasets on which one study wants a release's attention, for whatever use."""
+        return tuple(dict.fromkeys([*self.attended(study), *self.compared(study), *self.selecting(study)]))
 
     def studies_of(self, dataset: str) -> tuple[str, ...]:
         """Studies that use a dataset in any way."""
@@ -242,7 +286,7 @@ def check_kinds(study: Study, datasets: Mapping[str, DatasetSpec]) -> None:
     SettingsError
         Naming the file, the key, the dataset and the kinds that can stand there.
     """
-    named = [(f"roles.{role}", filling.dataset, SCREENS) for role, filling in study.roles.items()]
+    named = [(f"roles.{role}", name, SCREENS) for role, filling in study.roles.items() for name in filling.datasets]
     named += [("references", name, NETWORKS) for name in (*study.references, study.layer_reference)]
     named += [("tf_catalogue", study.tf_catalogue, ("gene_list",))]
     named += [("vocabularies", name, ("vocabulary",)) for name in study.vocabularies]

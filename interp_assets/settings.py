@@ -21,6 +21,9 @@ PROJECT = PACKAGE.parent
 ROLE = re.compile(r"^[a-z_]+(\[[1-9]\])?$")
 FITS = ("full", "partial")
 SELECTION_ROLE = "layer_selection"
+PAIRED_ROLES = ("species_pair",)
+# Roles whose screens are set side by side whenever a test reads them.
+COMPARED_ROLES = ("primary_screen", "second_screen", "other_line_screen", "small_screens[1]", "small_screens[2]")
 PLANTED_REFERENCE = "planted"  # the network that was planted in a screen; no file describes it
 
 
@@ -99,6 +102,55 @@ class BatterySettings:
     matched_smd: float = 0.1
     intervention_tokens: int = 32_000
     random_head_sets: int = 20
+    simulation_seeds: int = 5
+    synthetic_seeds: int = 20
+    simulated_circuits: int = 200
+    detectability_draws: int = 5000
+    leakage_permutations: int = 1000
+    leakage_trees: int = 100
+    balance_draws: int = 50
+    lodo_draws: int = 1000
+    calibration_bins: int = 10
+    calibration_bootstrap: int = 200
+    ortholog_permutations: int = 1000
+    ortholog_floor: float = 0.05
+    directionality_pairs: int = 24
+    pseudotime_bins: int = 50
+    pseudotime_lags: int = 10
+    pseudotime_weak: float = 0.2
+    pseudotime_shuffles: int = 500
+    random_pair_sets: int = 200
+    cell_attention_entries: int = 24_000_000
+    grid_edge_cells: int = 10_000
+    agreement_pairs: int = 40
+    agreement_bootstrap: int = 1000
+    agreement_shuffles: int = 400
+    deletion_cells: int = 16
+    mantel_permutations: int = 1000
+    scaling_cells: tuple[int, ...] = (200, 1000, 3000)
+    scaling_seeds: int = 9
+    scaling_bootstrap: int = 10_000
+    composition_runs: int = 24
+    composition_permutations: int = 10_000
+    recovery_cells: tuple[int, ...] = (200, 500, 1000)
+    recovery_bootstrap: int = 10_000
+    cssi_draws: int = 100
+    cssi_minimum: int = 20
+    cssi_seeds: int = 10
+    cssi_run_draws: int = 5
+    cssi_scan_seeds: int = 5
+    cssi_k_max: int = 20
+    cssi_attention_draws: int = 20
+    context_bootstrap: int = 10_000
+    restricted_share: float = 2000 / 3309
+    mediation_pairs: int = 4
+    mediation_cells: int = 24
+    mediation_tokens: int = 0
+    mediation_set_cells: int = 4
+    mediation_permutations: int = 8
+    mediation_bootstrap: int = 10_000
+    tissue_bootstrap: int = 10_000
+    tissue_permutations: int = 5_000
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain mapping of every setting, as the analyses receive it."""
@@ -108,11 +160,20 @@ class BatterySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleFilling:
-    """The dataset that fills a role, and how well it fits what the role stands for."""
+    """The dataset that fills a role, and how well it fits what the role stands for.
+
+    ``partner`` is the second dataset of a role that compares two, such as the other species of ``species_pair``.
+    """
 
     dataset: str
     role_fit: str
     note: str = ""
+    partner: str = ""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The dataset, and the partner where there is one."""
+        return (self.dataset, self.partner) if self.partner else (self.dataset,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +182,7 @@ class Study:
 
     ``layer_reference`` is the network whose recovery on the `SELECTION_ROLE` dataset chooses the layer.
     ``compared_screens`` are the roles whose screens are set side by side beyond the ones the tests read,
+    ``published_context``: the roles hold what the published study used, so that its numbers can be held against ours.
     ``tf_catalogue`` a list of transcription factors, ``vocabularies`` published tokenisers whose reach on each
     screen is counted.
     """
@@ -139,6 +201,7 @@ class Study:
     compared_screens: tuple[str, ...] = ()
     tf_catalogue: str = ""
     vocabularies: tuple[str, ...] = ()
+    published_context: bool = False
 
     def dataset_of(self, role: str) -> str | None:
         """Dataset that fills ``role``, or None when the study leaves it empty."""
@@ -148,7 +211,7 @@ class Study:
     @property
     def datasets(self) -> tuple[str, ...]:
         """Datasets of all roles, each once, in role order."""
-        return tuple(dict.fromkeys(filling.dataset for filling in self.roles.values()))
+        return tuple(dict.fromkeys(name for filling in self.roles.values() for name in filling.datasets))
 
 
 def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Study:
@@ -174,6 +237,7 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
         "compared_screens",
         "tf_catalogue",
         "vocabularies",
+        "published_context",
     }
     _only(path, "study", raw, allowed)
     for key in ("title", "roles", "primary_reference"):
@@ -194,10 +258,11 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
         attention=_section(path, "attention", raw.get("attention", {}), AttentionSettings),
         battery=_section(path, "battery", raw.get("battery", {}), BatterySettings),
         seed=int(raw.get("seed", 0)),
-        for_tests=bool(raw.get("for_tests", False)),
+        for_tests=_truth(path, raw, "for_tests"),
         path=path,
         compared_screens=compared,
         vocabularies=_listed(path, raw, "vocabularies", known_datasets),
+        published_context=_truth(path, raw, "published_context"),
         **named,
     )
 
@@ -259,6 +324,14 @@ def _listed(path: Path, raw: Mapping[str, Any], key: str, known: frozenset[str] 
     return tuple(dict.fromkeys(found))
 
 
+def _truth(path: Path, raw: Mapping[str, Any], key: str) -> bool:
+    """A yes or no, no by default; YAML's words in quotes are text and would all count as yes."""
+    found = raw.get(key, False)
+    if not isinstance(found, bool):
+        raise SettingsError(f"{path}: `{key}` must be true or false, found {found!r}")
+    return found
+
+
 def _named(path: Path, raw: Mapping[str, Any], key: str, known: frozenset[str] | None) -> str:
     """One dataset name, or nothing."""
     found = raw.get(key, "")
@@ -280,17 +353,26 @@ def _filling(path: Path, role: str, value: Any, known: frozenset[str] | None) ->
     entry = {"dataset": value} if isinstance(value, str) else value
     if not isinstance(entry, dict) or "dataset" not in entry:
         raise SettingsError(f"{path}: role `{role}` needs a dataset name")
-    _only(path, f"role `{role}`", entry, {"dataset", "role_fit", "note"})
+    _only(path, f"role `{role}`", entry, {"dataset", "role_fit", "note", "partner"})
     fit = entry.get("role_fit", "full")
     if fit not in FITS:
         raise SettingsError(f"{path}: role `{role}` has role_fit {fit!r}; use one of {', '.join(FITS)}")
-    dataset = str(entry["dataset"])
-    if known is not None and dataset not in known:
-        raise SettingsError(
-            f"{path}: role `{role}` names dataset `{dataset}`, which no dataset file describes; "
-            f"add datasets/{dataset}.yaml to the configuration folder or use: {', '.join(sorted(known))}"
-        )
-    return RoleFilling(dataset=dataset, role_fit=fit, note=str(entry.get("note", "")))
+    filling = RoleFilling(
+        dataset=str(entry["dataset"]),
+        role_fit=fit,
+        note=str(entry.get("note", "")),
+        partner=str(entry.get("partner", "")),
+    )
+    if bool(filling.partner) != (role in PAIRED_ROLES):
+        told = "needs a `partner` dataset" if role in PAIRED_ROLES else "takes no `partner`"
+        raise SettingsError(f"{path}: role `{role}` {told}; roles of two datasets: {', '.join(PAIRED_ROLES)}")
+    for dataset in filling.datasets:
+        if known is not None and dataset not in known:
+            raise SettingsError(
+                f"{path}: role `{role}` names dataset `{dataset}`, which no dataset file describes; "
+                f"add datasets/{dataset}.yaml to the configuration folder or use: {', '.join(sorted(known))}"
+            )
+    return filling
 
 
 def _section(path: Path, name: str, given: Any, kind: type[Any]) -> Any:

@@ -204,6 +204,44 @@ TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             *("test", "replicates", "guides", "n_genes", "mean_p", "share_below_05", "share_low", "share_high"),
             *("ks", "ks_limit", "uniform", "note"),
         ),
+        "nested_layer_choice": (
+            *("fold", "n_train", "n_test", "shared_perturbations", "chosen_by", "layer", "layers"),
+            *("edge", "correlation"),
+        ),
+        "cssi_null": (
+            "strata",
+            "aggregator",
+            "k",
+            "n_cells",
+            "smallest_stratum",
+            "draws_requested",
+            "draws_done",
+            "pooled",
+            "stratified",
+            "gain",
+            "ci_low",
+            "ci_high",
+            "p_against_null",
+            "gain_called",
+        ),
+        "label_leakage": (
+            *("tissue", "label", "classifier", "cells", "n_cells", "n_labels", "auc", "ci_low", "ci_high"),
+            *("balanced_accuracy", "leaks", "reason"),
+        ),
+        "edge_balance": (
+            *("tissue", "balanced_by", "source", "target", "score_full", "score_balanced", "asi"),
+            *("blacklisted", "sign_flipped"),
+        ),
+        "calibration": (
+            *("context", "scorer", "calibrator", "fitted_on", "transferred", "used_as_probability", "split_by"),
+            *("n_perturbations_fit", "n_perturbations_test", "shared_perturbations", "n_edges_test"),
+            *("positive_share", "ece", "ece_equal_size", "auroc"),
+        ),
+        "conformal": (
+            *("context", "scorer", "nominal", "n_calibration", "n_test", "shared_perturbations", "coverage"),
+            *("ci_low", "ci_high", "coverage_edges", "coverage_others", "share_empty", "share_single"),
+            *("share_double",),
+        ),
     }
 )
 """Columns that standards and criteria read; a table may hold more."""

@@ -21,7 +21,7 @@ class AnalysisRow:
     twins run it, because the criteria they are judged by read it. ``readings`` names what it needs read from the
     running model (rows of `interp_assets.readings.catalogue`). ``needs`` with ``cells`` asks for the cells behind its
     roles. ``reads_selection``: it reads the data of the layer-selection role itself; analyses that only follow the
-    frozen choice never see them.
+    frozen choice never see them. ``release_free``: nothing of a release enters, so that a study computes it once.
     """
 
     number: int
@@ -36,11 +36,17 @@ class AnalysisRow:
     for_controls: bool = False
     readings: tuple[str, ...] = ()
     reads_selection: bool = False
+    release_free: bool = False
 
     @property
     def key(self) -> str:
         """Name of the analysis among the assets: ``analysis_16``."""
         return f"analysis_{self.number:02d}"
+
+    @property
+    def attended(self) -> tuple[str, ...]:
+        """Roles on which it reads the release's attention."""
+        return self.roles if "attention" in self.needs or "interventions" in self.needs else ()
 
     @property
     def test_ids(self) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def gene_level_baselines(inputs: AnalysisInputs) -> AnalysisOutput:
     role = role_or_reason(inputs, "primary_screen")
     if isinstance(role, str):
         return skip_all(inputs, role)
-    compared = _compare(inputs, role, (*EDGES, *BASELINES))
+    compared = compared_with_baselines(inputs, role)
     table = baseline_differences(inputs, compared)
     results = [_baseline_row(inputs, compared, table, spec.test_id) for spec in inputs.tests]
     return collect(inputs, results, {"baseline_differences": table})
@@ -96,6 +96,11 @@ def attention_against_correlation(inputs: AnalysisInputs) -> AnalysisOutput:
     table = pd.DataFrame([_edge_difference(inputs, compared, subset) for subset in subsets(role)])
     results = [_edge_row(inputs, compared, table, spec.test_id) for spec in inputs.tests]
     return collect(inputs, results, {"attention_vs_correlation": table})
+
+
+def compared_with_baselines(inputs: AnalysisInputs, role: RoleInputs) -> _Compared:
+    """Per-perturbation AUROCs of the edges and of every gene-level baseline on the screen of one role."""
+    return _compare(inputs, role, (*EDGES, *BASELINES))
 
 
 def baseline_differences(inputs: AnalysisInputs, compared: _Compared) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interp_assets.analyses.analysis_row import AnalysisRow
+from interp_assets.analyses.catalogue_confounds import EVALUABLE, INCREMENTAL, SCREEN_INPUTS
 
 ROWS: tuple[AnalysisRow, ...] = (
     AnalysisRow(
@@ -11,6 +12,10 @@ ROWS: tuple[AnalysisRow, ...] = (
         section="perturbation validation",
         tests=2,
         figure_ids=("Figure S12",),
+        needs=("labels", "attention", "correlation", "gene_features"),
+        settings=("analysis_depth", "bootstrap", "min_positives", "min_negatives"),
+        readings=("sensitivity_grid",),
+        function="interp_assets.analyses.sensitivity_grid:sensitivity_grid",
     ),
     AnalysisRow(
         number=28,
@@ -19,6 +24,9 @@ ROWS: tuple[AnalysisRow, ...] = (
         roles=("second_screen",),
         tests=3,
         figure_ids=("Figure 5", "Figure S35"),
+        needs=(*SCREEN_INPUTS, "gene_features", "references"),
+        settings=(*INCREMENTAL, "equivalence_margin", "residual_seeds", *EVALUABLE),
+        function="interp_assets.analyses.replication:second_screen_replication",
     ),
     AnalysisRow(
         number=30,
@@ -26,6 +34,9 @@ ROWS: tuple[AnalysisRow, ...] = (
         section="confound decomposition",
         tests=2,
         figure_ids=("Figure 2", "Figure S30", "Figure S31"),
+        needs=SCREEN_INPUTS,
+        settings=("analysis_depth", "bootstrap", "folds", *EVALUABLE),
+        function="interp_assets.analyses.nested_layers:nested_layer_selection",
     ),
     AnalysisRow(
         number=33,
@@ -34,6 +45,9 @@ ROWS: tuple[AnalysisRow, ...] = (
         roles=("small_screens[1]",),
         tests=4,
         figure_ids=("Figure 5", "Figure S36"),
+        needs=SCREEN_INPUTS,
+        settings=("analysis_depth", "context_bootstrap", "equivalence_margin", *EVALUABLE),
+        function="interp_assets.analyses.replication:small_screen_replication",
     ),
     AnalysisRow(
         number=37,
@@ -42,5 +56,16 @@ ROWS: tuple[AnalysisRow, ...] = (
         roles=("other_line_screen", "small_screens[2]", "primary_screen"),
         tests=12,
         figure_ids=("Figure 5", "Figure 6", "Figure S38"),
+        needs=(*SCREEN_INPUTS, "gene_features", "references"),
+        settings=(
+            *INCREMENTAL,
+            "context_bootstrap",
+            "equivalence_margin",
+            "residual_seeds",
+            "restricted_share",
+            *EVALUABLE,
+        ),
+        readings=("restricted_attention",),
+        function="interp_assets.analyses.cross_context:cross_context_battery",
     ),
 )

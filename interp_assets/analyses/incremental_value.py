@@ -115,7 +115,7 @@ def conditional_incremental_value(inputs: AnalysisInputs) -> AnalysisOutput:
     table = pd.DataFrame([_power_row(cell, inputs, power) for cell in cells if cell.gains], columns=POWER_COLUMNS)
     by_test = dict(zip(("A26.1", "A26.2"), cells, strict=True))
     results = [
-        _gain_row(inputs, role, comparison, spec.test_id, by_test[spec.test_id], "auroc", "delta_auroc")
+        gain_row(inputs, role, comparison, spec.test_id, by_test[spec.test_id], "auroc", "delta_auroc")
         for spec in inputs.tests
     ]
     return collect(inputs, results, {"incremental_power": table})
@@ -141,8 +141,8 @@ def hard_generalisation_splits(inputs: AnalysisInputs) -> AnalysisOutput:
         "A31.2": (at["attention", "joint", "logistic"], "auroc", "delta_auroc"),
         "A31.3": (_largest(boosted, "auprc"), "auprc", "delta_auprc"),
     }
-    results = [_gain_row(inputs, role, comparison, spec.test_id, *chosen[spec.test_id]) for spec in inputs.tests]
-    return collect(inputs, results, {"incremental_value": _value_table(role, cells)})
+    results = [gain_row(inputs, role, comparison, spec.test_id, *chosen[spec.test_id]) for spec in inputs.tests]
+    return collect(inputs, results, {"incremental_value": value_table(role, cells)})
 
 
 def incremental_cells(
@@ -179,12 +179,14 @@ def _cell(comparison: Comparison, edge: str, split: Split, learner: LearnerName,
     return Cell(edge=edge, split=split, learner=learner, gains=gains)
 
 
-def comparison_or_reason(inputs: AnalysisInputs, chosen: NDArray[np.bool_] | None = None) -> Comparison | str:
-    """Pairs, features and settings of the primary screen, or the reason why there are none.
+def comparison_or_reason(
+    inputs: AnalysisInputs, chosen: NDArray[np.bool_] | None = None, screen: str = "primary_screen"
+) -> Comparison | str:
+    """Pairs, features and settings of the screen in one role, or the reason why there are none.
 
     ``chosen`` (P) keeps some perturbations only.
     """
-    role = role_or_reason(inputs, "primary_screen")
+    role = role_or_reason(inputs, screen)
     if isinstance(role, str):
         return role
     check_same_cells(role)
@@ -316,7 +318,8 @@ VALUE_COLUMNS: Final = [
 ]
 
 
-def _value_table(role: RoleInputs, cells: Iterable[Cell]) -> pd.DataFrame:
+def value_table(role: RoleInputs, cells: Iterable[Cell]) -> pd.DataFrame:
+    """One row per edge, split, learner and metric of the cells that could be fitted."""
     rows = [
         {
             "role": role.role,
@@ -342,7 +345,7 @@ def _largest(cells: Iterable[Cell], metric: str) -> Cell:
     return max(cells, key=lambda cell: cell.gain(metric).delta if cell.gains else np.inf)
 
 
-def _gain_row(
+def gain_row(
     inputs: AnalysisInputs,
     role: RoleInputs,
     comparison: Comparison,
@@ -351,6 +354,7 @@ def _gain_row(
     metric: str,
     effect_kind: str,
 ) -> TestResult:
+    """Result row of one gain, or the skipped row that says why its cell could not be fitted."""
     used = {name: comparison.settings[name] for name in ("analysis_depth", "bootstrap", "folds", "gain_margin")}
     used |= {
         "edge": cell.edge,

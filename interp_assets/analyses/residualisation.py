@@ -77,8 +77,9 @@ def cross_fitted_residualisation(inputs: AnalysisInputs) -> AnalysisOutput:
         }
     except TooLittleDataError as error:
         return skip_all(inputs, f"reference {pairs.name}: {error}", role=role)
-    results = [_row(inputs, role, pairs, spec.test_id, found[ROWS[spec.test_id]], layer) for spec in inputs.tests]
-    return collect(inputs, results, _tables(role, pairs, found))
+    scored = {spec.test_id: ROWS[spec.test_id] for spec in inputs.tests}
+    results = [retention_row(inputs, role, pairs, test, one, found[one], layer) for test, one in scored.items()]
+    return collect(inputs, results, retention_tables(role, pairs, found))
 
 
 def edge_retention(
@@ -119,9 +120,10 @@ def scored_pairs(role: RoleInputs, pairs: ReferencePairs, edge: str, layer: int)
     )
 
 
-def _tables(
+def retention_tables(
     role: RoleInputs, pairs: ReferencePairs, found: Mapping[tuple[str, ResidualLearner], Retention]
 ) -> dict[str, pd.DataFrame]:
+    """Tables `residual_retention` (one row a fold seed) and `residual_summary` (one a score and learner)."""
     each, summary = [], []
     for (edge, learner), kept in found.items():
         where = {
@@ -156,15 +158,17 @@ def _tables(
     return {"residual_retention": pd.DataFrame(each), "residual_summary": pd.DataFrame(summary)}
 
 
-def _row(
+def retention_row(
     inputs: AnalysisInputs,
     role: RoleInputs,
     pairs: ReferencePairs,
     test_id: str,
+    scored: tuple[str, ResidualLearner],
     kept: Retention,
     layer: int,
 ) -> TestResult:
-    edge, learner = ROWS[test_id]
+    """Result row of one score under one learner (``scored``): residual AUROC, and the kept share as the statistic."""
+    edge, learner = scored
     used: dict[str, Any] = chosen_settings(inputs, "analysis_depth", "bootstrap", "folds", SEEDS_OF[learner])
     if learner == "boosting":
         used |= chosen_settings(inputs, "boosting")

@@ -1,32 +1,31 @@
 """Assets of the data: declared files, prepared cells, outcomes, features, pairwise edges, references."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
 from interp_assets.analyses.calibration import Calibration, calibrate
+from interp_assets.assets.input_versions import INPUTS, inputs_asset
 from interp_assets.automation import incremental
 from interp_assets.cells import artefacts
+from interp_assets.cells.grid_outcomes import GridOutcomes, grid_outcomes
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.cells.sources import source_context
 from interp_assets.code_version import code_version
 from interp_assets.io_managers import (
-    MANY,
     PATH,
-    files_version,
     read_records,
     records_version,
     register_record,
 )
-from interp_assets.layout import Layout, Use, content_version
+from interp_assets.layout import Layout, content_version
 from interp_assets.metadata import TEAM, source_link
-from interp_assets.storage import canonical_json
 
 register_record(artefacts.RawFile)
 register_record(artefacts.GeneFeatures)
 register_record(Calibration)
+register_record(GridOutcomes)
 
 HERE = "interp_assets.cells.artefacts"
 Records = dict[str, Any] | Unavailable
@@ -287,6 +286,28 @@ def gene_features_asset(layout: Layout) -> dg.AssetsDefinition:
     )
 
 
+def grid_outcomes_asset(layout: Layout) -> dg.AssetsDefinition:
+    """Tests of the perturbed cells against control sets of other sizes, where a reading asks for them."""
+
+    def make(dataset: str, cells: dict[str, Any]) -> Records:
+        if not any(dataset in layout.gridded(study) for study in layout.studies):
+            return Unavailable(dataset, "no reading asks for outcomes against other control sets here")
+        found = grid_outcomes(archive(layout), dataset, cells["cells"])
+        return found if isinstance(found, Unavailable) else {"grid": found}
+
+    return _dataset_asset(
+        layout,
+        "grid_outcomes",
+        inputs=("cells",),
+        files_of=layout.screen_files,
+        asked=f"{layout.recipes_version}{layout.uses_version}",
+        source="interp_assets.cells.grid_outcomes:grid_outcomes",
+        description="Log fold and p of every perturbation and gene against control sets of other sizes.",
+        make=make,
+        facts=lambda records: {"control sets": int(records["grid"].control_cells.size)},
+    )
+
+
 def null_calibration_asset(layout: Layout) -> dg.AssetsDefinition:
     """p-values of the battery's tests where nothing was perturbed."""
 
@@ -308,74 +329,6 @@ def null_calibration_asset(layout: Layout) -> dg.AssetsDefinition:
     )
 
 
-INPUTS: Mapping[str, tuple[Use, tuple[str, ...], str]] = MappingProxyType(
-    {
-        "study_inputs": (
-            "evaluated",
-            ("de_labels", "gene_features", "correlation", "references"),
-            "Versions of everything the analyses of one study read.",
-        ),
-        "screen_inputs": (
-            "compared",
-            ("de_labels", "gene_features", "correlation", "references", "null_calibration"),
-            "Versions of everything behind the screens that one study sets side by side.",
-        ),
-        "layer_inputs": (
-            "selecting",
-            ("correlation", "gene_features", "references"),
-            "Versions of what the analysis layer is chosen on. Outcomes of the evaluated screens are not among them.",
-        ),
-    }
-)
-
-
-def inputs_asset(layout: Layout, key: str) -> dg.AssetsDefinition:
-    """Content of the dataset-level artefacts of a study for one use, as versions."""
-    use, parts, description = INPUTS[key]
-    feeding = layout.feeding(use)
-    mapping = dg.StaticPartitionMapping(feeding)
-
-    @dg.asset(
-        key=key,
-        partitions_def=layout.by_study,
-        ins={part: dg.AssetIn(partition_mapping=mapping, metadata={MANY: True}) for part in parts},
-        io_manager_key="files",
-        code_version=code_version("interp_assets.assets.datasets:inputs_asset") + layout.settings_version,
-        metadata={PATH: "studies/{study}"},
-        group_name="cells",
-        kinds={"json"},
-        owners=[TEAM],
-        description=f"{description} What is absent is there with its reason.",
-        automation_condition=incremental(),
-    )
-    def study_versions(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[dict[str, bytes]]:
-        study = layout.studies[context.partition_key]
-        datasets = [name for name, studies in feeding.items() if study.name in studies]
-        versions = {
-            dataset: "-".join(str(records_version(given[part][dataset]).value) for part in parts)
-            for dataset in datasets
-        }
-        content = {
-            "datasets": versions,
-            "roles": {
-                role: [filling.dataset, filling.role_fit]
-                for role, filling in study.roles.items()
-                if filling.dataset in versions
-            },
-            "battery": study.battery.as_mapping(),
-            "seed": study.seed,
-            "primary_reference": study.primary_reference,
-            "references": study.references,
-            "layer_reference": study.layer_reference,
-            "tf_catalogue": study.tf_catalogue,
-            "vocabularies": study.vocabularies,
-        }
-        files = {f"{key}.json": canonical_json(content).encode("utf-8")}
-        return dg.Output(files, data_version=files_version(files), metadata={"datasets": len(versions)})
-
-    return study_versions
-
-
 def dataset_assets(layout: Layout) -> list[dg.AssetsDefinition]:
     """All assets that know no release."""
     raw = [raw_asset(layout, name) for name in layout.raw_feeds]
@@ -385,6 +338,7 @@ def dataset_assets(layout: Layout) -> list[dg.AssetsDefinition]:
         correlation_asset,
         references_asset,
         gene_features_asset,
+        grid_outcomes_asset,
         null_calibration_asset,
     )
     made = [factory(layout) for factory in factories]

@@ -6,7 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from interp_assets.assets.battery import (
+from interp_assets.analyses import catalogue
+from interp_assets.assets.stored_inputs import (
     FOLDER,
     attention_of_study,
     by_dataset,
@@ -39,7 +40,9 @@ def interventions_asset(layout: Layout, prefix: str = "", suffix: str = "") -> d
         partitions_def=layout.release_by_study,
         ins={
             "attention": dg.AssetIn(
-                dg.AssetKey(attention_key), partition_mapping=attention_of_study(layout), metadata={MANY: True}
+                dg.AssetKey(attention_key),
+                partition_mapping=attention_of_study(layout, "answered"),
+                metadata={MANY: True},
             ),
             "study_inputs": dg.AssetIn(),
             "layer_choice": dg.AssetIn(),
@@ -95,7 +98,8 @@ def _found(
         return f"{edges.dataset}: {edges.reason}"
     if not isinstance(edges, AttentionEdges) or "folder" not in edges.facts:
         return NO_HEADS  # finished scores
-    roles, absent = load_roles(layout, study, card.name, study_inputs, attention)
+    rows = [row for row in catalogue.built() if "interventions" in row.needs]
+    roles, absent = load_roles(layout, study, card.name, study_inputs, attention, rows)
     cells = read_records(layout.folders.store / "cells" / dataset / "cells")
     if isinstance(cells, Unavailable) or ROLE not in roles:
         return absent.get(ROLE, f"{dataset}: no cells")

@@ -70,9 +70,14 @@ def attention_settings(layout: Layout, dataset: str) -> AttentionSettings:
     return next(iter(wanted.values()))
 
 
-def _evaluated(layout: Layout, dataset: str) -> bool:
-    """Whether some study's tests read the dataset; controls and twins answer to tests only."""
-    return any(dataset in layout.evaluated(study) for study in layout.studies)
+def _answered(layout: Layout, dataset: str) -> bool:
+    """Whether controls and twins answer for the dataset in some study."""
+    return any(dataset in layout.answered(study) for study in layout.studies)
+
+
+def _read(layout: Layout, dataset: str) -> bool:
+    """Whether some study reads a release's attention on the dataset."""
+    return any(dataset in layout.read_by(study) for study in layout.studies)
 
 
 def _attention_output(folder: Path, edges: Any) -> dg.Output[Any]:
@@ -115,6 +120,8 @@ def _attention_asset(
         keys = context.partition_key.keys_by_dimension  # type: ignore[attr-defined]
         folder = layout.folders.store / path.format(**keys)
         gone = next((value for value in given.values() if isinstance(value, Unavailable)), None)
+        if gone is None and not _read(layout, keys["dataset"]):
+            gone = Unavailable(keys["dataset"], "no analysis reads attention on this dataset")
         if gone is not None:
             return _attention_output(folder, gone)
         settings = attention_settings(layout, keys["dataset"])
@@ -129,7 +136,7 @@ def attention_asset(layout: Layout) -> dg.AssetsDefinition:
 
     def make(*, card: ReleaseCard, folder: Path, settings: AttentionSettings, given: dict[str, Any]) -> Any:
         cells = given["cells"]["cells"]
-        if card.kind != "release" and not _evaluated(layout, cells.dataset):
+        if card.kind != "release" and not _answered(layout, cells.dataset):
             return Unavailable(cells.dataset, "controls answer for the screens that tests read, and no other")
         if card.name == sourcing.PLANTED:
             labels, references = given["de_labels"]["labels"], given["references"]
@@ -155,7 +162,7 @@ def random_weights_attention_asset(layout: Layout) -> dg.AssetsDefinition:
         cells = given["cells"]["cells"]
         if card.kind != "release":
             return Unavailable(cells.dataset, "a control has no negative twin")
-        if not _evaluated(layout, cells.dataset):
+        if not _answered(layout, cells.dataset):
             return Unavailable(cells.dataset, "no test reads this dataset, so that its twin has nothing to answer")
         return sourcing.random_twin_attention(card, cells, folder, settings, CONTROL_SEED)
 

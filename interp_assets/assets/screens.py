@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from interp_assets.analyses.calibration import Calibration
-from interp_assets.assets.battery import (
+from interp_assets.assets.stored_inputs import (
     FOLDER,
     Loaded,
     attention_of_study,
@@ -92,8 +92,11 @@ def screens_of(layout: Layout, study: str, artefacts: dict[str, Loaded], attenti
     from interp_assets.analyses.screens import Screen
 
     settings, found = layout.studies[study], {}
-    read_by_tests = set(layout.evaluated(study))
-    order = sorted(settings.roles.items(), key=lambda item: item[1].dataset not in read_by_tests)
+    listed = layout.compared(study)
+    order = sorted(
+        (item for item in settings.roles.items() if item[1].dataset in listed),
+        key=lambda item: listed.index(item[1].dataset),
+    )
     for role, filling in order:
         if role != SELECTION_ROLE and filling.dataset in artefacts and filling.dataset not in found:
             found[filling.dataset] = Screen(

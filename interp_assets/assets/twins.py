@@ -11,17 +11,12 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.analyses import catalogue
-from interp_assets.assets.battery import (
-    attention_of_study,
-    dimensions,
-    load_roles,
-    output_files,
-    results_files,
-    stored_choice,
-)
+from interp_assets.assets.analyses import output_files
+from interp_assets.assets.battery import results_files
 from interp_assets.assets.judgement import judged_files
+from interp_assets.assets.stored_inputs import attention_of_study, dimensions, load_roles, stored_choice
 from interp_assets.automation import incremental
-from interp_assets.battery import run_battery
+from interp_assets.battery import Gathered, run_battery
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.edges.records import AttentionEdges
@@ -39,7 +34,7 @@ Edges = AttentionEdges | Unavailable
 
 
 def _battery_version() -> str:
-    sources = [str(row.function) for row in catalogue.built()]
+    sources = [str(row.function) for row in catalogue.built() if row.for_controls]
     return code_version(*sources, "interp_assets.battery", "interp_assets.models.controls", "qc_standards.multiplicity")
 
 
@@ -68,7 +63,9 @@ def twin_battery_asset(
         partitions_def=layout.release_by_study,
         ins={
             "attention": dg.AssetIn(
-                dg.AssetKey(attention_key), partition_mapping=attention_of_study(layout), metadata={MANY: True}
+                dg.AssetKey(attention_key),
+                partition_mapping=attention_of_study(layout, "answered"),
+                metadata={MANY: True},
             ),
             "study_inputs": dg.AssetIn(),
             "layer_choice": dg.AssetIn(),
@@ -101,10 +98,12 @@ def twin_battery_asset(
             base, name=f"{base.name}.{suffix}", kind="negative_control", base=base.name, gap=None, trained_on=()
         )
         changed = {key: edges_of(edges) for key, edges in attention.items()}
-        roles, absent = load_roles(layout, study, card.name, study_inputs, changed)
+        answered = [row for row in catalogue.built() if row.for_controls]
+        roles, absent = load_roles(layout, study, card.name, study_inputs, changed, answered)
         choice = stored_choice(layer_choice)  # a twin is read in the layer of its release
         interventions = read_files(asked["interventions"].path) if asked else NO_MODEL
-        outputs = run_battery(layout.studies[study], card.name, roles, absent, choice, interventions)
+        gathered = Gathered(choice=choice, roles=roles, interventions=interventions, absent=absent)
+        outputs = run_battery(layout.studies[study], card.name, gathered)
         results = [result for output in outputs.values() for result in output.results]
         tables = {name: frame for output in outputs.values() for name, frame in output.tables.items()}
         files = results_files(layout, study, card, roles, results, tables, choice[0])

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final
 
 from interp_assets.analyses.catalogue import built
-from interp_assets.battery import all_rows, evaluation_table, layer_choice, run_analysis, study_roles
+from interp_assets.battery import Gathered, all_rows, evaluation_table, layer_choice, run_analysis, study_roles
 from interp_assets.calibration.design import Design
 from interp_assets.calibration.screens import SCREEN, Screen
 from interp_assets.edges.records import AttentionEdges
@@ -81,7 +81,8 @@ def judge(
     rows = [row for row in built() if row.number in numbers]
     roles, absent = study_roles(study, release, rows, {SCREEN: screen.artefacts}, {SCREEN: attention})
     choice = layer_choice(study, release, None, None)
-    outputs = [run_analysis(study, release, row, roles, absent, choice) for row in rows]
+    gathered = Gathered(choice=choice, roles=roles, absent=absent)
+    outputs = [run_analysis(study, release, row, gathered) for row in rows]
     given = [result for output in outputs for result in output.results]
     tables = {name: table for output in outputs for name, table in output.tables.items()}
     card = ReleaseCard(name=release, kind="release", family="edge_table", release_id=release)

@@ -23,6 +23,7 @@ from interp_assets.edges.records import EdgeMatrix, Reference
 
 if TYPE_CHECKING:
     from interp_assets.cells.gene_names import GeneNames
+    from interp_assets.cells.planted import PlantedScreen
 
 T = TypeVar("T")
 PLANTED = "planted"
@@ -120,6 +121,8 @@ def prepared_cells(archive: Archive, name: str) -> PreparedCells | Unavailable:
     spec = archive.datasets[name]
     if spec.kind == "cells":
         return _own_cells(archive, spec)
+    if spec.kind == "simulated":
+        return _simulated_cells(archive, spec)
     if spec.kind == "outcome_only" and isinstance(gone := archive.path(name), Unavailable):
         return gone  # before the cells are prepared in vain
     base = prepared_cells(archive, spec.base)
@@ -176,6 +179,15 @@ def _universe_rule(spec: DatasetSpec) -> UniverseRule:
 def _forced(rule: UniverseRule, of_screen: Callable[[], list[str]]) -> list[str]:
     """Genes that are scored whatever their variance, by the universe rule."""
     return of_screen() if rule.forced == "screen" else list(rule.panel_genes)
+
+
+def _simulated_cells(archive: Archive, spec: DatasetSpec) -> PreparedCells | Unavailable:
+    from interp_assets.cells.simulated_trajectory import simulate
+
+    pairs = archive.pairs(spec.planted_network)
+    if isinstance(pairs, Unavailable):
+        return Unavailable(spec.id, f"network {spec.planted_network}: {pairs.reason}")
+    return simulate(spec, pairs)
 
 
 def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> PreparedCells | Unavailable:
@@ -247,15 +259,24 @@ def _check_modality(spec: DatasetSpec, labels: ScreenLabels) -> None:
 
 
 def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> ScreenLabels | Unavailable:
-    from interp_assets.cells.planted import plant
     from interp_assets.cells.planted_labels import screen_labels
+
+    found = planted_screen(archive, spec, cells)
+    return found if isinstance(found, Unavailable) else replace(screen_labels(*found), dataset=spec.id)
+
+
+def planted_screen(
+    archive: Archive, spec: DatasetSpec, cells: PreparedCells
+) -> tuple[PreparedCells, PlantedScreen] | Unavailable:
+    """The unperturbed cells of a planted screen, and its perturbed ones, made again from them and the seed."""
+    from interp_assets.cells.planted import plant
 
     pairs = archive.pairs(spec.planted_network)
     if isinstance(pairs, Unavailable):
         return Unavailable(spec.id, f"network {spec.planted_network}: {pairs.reason}")
     params = replace(planted_params(spec), universe=tuple(cells.universe.tolist()))
     everyone = replace(cells, control=cells.obs[UNPERTURBED].to_numpy(dtype=bool))
-    return replace(screen_labels(everyone, plant(everyone, pairs, params)), dataset=spec.id)
+    return everyone, plant(everyone, pairs, params)
 
 
 def pairwise_edges(cells: PreparedCells) -> dict[str, EdgeMatrix]:
@@ -300,6 +321,9 @@ def reference_networks(
 def _reference(archive: Archive, name: str, cells: PreparedCells, labels: ScreenLabels) -> Reference | Unavailable:
     from interp_assets.edges.references import gene_set_reference, network_reference, planted_reference
 
+    made = archive.datasets.get(labels.dataset)
+    if name == PLANTED and made is not None and made.kind == "simulated":
+        return _simulated_reference(archive, made, cells)
     if name == PLANTED:
         if labels.planted_weight is None:
             return Unavailable(labels.dataset, "reference `planted` is asked for, but nothing was planted")
@@ -309,6 +333,13 @@ def _reference(archive: Archive, name: str, cells: PreparedCells, labels: Screen
         return Unavailable(labels.dataset, f"reference {name}: {path.reason}")
     read = network_reference if spec.kind == "network" else gene_set_reference
     return read(spec, path, cells.universe)
+
+
+def _simulated_reference(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> Reference | Unavailable:
+    from interp_assets.cells.simulated_trajectory import simulated_reference
+
+    pairs = archive.pairs(spec.planted_network)
+    return pairs if isinstance(pairs, Unavailable) else simulated_reference(spec, pairs, cells.universe, PLANTED)
 
 
 def features(

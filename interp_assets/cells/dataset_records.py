@@ -85,9 +85,11 @@ class CellsFormat:
 
     ``total_counts`` names the column with each cell's total over all genes where the file holds a panel only:
     totals of a panel would turn every change of its large genes into a change of all others. ``keep`` maps
-    columns to what a cell must have there: a list of allowed values, or ``{min: x, max: y}``. ``orthologs`` names
-    the table (human and other symbols) by which genes of another species are renamed to human ones; genes without
-    a one-to-one ortholog are dropped and counted, their counts stay in the library size.
+    columns (ours of ``obs``, or the file's) to what a cell must have there: a list of allowed values, or
+    ``{min: x, max: y}``. ``early`` says in the same way which cells are known to be early on a trajectory; the column
+    ``early`` then holds yes or no. ``orthologs`` names the table (human and other symbols) by which genes of another
+    species are renamed to human ones; genes without a one-to-one ortholog are dropped and counted, their counts stay
+    in the library size.
 
     ``obs`` maps our column name to the names it may have in the file, first match wins. With
     ``control_label`` the control cells are those whose ``perturbation`` column says so, otherwise every
@@ -106,6 +108,7 @@ class CellsFormat:
     max_unknown_genes: float = 1.0
     total_counts: str = ""
     keep: Mapping[str, KeepRule] = field(default_factory=dict)
+    early: Mapping[str, KeepRule] = field(default_factory=dict)
     orthologs: str = ""
     guides: GuidesFormat | None = None
 
@@ -191,7 +194,8 @@ class VocabularyFormat:
 class DatasetSpec:
     """One declared dataset; ``file`` is the YAML it was read from.
 
-    ``differential`` says when a gene counts as differentially expressed in a screen with cells.
+    ``differential`` says when a gene counts as differentially expressed in a screen with cells. ``simulated`` are the
+    knobs of a simulated trajectory, its pairs come from the network ``planted_network``.
     """
 
     id: str
@@ -214,6 +218,7 @@ class DatasetSpec:
     base: str = ""
     planted_network: str = ""
     planted: Mapping[str, Any] = field(default_factory=dict)
+    simulated: Mapping[str, Any] = field(default_factory=dict)
     modality: str = "none"
     context_mismatch: str = ""
 

@@ -105,10 +105,13 @@ def cells_format(body: Declaration) -> CellsFormat:
         min_cells_per_gene=body.integer("min_cells_per_gene", 0),
         max_unknown_genes=body.share("max_unknown_genes", 1.0),
         total_counts=body.text("total_counts", ""),
-        keep=_keep(body),
+        keep=_rules(body, "keep"),
+        early=_rules(body, "early"),
         orthologs=body.text("orthologs", ""),
         guides=_guides(body.section("guides")) if body.has("guides") else None,
     )
+    if found.early and "early" in obs:
+        raise body.error("early", "and an `early` column in `obs` exclude each other.")
     if found.control_label and "perturbation" not in obs:
         raise body.error("obs", "names no `perturbation` column although `control_label` is given.")
     if "perturbation" in obs and not found.control_label:
@@ -121,16 +124,16 @@ def cells_format(body: Declaration) -> CellsFormat:
     return found
 
 
-def _keep(body: Declaration) -> dict[str, KeepRule]:
+def _rules(body: Declaration, key: str) -> dict[str, KeepRule]:
     """Rules by column: a list of allowed values, or bounds."""
     rules: dict[str, KeepRule] = {}
-    for column, rule in body.mapping("keep").items():
+    for column, rule in body.mapping(key).items():
         if isinstance(rule, list) and rule:
             rules[column] = KeepRule(values=tuple(map(str, rule)))
             continue
         numbers = rule if isinstance(rule, dict) and rule and set(rule) <= {"min", "max"} else None
         if numbers is None or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers.values()):
-            raise body.error(f"keep.{column}", f"must be a list of values or {{min: x, max: y}}, found {rule!r}.")
+            raise body.error(f"{key}.{column}", f"must be a list of values or {{min: x, max: y}}, found {rule!r}.")
         rules[column] = KeepRule(minimum=numbers.get("min"), maximum=numbers.get("max"))
     return rules
 

@@ -21,6 +21,7 @@ KINDS = (
     "cells",
     "outcome_only",
     "planted",
+    "simulated",
     "network",
     "gene_sets",
     "gene_table",
@@ -28,6 +29,7 @@ KINDS = (
     "guide_table",
     "vocabulary",
 )
+MADE_HERE = ("planted", "simulated")  # no file of their own stands behind them
 DATA_ORIGINS = ("real", "archived", "semi_synthetic", "simulated")
 SPECIES = ("human", "mouse")
 MODALITIES = ("none", "crispri", "crispra", "crisprko")
@@ -58,7 +60,7 @@ def load_dataset(path: Path) -> DatasetSpec:
         file=path,
         provenance=sections.provenance(top),
         traps=top.texts("traps"),
-        sources=sections.sources(top, required=kind != "planted"),
+        sources=sections.sources(top, required=kind not in MADE_HERE),
         cells=sections.cells_format(top.section("cells")) if kind == "cells" else None,
         universe=sections.universe_rule(top.section("universe")) if kind in ("cells", "outcome_only") else None,
         outcomes=sections.outcome_format(top.section("outcomes")) if kind == "outcome_only" else None,
@@ -67,8 +69,9 @@ def load_dataset(path: Path) -> DatasetSpec:
         guide_table=sections.guide_table_format(top.section("guide_table")) if kind == "guide_table" else None,
         vocabulary=sections.vocabulary_format(top.section("vocabulary")) if kind == "vocabulary" else None,
         base=top.text("base") if kind in ("planted", "outcome_only") else "",
-        planted_network=top.text("network") if kind == "planted" else "",
+        planted_network=top.text("network") if kind in MADE_HERE else "",
         planted=top.mapping("planted") if kind == "planted" else {},
+        simulated=top.mapping("simulated") if kind == "simulated" else {},
         modality=top.choice("modality", MODALITIES, "none"),
         context_mismatch=top.text("context_mismatch", ""),
     )
@@ -124,6 +127,13 @@ def _check_kind(spec: DatasetSpec) -> None:
             )
         if not spec.planted:
             raise DeclarationError(f"{spec.file}: key `planted`: is missing. Give the recipe's parameters.")
+    if spec.kind == "simulated":
+        if spec.data_origin != "simulated":
+            raise DeclarationError(
+                f"{spec.file}: key `data_origin`: is {spec.data_origin!r}; a simulated trajectory is simulated."
+            )
+        if not spec.simulated:
+            raise DeclarationError(f"{spec.file}: key `simulated`: is missing. Give the recipe's knobs, such as seed.")
     if spec.differential != LabelRule() and spec.kind != "cells":
         raise DeclarationError(f"{spec.file}: key `differential`: only a dataset of kind cells is tested here.")
     if spec.species == "human" and spec.cells is not None and spec.cells.orthologs:

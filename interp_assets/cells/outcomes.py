@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interp_assets.cells.composition import COMPOSITION_SHIFT, composition_shift
 from interp_assets.cells.dataset_records import DatasetSpec
 from interp_assets.cells.differential import (
     Differential,
@@ -106,7 +107,11 @@ def labels_from_cells(
             kept, cells.genes, lambda at: differential_expression(cells.log[:, at], group, control, none)
         ),
         exclusions=too_few_cells(seen, count, rule.min_cells),
-        facts={"perturbations_seen": int(seen.size), "control_cells_compared": int(control.sum())},
+        facts={
+            "perturbations_seen": int(seen.size),
+            "control_cells_compared": int(control.sum()),
+            COMPOSITION_SHIFT: composition_shift(cells.obs, kept, control),
+        },
     )
     return replace(labels, planted_weight=_weights(planted_weight, kept, cells.universe))
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -87,8 +87,11 @@ def read_cells(
     )
     if form.guides is not None:
         cells = _with_guides(cells, data, form.guides, guide_table, where)
+    if form.early:
+        early = _meeting(data.obs, form, "early", where)
+        cells = replace(cells, obs=cells.obs.assign(early=np.where(early, "yes", "no").astype(object)))
     if form.keep:
-        keep = _kept(data.obs, form, where)
+        keep = _meeting(data.obs, form, "keep", where)
         cells = replace(cells.kept(keep), facts=cells.facts | {"cells_dropped_keep": int((~keep).sum())})
     if form.orthologs:
         cells = _renamed(cells, orthologs, form.orthologs, where)
@@ -143,11 +146,15 @@ def _total_counts(obs: pd.DataFrame, counts: csr_matrix, form: CellsFormat, wher
     return totals
 
 
-def _kept(obs: pd.DataFrame, form: CellsFormat, where: Where) -> NDArray[np.bool_]:
-    """Mask of the cells that meet every rule of ``keep``; a value that is no number is outside any bounds."""
+def _meeting(obs: pd.DataFrame, form: CellsFormat, key: Literal["keep", "early"], where: Where) -> NDArray[np.bool_]:
+    """Mask of the cells that meet every rule of ``keep`` or ``early``; a value that is no number is outside any bounds.
+
+    A rule on one of our columns (``cells.obs``) holds for whichever of its columns the file has.
+    """
     keep = np.ones(len(obs), dtype=bool)
-    for column, rule in form.keep.items():
-        values = _column(obs, column, f"cells.keep.{column}", where)
+    for column, rule in (form.keep if key == "keep" else form.early).items():
+        named = next((name for name in form.obs.get(column, ()) if name in obs.columns), column)
+        values = _column(obs, named, f"cells.{key}.{column}", where)
         if rule.values:
             keep &= values.astype(str).isin(rule.values).to_numpy(dtype=bool)
             continue
@@ -156,7 +163,7 @@ def _kept(obs: pd.DataFrame, form: CellsFormat, where: Where) -> NDArray[np.bool
         high = np.inf if rule.maximum is None else rule.maximum
         keep &= (numbers >= low) & (numbers <= high)
     if not keep.any():
-        raise where.error("cells.keep", "no cell meets every rule. Correct the values or bounds.")
+        raise where.error(f"cells.{key}", "no cell meets every rule. Correct the values or bounds.")
     return keep
 
 

@@ -210,6 +210,12 @@ def planted_reference(labels: ScreenLabels, genes: NDArray[np.str_] | None = Non
     )
 
 
+def signed_reference(name: str, pairs: pd.DataFrame, genes: NDArray[np.str_]) -> Reference:
+    """A directed reference of pairs whose directions are known (columns tf, target, direction) inside a gene list."""
+    facts = {"pairs": len(pairs), "regulators": int(pairs["tf"].nunique())}
+    return _reference(name, pairs, genes, directed=True, facts=facts)
+
+
 def restrict_reference(reference: Reference, genes: NDArray[np.str_]) -> Reference:
     """The same reference inside fewer genes; pairs and regulators outside are dropped and counted."""
     if np.array_equal(reference.genes, genes):

@@ -110,6 +110,35 @@ def co_detection_edges(cells: PreparedCells, genes: NDArray[np.str_] | None = No
     )
 
 
+def precedence_edges(cells: PreparedCells, genes: NDArray[np.str_] | None = None) -> EdgeMatrix:
+    """Share of the cells that detect both genes in which the first one comes before the second; not symmetric.
+
+    Order is by counts over the gene's non-zero median, highest first: the token order of rank-value models and, up
+    to the scaling, of gene sentences. Equal values count one half. In a model whose positions see earlier ones
+    alone this order decides which attention can exist. NaN where no cell detects both.
+    """
+    chosen = cells.universe if genes is None else genes
+    counts = _control_columns(cells, cells.counts, chosen)
+    totals = np.asarray(cells.counts[cells.control].sum(axis=1), dtype=np.float64).ravel()
+    relative = _median_scaled(counts, totals)
+    twice = np.zeros((len(chosen), len(chosen)), dtype=np.int32)
+    for start, end in zip(relative.indptr[:-1], relative.indptr[1:], strict=True):
+        here, values = relative.indices[start:end], relative.data[start:end]
+        above = values[:, None] > values[None, :]
+        twice[np.ix_(here, here)] += 1 + above.astype(np.int32) - above.T
+    together = _together(counts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = np.where(together > 0, twice / (2.0 * together), np.nan).astype(np.float32)
+    return EdgeMatrix(
+        name="token_order",
+        genes=chosen,
+        score=score,
+        cells_behind=together,
+        cells_hash=cells.cells_hash,
+        facts={"method": "share of cells in which the first gene comes first by median-scaled expression"},
+    )
+
+
 def restrict_edges(edges: EdgeMatrix, genes: NDArray[np.str_]) -> EdgeMatrix:
     """The same scores over fewer genes, in the order given.
 

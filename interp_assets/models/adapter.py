@@ -36,7 +36,8 @@ class ModelFacts:
 
     ``attention`` says whether softmax weights exist (``softmax``), have to be recomputed from queries and keys
     (``recomputed``) or do not exist for gene pairs (``none``). ``forms`` are the forms `AttentionModel.attend`
-    can hand over on this device, fastest first. ``max_length`` counts special tokens.
+    can hand over on this device, fastest first. ``max_length`` counts special tokens. ``mask`` is the token that hides
+    a gene the model is to predict; None for a vocabulary without one.
     """
 
     family: str
@@ -52,6 +53,7 @@ class ModelFacts:
     device: str
     gene_key: Literal["symbol", "ensembl"]
     padding: int = 0
+    mask: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 

@@ -11,10 +11,9 @@ whole batches, shard sums added in order.
 
 from __future__ import annotations
 
-import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,17 +46,20 @@ from interp_assets.models.attention_plan import (
 from interp_assets.models.attention_settings import (
     ExtractionSettings,
     library_versions,
-    request_key,
+    request_keys,
     resolve_device,
 )
 from interp_assets.models.attention_store import (
     PARTIAL,
     canonical_json,
+    clear_partial,
+    last_checkpoint,
     open_attention,
-    replace_array,
     replace_bytes,
     stored_manifest,
+    take_over,
     write_attention,
+    write_checkpoint,
 )
 from interp_assets.models.checkpoints import read_json
 from interp_assets.models.records import NothingToReadError
@@ -86,12 +88,14 @@ def extract_attention(
     settings: ExtractionSettings | None = None,
     *,
     load: LoadModel = load_model,
+    neighbours: Iterable[Path] = (),
 ) -> AttentionEdges:
     """Attention edges of a release on the control cells of a dataset, extracted unless already in ``folder``.
 
     A finished folder with the same key (release id, counts, universe, settings, device, library versions) is
-    opened at once, without loading the model. A killed run continues after its last checkpoint and ends with
-    the same bytes as an undisturbed one.
+    opened at once, without loading the model; arrays of a finished folder among ``neighbours`` that read the same
+    cells and genes are taken over. A killed run continues after its last checkpoint and ends with the same bytes as an
+    undisturbed one.
 
     Raises
     ------
@@ -101,17 +105,20 @@ def extract_attention(
     """
     settings = settings or ExtractionSettings()
     device = resolve_device(settings.device)
-    key = request_key(release, cells, settings, device)
+    keys = request_keys(release, cells, settings, device)
     stored = stored_manifest(folder)
-    if stored is not None and stored.get("key") == key:
+    if stored is not None and stored.get("key") == keys.key:
+        return open_attention(folder)
+    if take_over(folder, neighbours, keys.key, keys.content, cells.dataset):
         return open_attention(folder)
     model = load(release, device=device, dtype=settings.dtype)
     scored, genes = _scored_cells(model, cells, settings.duplicates)
-    run = _Run(model=model, cells=scored, settings=settings, folder=folder, key=key, label=release.name)
+    run = _Run(model=model, cells=scored, settings=settings, folder=folder, key=keys.key, label=release.name)
     with _thread_limits(settings.threads) as threads:
         sums, plan, batch_tokens = run.with_halving()
     facts = _facts(release, cells, run, plan, sums, genes)
-    facts |= {"batch_tokens_used": batch_tokens, "threads": threads, "key": key, "device": device}
+    facts |= {"batch_tokens_used": batch_tokens, "threads": threads, "device": device, "key": keys.key}
+    facts["content"] = keys.content
     counts = pair_counts(scored)
     off_diagonal = max(1, genes.size * (genes.size - 1))
     facts["missing_pair_share"] = float(((counts == 0).sum() - (counts.diagonal() == 0).sum()) / off_diagonal)
@@ -201,7 +208,7 @@ class _Run:
             torch.cuda.empty_cache()
             batch_tokens //= 2
             warnings.warn(f"out of device memory: batches halved to {batch_tokens} tokens", stacklevel=2)
-            _clear(partial)
+            clear_partial(partial)
 
     def _continued(self, partial: Path) -> int:
         """Batch size of an earlier run with the same key, or that of the settings in an emptied folder."""
@@ -210,14 +217,14 @@ class _Run:
             earlier = read_json(plan)
             if earlier.get("key") == self.key:
                 return int(earlier["batch_tokens"])
-        _clear(partial)
+        clear_partial(partial)
         return self.settings.batch_tokens
 
     def _sums(self, plan: BatchPlan, partial: Path) -> list[NDArray[np.float32]]:
         """Sums of all shards, added in order, from the last checkpoint on."""
         from tqdm import tqdm
 
-        done, total = _last_checkpoint(partial, len(plan.shards), self._shape())
+        done, total = last_checkpoint(partial, len(plan.shards), self._shape())
         shard_sums = _Sums(self._shape(), self.facts.device)
         hidden = None if self.settings.progress is None else not self.settings.progress
         cells = sum(batch.size for batch in plan.batches)
@@ -231,7 +238,7 @@ class _Run:
                 total = shard_sums.added_to(total)
                 unfinished = number + 1 < len(plan.shards)
                 if unfinished and time.monotonic() - written >= self.settings.checkpoint_seconds:
-                    _write_checkpoint(partial, number + 1, total)
+                    write_checkpoint(partial, number + 1, total)
                     written = time.monotonic()
         if total is None:
             raise ValueError("nothing was planned")
@@ -355,28 +362,6 @@ def _facts(
         "plan": {"hash": plan.plan_hash, "batches": len(plan.batches), "shards": len(plan.shards)},
         "versions": library_versions(),
     }
-
-
-def _clear(partial: Path) -> None:
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-
-
-def _write_checkpoint(partial: Path, shards: int, total: NDArray[np.float32]) -> None:
-    replace_array(partial / f"sums-{shards:05d}.npy", total)
-    for older in partial.glob("sums-*.npy"):
-        if older.name != f"sums-{shards:05d}.npy":
-            older.unlink()
-
-
-def _last_checkpoint(partial: Path, shards: int, shape: tuple[int, ...]) -> tuple[int, NDArray[np.float32] | None]:
-    """Number of finished shards and their sum, (0, None) without a usable checkpoint."""
-    for path in sorted(partial.glob("sums-*.npy"), reverse=True):
-        total = np.load(path, allow_pickle=False)
-        number = int(path.stem.removeprefix("sums-"))
-        if total.shape == shape and total.dtype == np.float32 and 0 < number < shards:
-            return number, total
-    return 0, None
 
 
 @contextmanager

@@ -79,8 +79,19 @@ def resolve_device(device: str) -> str:
     return "cpu"
 
 
-def request_key(release: Release, cells: PreparedCells, settings: ExtractionSettings, device: str) -> str:
-    """Sha256 of everything the bytes of an extraction depend on, known before a model is loaded."""
+@dataclass(frozen=True, slots=True)
+class RequestKeys:
+    """Sha256 of everything the bytes of an extraction depend on, known before a model is loaded.
+
+    ``key`` names the dataset too; ``content`` does not: datasets that share cells and scored genes share attention.
+    """
+
+    key: str
+    content: str
+
+
+def request_keys(release: Release, cells: PreparedCells, settings: ExtractionSettings, device: str) -> RequestKeys:
+    """Keys of one extraction."""
     control = cells.counts[np.flatnonzero(cells.control)]
     digest = sha256()
     for part in (control.indptr, control.indices, control.data):
@@ -89,10 +100,16 @@ def request_key(release: Release, cells: PreparedCells, settings: ExtractionSett
         digest.update("\n".join(map(str, names)).encode() + b"\0")
     request = {
         "release": [release.release_id, release.name, release.gene_key],
-        "dataset": [cells.dataset, cells.cells_hash, digest.hexdigest()],
+        "cells": [cells.cells_hash, digest.hexdigest()],
         "settings": settings.keyed(),
         "device": device,
         "kernel": [KERNEL_VERSION, ROW_BLOCKS],
         "versions": library_versions(),
     }
-    return sha256(canonical_json(request).encode()).hexdigest()
+    content = sha256(canonical_json(request).encode()).hexdigest()
+    return RequestKeys(sha256(f"{cells.dataset} {content}".encode()).hexdigest(), content)
+
+
+def request_key(release: Release, cells: PreparedCells, settings: ExtractionSettings, device: str) -> str:
+    """Key of one extraction; see `RequestKeys`."""
+    return request_keys(release, cells, settings, device).key

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,42 @@ def write_attention(
     manifest |= {"format": FORMAT, "files": files}
     replace_bytes(folder / MANIFEST, (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+
+
+def take_over(folder: Path, neighbours: Iterable[Path], key: str, content: str, dataset: str) -> bool:
+    """Fill ``folder`` from a finished neighbour with the same ``content``, if there is one; whether it was.
+
+    Several screens may score the same genes over the same control cells. Arrays are linked where the file system can
+    and copied where it cannot; finished arrays are only ever replaced as whole files, so a link is as good as a copy.
+    """
+    for neighbour in neighbours:
+        manifest = None if neighbour == folder else stored_manifest(neighbour)
+        if manifest is None or manifest.get("content") != content or _damaged(neighbour, manifest):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for stale in folder.glob("layer-*.npy"):
+            stale.unlink()
+        for entry in manifest["files"]:
+            _link(neighbour / entry["path"], folder / entry["path"])
+        told = json.dumps({**manifest, "key": key, "dataset": dataset}, sort_keys=True, indent=1) + "\n"
+        replace_bytes(folder / MANIFEST, told.encode())
+        shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+        return True
+    return False
+
+
+def _damaged(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether a file differs from the hash in the manifest; a fault must not travel to a neighbour."""
+    return any(_sha256(folder / entry["path"]) != entry["sha256"] for entry in manifest["files"])
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def open_attention(folder: Path, *, verify: bool = False) -> AttentionEdges:
@@ -214,3 +250,27 @@ def _sha256(path: Path) -> str:
         while block := stream.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def clear_partial(partial: Path) -> None:
+    """Empty the folder of an unfinished extraction."""
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+
+
+def write_checkpoint(partial: Path, shards: int, total: NDArray[np.float32]) -> None:
+    """Keep the sum of the first ``shards`` shards, and no earlier one."""
+    replace_array(partial / f"sums-{shards:05d}.npy", total)
+    for older in partial.glob("sums-*.npy"):
+        if older.name != f"sums-{shards:05d}.npy":
+            older.unlink()
+
+
+def last_checkpoint(partial: Path, shards: int, shape: tuple[int, ...]) -> tuple[int, NDArray[np.float32] | None]:
+    """Number of finished shards and their sum, (0, None) without a usable checkpoint."""
+    for path in sorted(partial.glob("sums-*.npy"), reverse=True):
+        total = np.load(path, allow_pickle=False)
+        number = int(path.stem.removeprefix("sums-"))
+        if total.shape == shape and total.dtype == np.float32 and 0 < number < shards:
+            return number, total
+    return 0, None

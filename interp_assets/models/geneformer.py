@@ -354,6 +354,7 @@ def load_geneformer(release: Release, *, device: str = "cpu", dtype: str = "floa
         device=device,
         gene_key=vocabulary.gene_key,
         padding=vocabulary.specials[PAD],
+        mask=vocabulary.specials[MASK],
         facts={"specials": sorted(vocabulary.specials), "unexpected_weights": unexpected},
     )
     return GeneformerModel(encoder, vocabulary, facts, output)

@@ -168,7 +168,8 @@ def _extracted(
         memory_budget_gib=settings.memory_gib,
     )
     try:
-        return extract_attention(release, cells, folder, how)
+        beside = sorted(folder.parent.iterdir()) if folder.parent.is_dir() else []
+        return extract_attention(release, cells, folder, how, neighbours=beside)
     except NothingToReadError as error:
         return Unavailable(error.dataset, error.reason)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class ReadingRow:
     """One reading: its name, the roles it is made on, and ``function`` ("module:name") that makes it.
 
+    ``gridded``: it also wants outcomes against control sets of other sizes (`interp_assets.cells.grid_outcomes`).
+
     The function takes a `ReadingContext` and returns a `Reading`, or the reason why the release has none.
     """
 
@@ -25,6 +27,7 @@ class ReadingRow:
     roles: tuple[str, ...]
     function: str
     description: str
+    gridded: bool = False
 
     @property
     def run(self) -> Callable[[ReadingContext], Reading | str]:
@@ -33,7 +36,39 @@ class ReadingRow:
         return cast("Callable[[ReadingContext], Reading | str]", getattr(import_module(module), name))
 
 
-READINGS: tuple[ReadingRow, ...] = ()
+READINGS: tuple[ReadingRow, ...] = (
+    ReadingRow(
+        name="cell_attention",
+        roles=("layer_selection", "tissues[2]"),
+        function="interp_assets.readings.cell_attention:read",
+        description="attention of single cells from regulators to scored genes, and an embedding of each cell",
+    ),
+    ReadingRow(
+        name="restricted_attention",
+        roles=("other_line_screen",),
+        function="interp_assets.readings.restricted_attention:read",
+        description="attention of perturbed genes, read from sequences of the most variable genes only",
+    ),
+    ReadingRow(
+        name="mediation",
+        roles=("tissues[1]", "tissues[2]", "tissues[3]"),
+        function="interp_assets.readings.mediation:read",
+        description="what a regulator does to its predicted target, and how much of it each head and layer carries",
+    ),
+    ReadingRow(
+        name="sensitivity_grid",
+        roles=("primary_screen",),
+        function="interp_assets.readings.sensitivity_grid:read",
+        description="attention, correlation and tests of the primary screen for three control sets and gene lists",
+        gridded=True,
+    ),
+    ReadingRow(
+        name="deletions",
+        roles=tuple(f"agreement_screens[{n}]" for n in (1, 2, 3, 4)),
+        function="interp_assets.readings.deletions:read",
+        description="change of a predicted target gene when a source gene is deleted from the cell",
+    ),
+)
 
 
 def reading(name: str) -> ReadingRow:

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from interp_assets.cells.grid_outcomes import GridOutcomes
     from interp_assets.cells.records import PreparedCells, ScreenLabels
     from interp_assets.edges.layers import LayerChoice
     from interp_assets.edges.records import Reference
@@ -40,13 +41,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadData:
-    """Data of one role as a reading sees them: cells, outcomes, reference networks over the universe."""
+    """Data of one role as a reading sees them: cells, outcomes, reference networks over the universe.
+
+    ``grid`` holds the outcomes against control sets of other sizes, or says why there are none.
+    """
 
     role: str
     cells: PreparedCells
     labels: ScreenLabels
     references: Mapping[str, Reference]
     primary_reference: str
+    grid: GridOutcomes | str = "outcomes against other control sets were not made for it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

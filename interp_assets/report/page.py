@@ -115,7 +115,7 @@ def render(results: ReportInputs) -> str:
     code, code_hash = script("report.js")
     evaluation = reading.evaluation(results.release, results.verdict, results.tables)
     claims = tuple(reading.claim(entry) for entry in results.claims)
-    rows = registry_rows(results.tests, results.registry)
+    rows = registry_rows(results.tests, results.registry, results.tables.get("published_comparison"))
     html = environment().get_template("report.html").render(
         study=results.study,
         release=results.release,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from interp_assets.figures import wording
 from interp_assets.report.reading import settings_lines
+from qc_standards.published import contradictions_of
 from qc_standards.records import Status, TestSpec
 
 _PUBLISHED = {
@@ -59,11 +60,16 @@ class RegistryRow:
     settings: tuple[tuple[str, str], ...]
     computed: tuple[tuple[str, str], ...]
     published: tuple[tuple[str, str], ...]
+    disputed: tuple[str, ...]
     search: str
 
 
-def registry_rows(tests: pd.DataFrame, registry: Sequence[TestSpec]) -> tuple[RegistryRow, ...]:
+def registry_rows(
+    tests: pd.DataFrame, registry: Sequence[TestSpec], comparison: pd.DataFrame | None = None
+) -> tuple[RegistryRow, ...]:
     """One row for each declared test, run ones first, else in declared order; one without a result says so.
+
+    ``comparison`` (`qc_standards.published.compared`) is there where the study is the published context.
 
     Raises
     ------
@@ -76,11 +82,12 @@ def registry_rows(tests: pd.DataFrame, registry: Sequence[TestSpec]) -> tuple[Re
     if doubled or unknown:
         raise ValueError(f"tests: emitted twice {doubled or 'none'}, not declared {unknown or 'none'}")
     records = {str(row["test_id"]): row for row in tests.to_dict("records")}
-    rows = [_row(spec, records.get(spec.test_id, {})) for spec in registry]
+    held = {} if comparison is None else {str(row["test_id"]): row for row in comparison.to_dict("records")}
+    rows = [_row(spec, records.get(spec.test_id, {}), held.get(spec.test_id, {})) for spec in registry]
     return tuple(sorted(rows, key=lambda row: row.status != Status.RUN))
 
 
-def _row(spec: TestSpec, found: Mapping[Any, Any]) -> RegistryRow:
+def _row(spec: TestSpec, found: Mapping[Any, Any], held: Mapping[Any, Any]) -> RegistryRow:
     status = str(found.get("status", "missing"))
     reason = _plain(found.get("reason")) if found else "no result was emitted for this declared test"
     dataset = _plain(found.get("dataset"))
@@ -108,7 +115,11 @@ def _row(spec: TestSpec, found: Mapping[Any, Any]) -> RegistryRow:
         method=_method(spec, found),
         settings=settings_lines(found.get("settings_used")),
         computed=_computed(found),
-        published=tuple((name, spec.published[key]) for key, name in _PUBLISHED.items() if spec.published.get(key)),
+        published=(
+            *((name, spec.published[key]) for key, name in _PUBLISHED.items() if spec.published.get(key)),
+            *_held_against(held),
+        ),
+        disputed=tuple(each.sentence for each in contradictions_of(spec.test_id)),
         search=" ".join(
             (
                 spec.test_id,
@@ -121,6 +132,15 @@ def _row(spec: TestSpec, found: Mapping[Any, Any]) -> RegistryRow:
             )
         ).lower(),
     )
+
+
+def _held_against(held: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Tolerance of the published number, and whether the computed effect lies inside."""
+    if not held:
+        return
+    yield "published value and bounds", f"{held['published']}, {wording.interval(held['low'], held['high'])}"
+    answer = _plain(held["remark"]) or ("yes" if held["within"] else "no")
+    yield "computed effect within the bounds", answer
 
 
 def _significant(spec: TestSpec, found: Mapping[Any, Any]) -> str:

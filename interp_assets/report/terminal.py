@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from interp_assets.figures import wording
 from interp_assets.figures.wording import is_small, listing, origin_label
 from interp_assets.report.advice import BEHAVES
 from interp_assets.report.index import CRITERIA
 from interp_assets.report.reading import NO_ORIGIN
-from qc_standards.records import Outcome, VerdictState
+from qc_standards.records import Outcome, Status, TestResult, VerdictState
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -106,3 +109,28 @@ def next_steps(leaderboard: pd.DataFrame) -> list[Text]:
 
     owed = leaderboard[leaderboard["next_step"] != BEHAVES]
     return [Text.assemble("next, ", (str(row.release), "bold"), f": {row.next_step}") for row in owed.itertuples()]
+
+
+def print_rows(console: Console, title: str, results: Sequence[TestResult]) -> None:
+    """Print the rows of one analysis: numbers of those that ran, reasons of those that did not."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    for name in ("row", "effect", "95% interval", "p", "n", "how to read it"):
+        table.add_column(name, overflow="fold", no_wrap=name == "row")
+    for result in results:
+        shown = (
+            [
+                f"{wording.number(result.effect)} {result.effect_kind.replace('_', ' ')}",
+                wording.interval(result.ci_low, result.ci_high),
+                wording.p_value(result.p),
+                wording.count(result.n),
+                "; ".join(filter(None, (result.direction, result.reason))),
+            ]
+            if result.status == Status.RUN
+            else ["", "", "", "", f"{result.status}: {result.reason}"]
+        )
+        table.add_row(result.test_id, *map(Text, shown))
+    console.print(table)

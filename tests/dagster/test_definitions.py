@@ -10,6 +10,7 @@ from interp_assets.analyses import catalogue
 from interp_assets.definitions import build_definitions
 from interp_assets.figures.catalogue import CATALOGUE
 from interp_assets.layout import grid_key, read_layout
+from interp_assets.readings.catalogue import READINGS
 from qc_standards.claims import claims_registry
 
 
@@ -24,9 +25,11 @@ def keys(graph) -> set[str]:
 
 def test_the_graph_holds_the_agreed_assets(graph) -> None:
     fixed = {"cells", "references", "gene_features", "de_labels", "correlation", "null_calibration", "release"}
-    fixed |= {"attention", "study_inputs", "screen_inputs", "layer_inputs", "layer_choice", "screens", "interventions"}
+    fixed |= {"study_inputs", "sample_inputs", "screen_inputs", "layer_inputs", "layer_choice", "screens"}
+    fixed |= {"attention", "interventions", "grid_outcomes", *(entry.name for entry in READINGS)}
     judged = {"test_results", "standards_results", "control_outcome", "qc_verdict", "report", "leaderboard"}
     analyses = {row.key for row in catalogue.built()}
+    analyses |= {f"of_study/{row.key}" for row in catalogue.built() if row.release_free}
     claims = {f"claim/{name}" for name in claims_registry().claims}
     figures = {f"figure/{spec.figure_id}" for spec in CATALOGUE}
     twins = {
@@ -42,7 +45,8 @@ def test_the_graph_holds_the_agreed_assets(graph) -> None:
 def test_only_steps_that_run_a_model_hold_the_gpu_pool(graph) -> None:
     pooled = {key.to_user_string() for key in graph.materializable_asset_keys if "gpu" in (graph.get(key).pools or ())}
     models = {"attention", "interventions"}
-    assert pooled == models | {f"random_weights/{name}" for name in models}
+    readings = {entry.name for entry in READINGS}
+    assert pooled == models | readings | {f"random_weights/{name}" for name in models}
 
 
 def test_every_asset_is_owned_described_and_grouped(graph) -> None:
@@ -91,8 +95,7 @@ def test_no_outcome_of_the_evaluation_lies_upstream_of_the_layer(graph, instance
     by_dataset = {"cells", "de_labels", "correlation", "references", "gene_features", "null_calibration"}
     assert {partition for key, partition in behind if key in by_dataset} == {chosen_on}
     assert {partition for key, partition in behind if key == "attention"} == {f"{chosen_on}|any"}
-    read_by_tests = set(layout.evaluated(study))
-    assert read_by_tests and chosen_on not in read_by_tests
+    assert chosen_on not in layout.compared(study)
     outcomes = {f"raw/{name}" for name in layout.compared(study)}
     assert not outcomes & {key for key, _ in behind}
 
@@ -102,6 +105,9 @@ def test_every_analysis_reads_the_frozen_layer(graph, instance, study: str) -> N
     instance.add_dynamic_partitions("release", ["any"])
     for row in catalogue.built():
         behind = upstream(graph, instance, row.key, grid_key(release="any", study=study))
+        if row.release_free:
+            assert not any(partition and "any" in partition for _, partition in behind), row.key
+            continue
         assert ("layer_choice", grid_key(release="any", study=study)) in behind, row.key
 
 

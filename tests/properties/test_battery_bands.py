@@ -19,7 +19,7 @@ import pytest
 
 from interp_assets.analyses.assemble import DatasetArtefacts
 from interp_assets.analyses.catalogue import built
-from interp_assets.battery import all_rows, evaluation_table, layer_choice, run_analysis, study_roles
+from interp_assets.battery import Gathered, all_rows, evaluation_table, layer_choice, run_analysis, study_roles
 from interp_assets.cells.artefacts import Archive, pairwise_edges, prepared_cells, reference_networks, screen_outcomes
 from interp_assets.cells.datasets import load_datasets
 from interp_assets.cells.features import gene_features
@@ -124,10 +124,11 @@ def judged(
 ) -> dict[str, CriterionResult]:
     """Criteria a, b and c of one score, from the tables of the real analyses."""
     study = study_of(battery)
-    roles, absent = study_roles(study, release, built(), {SCREEN: artefacts}, {SCREEN: attention})
+    roles, absent = study_roles(study, release, JUDGED, {SCREEN: artefacts}, {SCREEN: attention})
     choice = layer_choice(study, release, None, None)
     # Only what the criteria read, as for any control.
-    outputs = {row.number: run_analysis(study, release, row, roles, absent, choice) for row in JUDGED}
+    gathered = Gathered(choice=choice, roles=roles, absent=absent)
+    outputs = {row.number: run_analysis(study, release, row, gathered) for row in JUDGED}
     results = all_rows([row for output in outputs.values() for row in output.results], release)
     tables = {name: table for output in outputs.values() for name, table in output.tables.items()}
     card = ReleaseCard(name=release, kind="release", family="edge_table", release_id=release)

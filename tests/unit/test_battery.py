@@ -17,6 +17,7 @@ from interp_assets.analyses.inputs import RoleInputs
 from interp_assets.battery import (
     NOT_BUILT,
     NOT_FOR_CONTROLS,
+    Gathered,
     all_rows,
     evaluation_table,
     layer_choice,
@@ -220,19 +221,19 @@ def test_roles_without_data_carry_the_reason() -> None:
 
 
 def test_every_built_analysis_skips_its_rows_with_that_reason() -> None:
-    absent = {"primary_screen": "primary_screen_data: no mirror"}
     for analysis in built():
-        output = run_analysis(study(primary_screen="full"), "mine", analysis, {}, absent, CHOSEN)
+        if not analysis.roles or analysis.reads_selection:
+            continue  # simulates some rows of its own
+        absent = {role: f"{role}_data: no mirror" for role in (*analysis.roles, *analysis.readings)}
+        output = run_analysis(study(primary_screen="full"), "mine", analysis, Gathered(choice=CHOSEN, absent=absent))
         assert tuple(result.test_id for result in output.results) == analysis.test_ids
         assert {result.status for result in output.results} == {Status.SKIPPED}
         assert all("no mirror" in result.reason for result in output.results), analysis.number
 
 
 def test_an_analysis_that_is_not_built_cannot_be_run() -> None:
-    numbers = {analysis.number for analysis in built()}
-    missing = next(number for number in range(1, 38) if number not in numbers)
-    with pytest.raises(ValueError, match=f"analysis {missing} .* is declared but not built"):
-        run_analysis(study(), "mine", row(missing), {}, {}, CHOSEN)
+    with pytest.raises(ValueError, match="analysis 3 .* is declared but not built"):
+        run_analysis(study(), "mine", replace(row(3), function=None), Gathered(choice=CHOSEN))
 
 
 @pytest.fixture
@@ -353,7 +354,9 @@ def test_controls_run_only_what_the_criteria_read() -> None:
     for analysis in built():
         if analysis.for_controls:
             continue
-        output = run_analysis(study(primary_screen="full"), "mine.shuffled", analysis, inputs_of, {}, CHOSEN)
+        output = run_analysis(
+            study(primary_screen="full"), "mine.shuffled", analysis, Gathered(choice=CHOSEN, roles=inputs_of)
+        )
         assert {result.status for result in output.results} == {Status.SKIPPED}
         assert {result.reason for result in output.results} == {NOT_FOR_CONTROLS}
 

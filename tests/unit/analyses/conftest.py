@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interp_assets.analyses.catalogue import CATALOGUE
 from interp_assets.analyses.inputs import AnalysisInputs, RoleInputs
 from interp_assets.analyses.scores import candidate_labels
 from interp_assets.edges.layers import LayerChoice
@@ -18,8 +19,8 @@ from interp_assets.interventions.conditions import Condition, HeadTable, plan_co
 from interp_assets.interventions.records import Interventions
 from qc_standards.records import TestSpec
 
-INTERVENED = {29: 5, 32: 12, 34: 6, 36: 6}
-TEST_COUNTS = {15: 4, 16: 3, 17: 2, 18: 1, 19: 2, 21: 7, 22: 1, 23: 1, 25: 3, 26: 2, 27: 1, 31: 3, 35: 3, **INTERVENED}
+INTERVENED = (29, 32, 34, 36)
+TEST_COUNTS = {entry.number: entry.tests for entry in CATALOGUE}
 SETTINGS = MappingProxyType(
     {
         "analysis_depth": 13 / 17,
@@ -46,6 +47,55 @@ SETTINGS = MappingProxyType(
         "matched_smd": 0.1,
         "intervention_tokens": 2000,
         "random_head_sets": 4,
+        "cell_attention_entries": 100_000,
+        "grid_edge_cells": 10_000,
+        "agreement_pairs": 40,
+        "agreement_bootstrap": 200,
+        "agreement_shuffles": 99,
+        "deletion_cells": 4,
+        "cssi_draws": 12,
+        "cssi_minimum": 20,
+        "cssi_seeds": 1,
+        "cssi_run_draws": 1,
+        "cssi_scan_seeds": 2,
+        "cssi_k_max": 4,
+        "cssi_attention_draws": 5,
+        "simulation_seeds": 1,
+        "synthetic_seeds": 3,
+        "simulated_circuits": 30,
+        "detectability_draws": 199,
+        "leakage_permutations": 40,
+        "leakage_trees": 5,
+        "balance_draws": 10,
+        "lodo_draws": 40,
+        "calibration_bins": 10,
+        "calibration_bootstrap": 40,
+        "context_bootstrap": 400,
+        "restricted_share": 2000 / 3309,
+        "mediation_pairs": 2,
+        "mediation_cells": 6,
+        "mediation_tokens": 32,
+        "mediation_set_cells": 3,
+        "mediation_permutations": 4,
+        "mediation_bootstrap": 200,
+        "tissue_bootstrap": 200,
+        "tissue_permutations": 199,
+        "ortholog_permutations": 99,
+        "ortholog_floor": 0.05,
+        "directionality_pairs": 24,
+        "pseudotime_bins": 50,
+        "pseudotime_lags": 10,
+        "pseudotime_weak": 0.2,
+        "pseudotime_shuffles": 99,
+        "random_pair_sets": 99,
+        "mantel_permutations": 99,
+        "scaling_cells": (20, 40, 60),
+        "scaling_seeds": 9,
+        "scaling_bootstrap": 200,
+        "composition_runs": 12,
+        "composition_permutations": 199,
+        "recovery_cells": (20, 40, 60),
+        "recovery_bootstrap": 200,
     }
 )
 HASH = "c" * 64

@@ -49,7 +49,7 @@ def test_killed_run_resumes_to_the_same_bytes(write_release, toy_cells, tmp_path
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     extract_attention(release, toy_cells, whole, quick(heads=heads))
 
-    write = attention._write_checkpoint
+    write = attention.write_checkpoint
     batches: list[int] = []
 
     def write_and_die(partial, shards, total):
@@ -58,7 +58,7 @@ def test_killed_run_resumes_to_the_same_bytes(write_release, toy_cells, tmp_path
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(attention, "_write_checkpoint", write_and_die)
+        patch.setattr(attention, "write_checkpoint", write_and_die)
         with pytest.raises(KilledError):
             extract_attention(release, toy_cells, broken, quick(heads=heads))
     with pytest.raises(AttentionStoreError, match="no finished attention"):
@@ -84,7 +84,7 @@ def test_checkpoint_of_other_settings_is_not_continued(write_release, toy_cells,
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(attention, "_write_checkpoint", die)
+        patch.setattr(attention, "write_checkpoint", die)
         with pytest.raises(KilledError):
             extract_attention(release, toy_cells, tmp_path / "broken", quick(batch_tokens=48))
     extract_attention(release, toy_cells, tmp_path / "broken", quick(batch_tokens=24))
@@ -116,6 +116,40 @@ def test_finished_folder_is_opened_without_loading_the_model(write_release, toy_
     (tmp_path / "out" / "counts.npy").write_bytes(b"short")
     with pytest.raises(AssertionError, match="loaded again"):
         extract_attention(release, toy_cells, tmp_path / "out", quick(), load=never)
+
+
+def test_a_screen_on_the_same_cells_and_genes_takes_the_arrays_over(write_release, toy_cells, tmp_path):
+    release = read_release(write_release())
+    first = extract_attention(release, toy_cells, tmp_path / "one", quick())
+
+    def never(*_, **__):
+        raise AssertionError("the model was loaded again")
+
+    other = dataclasses.replace(toy_cells, dataset="another_screen")
+    second = extract_attention(release, other, tmp_path / "two", quick(), load=never, neighbours=[tmp_path / "one"])
+    assert second.dataset == "another_screen"
+    assert np.array_equal(first.layer_matrix(1).score, second.layer_matrix(1).score, equal_nan=True)
+    alone = extract_attention(release, other, tmp_path / "elsewhere" / "two", quick())
+    assert digests(tmp_path / "two") == digests(tmp_path / "elsewhere" / "two")
+    assert alone.facts["key"] == second.facts["key"] != first.facts["key"]
+
+
+def test_other_cells_or_a_damaged_neighbour_are_not_taken_over(write_release, toy_cells, tmp_path):
+    release = read_release(write_release())
+    extract_attention(release, toy_cells, tmp_path / "one", quick())
+
+    def never(*_, **__):
+        raise AssertionError("extracted")
+
+    fewer = dataclasses.replace(toy_cells, dataset="fewer", universe=toy_cells.universe[:-1])
+    with pytest.raises(AssertionError, match="extracted"):
+        extract_attention(release, fewer, tmp_path / "fewer", quick(), load=never, neighbours=[tmp_path / "one"])
+    flipped = bytearray((tmp_path / "one" / "layer-0-mean.npy").read_bytes())
+    flipped[-1] ^= 1
+    (tmp_path / "one" / "layer-0-mean.npy").write_bytes(bytes(flipped))
+    same = dataclasses.replace(toy_cells, dataset="same")
+    with pytest.raises(AssertionError, match="extracted"):
+        extract_attention(release, same, tmp_path / "same", quick(), load=never, neighbours=[tmp_path / "one"])
 
 
 def test_key_depends_on_what_changes_bytes_and_on_nothing_else(write_release, toy_cells, make_cells):

@@ -205,12 +205,15 @@ def confound_tables(gain: float) -> dict[str, pd.DataFrame]:
     }
 
 
+AS_CONTRACTED = frozenset({"nested_layer_choice"})  # written by an analysis exactly as its standard defines it
+
+
 def contract_tables() -> dict[str, pd.DataFrame]:
-    """Tables that no analysis writes yet, as the standards that define them show them passing."""
+    """Tables that standards define, as they show them passing: written by no analysis yet, or `AS_CONTRACTED`."""
     return {
         item.applies_to: pd.DataFrame([dict(row) for row in item.examples["passing"].rows])
         for item in shipped_standards().values()
-        if item.applies_to not in VIEWS and item.applies_to not in TABLE_COLUMNS
+        if item.applies_to not in VIEWS and (item.applies_to not in TABLE_COLUMNS or item.applies_to in AS_CONTRACTED)
     }
 
 

@@ -1,0 +1,137 @@
+"""Attention of single cells as a table that any set of cells can be pooled from, without running the model again.
+
+What belongs here: sums and means over cells of what `readings.cell_attention` kept. What does not: choosing cells or
+strata, aggregating strata (`stats.cssi`), testing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from interp_assets.readings.cell_attention import role_slug
+from interp_assets.readings.records import Reading
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellAttention:
+    """Head-mean attention of N cells from R regulators to G genes in L layers, one entry a cell and pair it holds.
+
+    ``cell`` (E, ascending) numbers the cell of an entry, ``pair`` (E) is row x G + column, ``value`` is L x E.
+    ``cells`` (N) are positions among the prepared cells, ``genes`` (G) names, ``rows`` (R) the regulators' numbers
+    among the genes. ``embedding`` (N x D) is None where the model offers none. Every method numbers cells 0 to N - 1.
+    """
+
+    genes: NDArray[np.str_]
+    rows: Int
+    cells: Int
+    cell: Int
+    pair: Int
+    value: NDArray[np.float32]
+    embedding: NDArray[np.float32] | None
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return int(self.value.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Regulators and genes."""
+        return int(self.rows.size), int(self.genes.size)
+
+    def counts(self, cells: ArrayLike | None = None) -> Int:
+        """Number of the given cells that hold both genes (R x G)."""
+        chosen = self._entries(cells)
+        pair = self.pair if chosen is None else self.pair[chosen]
+        return np.bincount(pair, minlength=self._pairs).reshape(self.shape)
+
+    def pooled(self, layer: int, cells: ArrayLike | None = None) -> tuple[Float, Int]:
+        """Mean score over the given cells (numbers or a mask; None: all), R x G, and the cells behind each.
+
+        A pair that no cell holds is NaN with count 0: the score divides by the cells that hold both genes.
+        """
+        chosen = self._entries(cells)
+        pair = self.pair if chosen is None else self.pair[chosen]
+        value = self.value[layer] if chosen is None else self.value[layer][chosen]
+        return self._mean(pair, value)
+
+    def pooled_mean(self, cells: ArrayLike | None = None) -> tuple[Float, Int]:
+        """As `pooled`, of the mean over layers."""
+        chosen = self._entries(cells)
+        value = self.value if chosen is None else self.value[:, chosen]
+        pair = self.pair if chosen is None else self.pair[chosen]
+        return self._mean(pair, value.mean(axis=0, dtype=np.float64))
+
+    def by_stratum(self, layer: int, labels: ArrayLike, strata: int) -> tuple[Float, Int]:
+        """Mean score within each stratum (K x R x G, NaN without a cell) and the cells behind it.
+
+        ``labels`` (N) are 0 to K - 1, or -1 for a cell of no stratum. One pass over the entries whatever K is.
+
+        Raises
+        ------
+        ValueError
+            If there is not one label a cell, or one is not below ``strata``.
+        """
+        label = np.asarray(labels, dtype=np.int64)
+        if label.shape != self.cells.shape or (label.size and (label.max() >= strata or label.min() < -1)):
+            raise ValueError(f"labels of shape {label.shape} are not {self.cells.size} numbers from -1 to {strata - 1}")
+        stratum = label[self.cell]
+        kept = slice(None) if (label >= 0).all() else np.flatnonzero(stratum >= 0)
+        where = stratum[kept] * self._pairs + self.pair[kept]
+        count = np.bincount(where, minlength=strata * self._pairs)
+        total = np.bincount(where, self.value[layer][kept], minlength=strata * self._pairs)
+        shape = (strata, *self.shape)
+        return _over(total, count).reshape(shape), count.reshape(shape)
+
+    @property
+    def _pairs(self) -> int:
+        return int(self.rows.size * self.genes.size)
+
+    def _entries(self, cells: ArrayLike | None) -> NDArray[np.int64] | None:
+        """Entries of the given cells, or None for all of them."""
+        if cells is None:
+            return None
+        given = np.asarray(cells)
+        inside = np.zeros(self.cells.size, dtype=bool)
+        inside[given] = True
+        if given.dtype != np.bool_ and int(inside.sum()) != given.size:
+            raise ValueError("a cell is given twice; pool each cell once")
+        return np.flatnonzero(inside[self.cell])
+
+    def _mean(self, pair: Int, value: NDArray[Any]) -> tuple[Float, Int]:
+        count = np.bincount(pair, minlength=self._pairs)
+        total = np.bincount(pair, value, minlength=self._pairs)
+        return _over(total, count).reshape(self.shape), count.reshape(self.shape)
+
+
+def _over(total: NDArray[Any], count: Int) -> Float:
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
+
+
+def cell_attention(reading: Reading, role: str) -> CellAttention | str:
+    """Attention of the single cells of a role, or the reason why the reading holds none."""
+    slug = role_slug(role)
+    if f"{slug}_value" not in reading.arrays:
+        reasons = reading.facts.get("reasons", {})
+        return str(reasons.get(role, f"single cells of role {role} were not read"))
+    arrays = {name: reading.arrays[f"{slug}_{name}"] for name in ("offsets", "row", "column", "value", "genes")}
+    genes, offsets = np.asarray(arrays["genes"]), np.asarray(arrays["offsets"], dtype=np.int64)
+    embedding = reading.arrays.get(f"{slug}_embedding")
+    return CellAttention(
+        genes=genes,
+        rows=np.asarray(reading.arrays[f"{slug}_rows"], dtype=np.int64),
+        cells=np.asarray(reading.arrays[f"{slug}_cells"], dtype=np.int64),
+        cell=np.repeat(np.arange(offsets.size - 1), np.diff(offsets)),
+        pair=np.asarray(arrays["row"], dtype=np.int64) * genes.size + np.asarray(arrays["column"], dtype=np.int64),
+        value=np.asarray(arrays["value"]),
+        embedding=None if embedding is None else np.asarray(embedding),
+    )

@@ -1,0 +1,182 @@
+"""Assets of the analyses, one for each built row of the catalogue."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from interp_assets.analyses import catalogue
+from interp_assets.analyses.inputs import AnalysisOutput
+from interp_assets.assets.stored_inputs import (
+    FOLDER,
+    attention_of_row,
+    dimensions,
+    load_roles,
+    load_samples,
+    stored_choice,
+)
+from interp_assets.automation import incremental
+from interp_assets.battery import (
+    NO_INTERVENTIONS,
+    NOT_FOR_CONTROLS,
+    Gathered,
+    analysis_inputs,
+    results_from_json,
+    results_json,
+    run_analysis,
+    study_samples,
+)
+from interp_assets.code_version import code_version
+from interp_assets.edges.layers import settled_depth
+from interp_assets.interventions.records import read_files as read_interventions
+from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_bytes
+from interp_assets.layout import Layout
+from interp_assets.metadata import TEAM, result_metadata, source_link
+from interp_assets.models.controls import is_control
+from interp_assets.readings.records import read_files as read_reading
+from qc_standards.records import TestResult, skipped
+
+
+def output_files(number: int, output: AnalysisOutput) -> dict[str, bytes]:
+    """Files of one analysis: its result rows and its tables."""
+    files = {f"results/analysis_{number:02d}.json": results_json(output.results)}
+    return files | {f"tables/{name}.parquet": parquet_bytes(frame) for name, frame in output.tables.items()}
+
+
+def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefinition:
+    """Asset of one analysis on the (release, study) grid."""
+    if row.release_free:
+        return stamped_asset(layout, row)
+
+    @dg.asset(
+        key=row.key,
+        partitions_def=layout.release_by_study,
+        ins={
+            **attention_of_row(layout, row),
+            "study_inputs": dg.AssetIn(),
+            "layer_choice": dg.AssetIn(),
+            **({"sample_inputs": dg.AssetIn()} if "cells" in row.needs else {}),
+            **({"interventions": dg.AssetIn()} if "interventions" in row.needs else {}),
+            **{name: dg.AssetIn() for name in row.readings},
+        },
+        io_manager_key="files",
+        code_version=code_version(str(row.function), "interp_assets.analyses.assemble"),
+        metadata={PATH: FOLDER, **source_link(str(row.function))},
+        group_name="analyses",
+        kinds={"python"},
+        owners=[TEAM],
+        description=f"Analysis {row.number}: {row.title}. {row.section}",
+        automation_condition=incremental(),
+    )
+    def analysis(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[dict[str, bytes]]:
+        study, release = dimensions(context)
+        gathered = gather(layout, study, release, row, given)
+        output = run_analysis(layout.studies[study], release, row, gathered)
+        files = output_files(row.number, output)
+        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
+
+    return analysis
+
+
+def gather(layout: Layout, study: str, release: str, row: catalogue.AnalysisRow, given: Mapping[str, Any]) -> Gathered:
+    """What one analysis reads, from the stored outputs of the assets it depends on, by asset name.
+
+    Controls run few rows; what they will not read is not loaded.
+    """
+    choice = stored_choice(given["layer_choice"])
+    if is_control(release) and not row.for_controls:
+        return Gathered(choice=choice)
+    roles, absent = load_roles(layout, study, release, given["study_inputs"], given.get("attention", {}), [row])
+    sampled: dict[str, Any] = {}
+    if "sample_inputs" in given:
+        sampled, told = samples_of(layout, study, row, given["sample_inputs"])
+        absent |= {role: reason for role, reason in told.items() if role not in absent}
+    return Gathered(
+        choice=choice,
+        roles=roles,
+        samples=sampled,
+        readings={name: read_reading(name, given[name].path) for name in row.readings},
+        interventions=read_interventions(given["interventions"].path) if "interventions" in given else NO_INTERVENTIONS,
+        absent=absent,
+    )
+
+
+def samples_of(
+    layout: Layout, study: str, row: catalogue.AnalysisRow, sample_inputs: StoredFiles
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Cells behind the roles of one analysis, and why the other roles have none."""
+    fillings = layout.studies[study].roles
+    names = [name for role in row.roles if role in fillings for name in fillings[role].datasets]
+    return study_samples(layout.studies[study], [row], load_samples(layout, sample_inputs, names))
+
+
+def study_analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefinition:
+    """Asset of an analysis that reads nothing of a release: computed once a study."""
+
+    @dg.asset(
+        key=["of_study", row.key],
+        partitions_def=layout.by_study,
+        ins={name: dg.AssetIn() for name in ("study_inputs", *(["sample_inputs"] if "cells" in row.needs else []))},
+        io_manager_key="files",
+        code_version=code_version(str(row.function)),
+        metadata={PATH: "studies/{study}/" + row.key, **source_link(str(row.function))},
+        group_name="analyses",
+        kinds={"python"},
+        owners=[TEAM],
+        description=f"Analysis {row.number}: {row.title}. {row.section}. The same for every release.",
+        automation_condition=incremental(),
+    )
+    def analysis(context: dg.AssetExecutionContext, **given: StoredFiles) -> dg.Output[dict[str, bytes]]:
+        study = layout.studies[context.partition_key]
+        samples, absent = (
+            samples_of(layout, study.name, row, given["sample_inputs"]) if "sample_inputs" in given else ({}, {})
+        )
+        no_layer = (settled_depth(study.battery.analysis_depth, "no release is read"), pd.DataFrame())
+        gathered = Gathered(choice=no_layer, samples=samples, absent=absent)
+        run = row.run
+        if run is None:
+            raise ValueError(f"analysis {row.number} ({row.title}) is declared but not built")
+        output = run(analysis_inputs(study, "", row, gathered))
+        files = output_files(row.number, output)
+        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
+
+    return analysis
+
+
+def stamped_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefinition:
+    """Asset of an analysis on the (release, study) grid whose numbers the study computed once for all releases."""
+
+    @dg.asset(
+        key=row.key,
+        partitions_def=layout.release_by_study,
+        ins={"computed": dg.AssetIn(dg.AssetKey(["of_study", row.key]))},
+        io_manager_key="files",
+        code_version=code_version("interp_assets.assets.analyses:stamped_asset"),
+        metadata={PATH: FOLDER, **source_link(str(row.function))},
+        group_name="analyses",
+        kinds={"python"},
+        owners=[TEAM],
+        description=f"Analysis {row.number}: {row.title}. {row.section}",
+        automation_condition=incremental(),
+    )
+    def analysis(context: dg.AssetExecutionContext, computed: StoredFiles) -> dg.Output[dict[str, bytes]]:
+        _, release = dimensions(context)
+        stored = results_from_json(computed.path(f"results/{row.key}.json").read_bytes())
+        results = [replace(result, release=release) for result in stored]
+        tables = computed.tables()
+        if is_control(release):
+            results = [not_for_control(result) for result in results]
+            tables = {}
+        files = output_files(row.number, AnalysisOutput(results=tuple(results), tables=tables))
+        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(results))
+
+    return analysis
+
+
+def not_for_control(result: TestResult) -> TestResult:
+    """The row of a control that runs only what claims need."""
+    return skipped(
+        result.test_id, NOT_FOR_CONTROLS, release=result.release, effect_kind=result.effect_kind, unit=result.unit
+    )
