@@ -27,8 +27,9 @@ from interp_assets.models.sourcing import PLANTED, control_regulators
 from interp_assets.readings.records import Reading
 from interp_assets.settings import COMPARED_ROLES, SELECTION_ROLE, RoleFilling, Study
 from interp_assets.storage import canonical_json
+from qc_standards.evidence import PRIMARY_ROLE
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
-from qc_standards.registry import declared_tests, tests_of_analysis
+from qc_standards.registry import declared_tests, tests_of_analysis, tests_of_role
 
 Chosen = tuple[LayerChoice, pd.DataFrame]
 NOT_BUILT = "analysis not built"
@@ -270,15 +271,21 @@ def evaluation_table(
 ) -> pd.DataFrame:
     """One row: who is judged, on what kind of data, and what limits the verdict.
 
+    ``data_origin`` is the weakest behind the rows of the primary screen; every other row states its own, and claims
+    look at the rows they need.
+
     ``cells_of`` names the dataset whose cells stand behind each screen; it tells whether the release was
     trained on them. ``tables`` of the battery and ``choice`` of the layer tell what this evaluation has to show, which
     decides what standards concern it.
     """
-    origins = {result.data_origin for result in results if result.status is Status.RUN and result.data_origin}
+    judged = {spec.test_id for spec in tests_of_role(PRIMARY_ROLE)}
+    run = [result for result in results if result.status is Status.RUN]
+    origins = {result.data_origin for result in run if result.data_origin and result.test_id in judged}
     weakest = next((str(origin) for origin in WEAKEST_FIRST if origin in origins), "none")
-    filled = {study.roles[role].role_fit for role in roles}
-    contexts = sorted({inputs.context_mismatch for inputs in roles.values()} - {""})
-    evaluated = {cells_of.get(inputs.dataset, inputs.dataset) for inputs in roles.values()}
+    filled = {study.roles[role].role_fit for role in roles} | {result.role_fit for result in run}
+    primary = roles.get(PRIMARY_ROLE)
+    screens = [inputs for role, inputs in roles.items() if role in COMPARED_ROLES]
+    evaluated = {cells_of.get(inputs.dataset, inputs.dataset) for inputs in screens}
     return pd.DataFrame(
         [
             {
@@ -291,7 +298,7 @@ def evaluation_table(
                 "seeds": 1,
                 "primary_reference": study.primary_reference,
                 "data_origin": weakest,
-                "context_mismatch": "; ".join(contexts),
+                "context_mismatch": primary.context_mismatch if primary else "",
                 "role_fit": "partial" if "partial" in filled else "full",
                 "untrained": card.gap is not None and card.gap <= 0,
                 "held_out_gap": card.gap,
@@ -342,6 +349,8 @@ def lineage_table(roles: Mapping[str, RoleInputs], choice: LayerChoice) -> pd.Da
     """One row a score: which cells and which layer it comes from, and how the layer was chosen."""
     rows = []
     for role, inputs in roles.items():
+        if role == SELECTION_ROLE:  # the layer is chosen there; its own rows judge no outcome at that layer
+            continue
         attention = inputs.attention
         layer = resolve_layer(choice.depth, attention.layers)
         scores = {

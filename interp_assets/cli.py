@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="judge releases in a study and print the verdict table")
     evaluate.add_argument("--study", default="demo")
     evaluate.add_argument("--release", action="append", help="default: every complete release; may be repeated")
+    evaluate.add_argument("--jobs", type=int, help="processes side by side; default: 2, or 1 beside a GPU")
     evaluate.set_defaults(run=_evaluate)
 
     analysis = commands.add_parser("analysis", help="run one analysis again and print its rows, or explain it")
@@ -102,35 +103,38 @@ def _chosen(options: argparse.Namespace, releases: Sequence[str]) -> tuple[Layou
 
 def _evaluate(options: argparse.Namespace) -> int:
     layout, releases = _chosen(options, options.release or ())
-    return _judge(layout, options.study, releases)
+    from interp_assets.parallel import default_jobs
+
+    return _judge(layout, options.study, releases, default_jobs() if options.jobs is None else options.jobs)
 
 
-@contextmanager
-def _evaluator(layout: Layout) -> Iterator[tuple[Evaluator, Console]]:
-    """Evaluator over the deployment, and the console it tells its stages on; Dagster's own log is quiet."""
+def quiet_dagster() -> None:
+    """Keep Dagster's own log and its notes on preview features off the terminal; the run history holds them."""
     import logging
     import warnings
 
     import dagster as dg
-    from rich.console import Console
-
-    from interp_assets.definitions import build_definitions
-    from interp_assets.evaluate import Evaluator, dagster_instance
 
     for category in (dg.PreviewWarning, dg.BetaWarning, dg.SupersessionWarning):
         warnings.simplefilter("ignore", category)
     logging.getLogger("dagster").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _evaluator(layout: Layout, started: float) -> Iterator[tuple[Evaluator, Console]]:
+    """Evaluator over the deployment, and the console it tells its stages on; Dagster's own log is quiet."""
+    from rich.console import Console
+
+    from interp_assets.definitions import build_definitions
+    from interp_assets.evaluate import Evaluator, dagster_instance
+    from interp_assets.parallel import told
+
+    quiet_dagster()
     console = Console()
     os.environ["DAGSTER_HOME"] = str(layout.folders.dagster_home)
     with dagster_instance(layout) as instance:
         evaluator = Evaluator(build_definitions(layout), layout, instance)
-        started = time.monotonic()
-
-        def tell(title: str) -> None:
-            minutes, seconds = divmod(int(time.monotonic() - started), 60)
-            console.print(f"[dim]{minutes:2d}:{seconds:02d} ·[/dim] {title}", highlight=False)
-
-        evaluator.progress.before = tell
+        evaluator.progress.before = lambda title: console.print(told(started, title), highlight=False)
         yield evaluator, console
 
 
@@ -147,18 +151,20 @@ def _analysis(options: argparse.Namespace) -> int:
     from interp_assets.report.terminal import print_rows
 
     layout, releases = _chosen(options, [options.release] if options.release else ())
-    with _evaluator(layout) as (evaluator, console):
+    with _evaluator(layout, time.time()) as (evaluator, console):
         results = evaluator.rerun(options.study, releases[0], entry)
         print_rows(console, f"Analysis {entry.number} of {releases[0]} in {options.study}: {entry.title}", results)
     return 0
 
 
-def _judge(layout: Layout, study: str, releases: Sequence[str]) -> int:
+def _judge(layout: Layout, study: str, releases: Sequence[str], jobs: int) -> int:
     """Run the evaluation and print the verdict table."""
+    from interp_assets.parallel import worker_pool
     from interp_assets.report.stored import print_summary
 
-    with _evaluator(layout) as (evaluator, console):
-        progress = evaluator.evaluate(study, releases)
+    started = time.time()
+    with _evaluator(layout, started) as (evaluator, console), worker_pool(jobs, started) as beside:
+        progress = evaluator.evaluate(study, releases, beside)
     console.print(f"{len(progress.steps)} step(s) run" if progress.steps else "nothing to recompute: all is fresh")
     print_summary(console, layout.folders.store, study, releases)
     return 0

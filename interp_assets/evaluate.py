@@ -56,11 +56,14 @@ class Stage:
     partition: str | None
 
 
+Steps = list[tuple[str, str | None]]
+
+
 @dataclass(slots=True)
 class Progress:
     """Steps that were run, by (asset, partition), and a hook that is told before each run."""
 
-    steps: list[tuple[str, str | None]] = field(default_factory=list)
+    steps: Steps = field(default_factory=list)
     before: Callable[[str], None] | None = None
 
     def tell(self, title: str) -> None:
@@ -83,40 +86,56 @@ def _key(text: str) -> dg.AssetKey:
     return dg.AssetKey(text.split("/"))
 
 
+Wave = list[tuple[Stage, ...]]
+
+
 def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: Sequence[str]) -> Iterator[Stage]:
-    """Stages that a judgement of ``releases`` in ``study`` needs, upstream first.
+    """Stages that a judgement of ``releases`` in ``study`` needs, upstream first."""
+    for wave in waves(layout, assets, study, releases):
+        for chain in wave:
+            yield from chain
+
+
+def waves(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: Sequence[str]) -> Iterator[Wave]:
+    """Stages as waves of chains: chains of one wave need nothing of each other, only of the waves before.
 
     Every battery comes before the first verdict: a verdict reads the outcome of all controls.
     """
     present = set(assets)
     datasets = layout.used_by(study)
     feeds = [name for name, fed in layout.raw_feeds.items() if set(fed) & set(datasets)]
-    for name in feeds:
-        yield Stage(f"raw data: {name}", (_key(f"raw/{name}"),), name)
-    for name in datasets:
-        yield Stage(f"cells and outcomes: {name}", tuple(map(_key, DATASET_ASSETS)), name)
-    yield Stage(f"inputs of study {study}", tuple(map(_key, INPUT_ASSETS)), study)
+    yield [tuple(Stage(f"raw data: {name}", (_key(f"raw/{name}"),), name) for name in feeds)]
+    yield [(Stage(f"cells and outcomes: {name}", tuple(map(_key, DATASET_ASSETS)), name),) for name in datasets]
+    yield [(Stage(f"inputs of study {study}", tuple(map(_key, INPUT_ASSETS)), study),)]
+    everyone = (*CONTROLS, *releases)
     of_study = tuple(sorted(key for key in present if key.path[0] == "of_study"))
-    if of_study:
-        yield Stage(f"analyses of study {study} that read no release", of_study, study)
-    for release in (*CONTROLS, *releases):
-        yield Stage(f"release {release}", (_key("release"),), release)
-        for name in layout.read_by(study):
-            wanted = ATTENTION_ASSETS if name in layout.answered(study) else ATTENTION_ASSETS[:1]
-            partition = grid_key(release=release, dataset=name)
-            yield Stage(f"attention of {release} on {name}", tuple(map(_key, wanted)), partition)
-        partition = grid_key(release=release, study=study)
-        yield Stage(f"layer and screens of {release} in {study}", tuple(map(_key, FOUNDATION)), partition)
-        yield Stage(f"interventions on {release} in {study}", tuple(map(_key, INTERVENTIONS)), partition)
-        if READINGS:
-            read = tuple(_key(entry.name) for entry in READINGS)
-            yield Stage(f"readings of {release} in {study}", read, partition)
-        battery = tuple(sorted(key for key in present if _is_battery(key)))
-        yield Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study))
+    simulated = (Stage(f"analyses of study {study} that read no release", of_study, study),) if of_study else ()
+    yield [simulated, *(tuple(_read_stages(layout, study, release)) for release in everyone)]
+    battery = tuple(sorted(key for key in present if _is_battery(key)))
+    yield [
+        (Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study)),)
+        for release in everyone
+    ]
     judged = tuple(sorted(key for key in present if key.path[0] in JUDGED))
-    for release in (*CONTROLS, *releases):
-        yield Stage(f"verdict of {release} in {study}", judged, grid_key(release=release, study=study))
-    yield Stage("leaderboard", (_key("leaderboard"),), None)
+    yield [
+        (Stage(f"verdict of {release} in {study}", judged, grid_key(release=release, study=study)),)
+        for release in everyone
+    ]
+    yield [(Stage("leaderboard", (_key("leaderboard"),), None),)]
+
+
+def _read_stages(layout: Layout, study: str, release: str) -> Iterator[Stage]:
+    """Stages that run the model of one release: attention, interventions, readings."""
+    yield Stage(f"release {release}", (_key("release"),), release)
+    for name in layout.read_by(study):
+        wanted = ATTENTION_ASSETS if name in layout.answered(study) else ATTENTION_ASSETS[:1]
+        partition = grid_key(release=release, dataset=name)
+        yield Stage(f"attention of {release} on {name}", tuple(map(_key, wanted)), partition)
+    partition = grid_key(release=release, study=study)
+    yield Stage(f"layer and screens of {release} in {study}", tuple(map(_key, FOUNDATION)), partition)
+    yield Stage(f"interventions on {release} in {study}", tuple(map(_key, INTERVENTIONS)), partition)
+    if READINGS:
+        yield Stage(f"readings of {release} in {study}", tuple(_key(entry.name) for entry in READINGS), partition)
 
 
 def _of_another(partition: str | None, release: str) -> bool:
@@ -142,8 +161,11 @@ class Evaluator:
         self._graph = defs.resolve_asset_graph()
         self.progress = Progress()
 
-    def evaluate(self, study: str, releases: Sequence[str]) -> Progress:
+    def evaluate(self, study: str, releases: Sequence[str], beside: Callable[[Wave], Steps] | None = None) -> Progress:
         """Bring everything behind the verdicts of ``releases`` in ``study`` up to date.
+
+        ``beside`` runs the chains of one wave side by side and returns their steps (`parallel`); without it they run
+        here, one after the other, with the same result.
 
         Raises
         ------
@@ -151,9 +173,21 @@ class Evaluator:
             At the first step that fails; what was finished stays and is not run again.
         """
         self._register(releases)
-        for stage in stages(self.layout, self._graph.materializable_asset_keys, study, releases):
-            self._run(stage)
+        for wave in waves(self.layout, self._graph.materializable_asset_keys, study, releases):
+            stale = [chain for chain in wave if any(self._stale(stage) for stage in chain)]
+            if beside is not None and len(stale) > 1:
+                self.progress.steps += beside(stale)
+            else:
+                self.run_chains(stale)
         return self.progress
+
+    def run_chains(self, wave: Wave) -> Steps:
+        """Steps that were run to bring the stages of some chains up to date, in order."""
+        before = len(self.progress.steps)
+        for chain in wave:
+            for stage in chain:
+                self._run(stage)
+        return self.progress.steps[before:]
 
     def rerun(self, study: str, release: str, row: AnalysisRow) -> list[TestResult]:
         """Rows of one analysis, run again whatever is stored, after what it reads is up to date.

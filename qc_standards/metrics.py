@@ -29,7 +29,7 @@ from qc_standards.evidence import PRIMARY_ROLE, Evidence, MissingEvidenceError, 
 from qc_standards.layer_metrics import layer_lineage, layer_record
 from qc_standards.multiplicity import add_multiplicity
 from qc_standards.records import DataOrigin, Status
-from qc_standards.registry import FAMILY_SIZES, declared_ids, declared_tests, in_family
+from qc_standards.registry import FAMILY_SIZES, declared_ids, declared_tests, in_family, tests_of_role
 from qc_standards.screen_metrics import modality_screens, null_tests, outcome_baselines, stated_absences
 
 COMPARED_SCORES: Final = ("attention", "correlation")
@@ -153,13 +153,16 @@ def control_clause(evidence: Evidence) -> pd.DataFrame:
 def origin_audit(evidence: Evidence) -> pd.DataFrame:
     """One row: origin and role fit the evaluation states, beside the weakest ones of the rows that were run.
 
-    ``understated`` is 0 unless the evaluation claims a stronger data origin or a fuller role than its rows.
+    ``understated`` is 0 unless the evaluation claims a stronger data origin than its rows of the primary screen, or a
+    fuller role than any row. Rows that simulate, or read other datasets, state their own origin.
     """
     order = [str(origin) for origin in DataOrigin]
     run = run_rows(evidence)
     shown = evidence.evaluation
+    judged = {spec.test_id for spec in tests_of_role(PRIMARY_ROLE)}
     known = [origin for origin in run["data_origin"].astype(str) if origin in order]
-    weakest = max(known, key=order.index) if known else ""
+    of_screen = run.loc[run["test_id"].isin(judged), "data_origin"].astype(str)
+    weakest = max((origin for origin in of_screen if origin in order), key=order.index, default="")
     stated = str(shown["data_origin"])
     worse = weakest != "" and stated in order and order.index(stated) < order.index(weakest)
     partial = bool((run["role_fit"] == "partial").any()) and str(shown["role_fit"]) == "full"

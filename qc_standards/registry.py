@@ -168,6 +168,14 @@ def tests_of_analysis(number: int) -> tuple[TestSpec, ...]:
 tests_of_analysis.__test__ = False  # type: ignore[attr-defined]
 
 
+def tests_of_role(role: str) -> tuple[TestSpec, ...]:
+    """Return the declared tests that read a dataset in one role, in declared order."""
+    return tuple(spec for spec in declared_tests() if role in spec.roles)
+
+
+tests_of_role.__test__ = False  # type: ignore[attr-defined]
+
+
 def in_family(spec: TestSpec, family: Family) -> bool:
     """Whether a declared test enters family A (confirmatory), B (all) or C (one primary per analysis)."""
     return {"A": spec.confirmatory, "B": True, "C": spec.family_c_primary}[family]

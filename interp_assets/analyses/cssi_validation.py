@@ -367,6 +367,7 @@ def _attention_row(
         effect=float(best.loc[layer, "gain"]),
         p=exceedance_p(maxima, float(best.loc[layer, "gain"])),
         n=judged.cells,
+        unit="cell",
         null_name="shuffled strata, maximum over layers and variants",
         null_mean=float(np.nanmean(maxima)),
         null_sd=float(np.nanstd(maxima, ddof=1)) if maxima.size > 1 else None,

@@ -102,9 +102,12 @@ class CellSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """Stands for the data of a row that simulates its own: no dataset, no cells, no model."""
+    """Stands for the data of a row that simulates its own, or pools several datasets: no model and no single role.
 
-    dataset: str = ""
+    Settings and seed determine every simulated cell, so that without a ``cells_hash`` the row states a hash of these.
+    """
+
+    dataset: str = "simulation"
     data_origin: str = "simulated"
     role_fit: str = "full"
     cells_hash: str = ""

@@ -130,6 +130,9 @@ def row(
     if unfinished and not reason:
         reason = f"{', '.join(unfinished)} could not be computed from these data"
     text = canonical_json(settings)
+    facts = _provenance(inputs, role)
+    if not facts["cells_hash"] and isinstance(role, Simulated):
+        facts["cells_hash"] = hashlib.sha256(f"simulated {inputs.seed} {text}".encode()).hexdigest()
     return TestResult(
         test_id=test_id,
         status=Status.RUN,
@@ -137,7 +140,7 @@ def row(
         settings_used=text,
         settings_hash=settings_hash(text),
         layer=None if layer is None else int(layer),
-        **_provenance(inputs, role),
+        **facts,
         **values,
     )
 

@@ -212,8 +212,20 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def spearman_draws(x: ArrayLike, y: ArrayLike, rng: np.random.Generator, resamples: int) -> Float:
-    """Spearman correlation of each resample (B) of n runs, ranks taken anew; NaN where a side is constant."""
+    """Spearman correlation of each resample (B) of n runs, ranks taken anew; NaN where a side is constant.
+
+    A resample in which a side happens to be constant has no correlation; it is drawn again.
+    """
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    out = np.full(resamples, np.nan)
+    if np.ptp(first) == 0.0 or np.ptp(second) == 0.0:
+        return out
+    while (open_draws := np.flatnonzero(np.isnan(out))).size:
+        out[open_draws] = _resampled_spearman(first, second, rng, open_draws.size)
+    return out
+
+
+def _resampled_spearman(first: Float, second: Float, rng: np.random.Generator, resamples: int) -> Float:
     drawn = rng.integers(0, first.size, (resamples, first.size))
     left, right = (stats.rankdata(side[drawn], axis=1) for side in (first, second))
     left -= left.mean(axis=1, keepdims=True)

@@ -25,7 +25,17 @@ FLOORS = {
     "calibration": {"analyses", "battery", "cells", "code_version", "edges", "figures", "models", "settings"}
     | {"stats", "storage"},
 }
-DAGSTER_ROOMS = {"assets", "automation", "definitions", "evaluate", "io_managers", "layout", "metadata", "cli"}
+DAGSTER_ROOMS = {
+    "assets",
+    "automation",
+    "definitions",
+    "evaluate",
+    "io_managers",
+    "layout",
+    "metadata",
+    "cli",
+    "parallel",
+}
 HEAVY = ("torch", "scanpy", "transformers", "great_expectations", "sklearn", "matplotlib", "anndata", "numba")
 
 

@@ -34,7 +34,6 @@ example, ablation = _beside("example_tables"), _beside("example_ablation")
 
 INTERVENED = (29, 32, 34, 36)
 FOR_CONTROLS = (16, 19, 21, 22, 25, 26, *INTERVENED, 31)
-BUILT = (*FOR_CONTROLS, 15, 17, 18, 23, 27, 35)
 NO_HEADS = "an edge table has no heads and no layers to intervene on"
 NOT_FOR_CONTROLS = "controls run only the rows that claims need"
 RELEASE = "geneformer-small-2k"
@@ -133,15 +132,13 @@ def result_row(test_id: str, numbers: Numbers, **changes: Any) -> TestResult:
 def _test_rows(numbers: Numbers) -> list[TestResult]:
     rows = []
     for spec in declared_tests():
-        if spec.analysis_no in BUILT and numbers.kind != "release" and spec.analysis_no not in FOR_CONTROLS:
+        if numbers.kind != "release" and spec.analysis_no not in FOR_CONTROLS:
             rows.append(skipped(spec.test_id, NOT_FOR_CONTROLS))
         elif spec.analysis_no in INTERVENED and numbers.drop is None:
             rows.append(skipped(spec.test_id, NO_HEADS))
-        elif spec.analysis_no in BUILT:
+        else:
             p = numbers.p if spec.confirmatory else None
             rows.append(result_row(spec.test_id, numbers, p=p))
-        else:
-            rows.append(skipped(spec.test_id, "analysis not built"))
     return rows
 
 

@@ -1,0 +1,80 @@
+"""Evaluation on several cores: worker processes that each run whole chains of stages on the shared store.
+
+What belongs here: the pool and what a worker needs to know. What does not: which stages there are (`evaluate`). Every
+worker opens the run history and the store by itself, as the daemon's runs do; the results are those of one process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+from interp_assets.evaluate import EvaluationError, Evaluator, Steps, Wave, dagster_instance
+from interp_assets.layout import read_layout
+
+_WORKER: dict[str, Any] = {}
+
+
+def default_jobs() -> int:
+    """Two processes where there are two cores; one beside a GPU, which one model at a time may use."""
+    return 1 if shutil.which("nvidia-smi") else min(2, os.cpu_count() or 1)
+
+
+def told(started: float, title: str) -> str:
+    """Line that says what is about to run, with the time since the start."""
+    minutes, seconds = divmod(int(time.time() - started), 60)
+    return f"{minutes:2d}:{seconds:02d} \u00b7 {title}"
+
+
+@contextmanager
+def worker_pool(jobs: int, started: float) -> Iterator[Callable[[Wave], Steps] | None]:
+    """Function that runs the chains of a wave side by side; None for one job."""
+    if jobs < 2:
+        yield None
+        return
+    context = get_context("spawn")
+    numbers = context.Queue()
+    for number in range(jobs):
+        numbers.put(number)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(jobs, numbers, started)) as pool:
+        yield lambda wave: _side_by_side(pool, wave)
+
+
+def _side_by_side(pool: ProcessPoolExecutor, wave: Wave) -> Steps:
+    waiting = {pool.submit(_run, [chain]) for chain in wave}
+    done, left = wait(waiting, return_when=FIRST_EXCEPTION)
+    failed = next((future.exception() for future in done if future.exception() is not None), None)
+    if failed is not None:
+        for future in left:
+            future.cancel()
+        raise failed if isinstance(failed, EvaluationError) else EvaluationError(str(failed))
+    return [step for future in done for step in future.result()]
+
+
+def _begin(jobs: int, numbers: Any, started: float) -> None:
+    """Prepare a worker: its share of the cores, its own line for progress bars, its own view of store and history."""
+    number = numbers.get()
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+    os.environ["TQDM_POSITION"] = str(number)
+    from interp_assets.cli import quiet_dagster
+    from interp_assets.definitions import build_definitions
+
+    quiet_dagster()
+    layout = read_layout()
+    instance = dagster_instance(layout).__enter__()
+    evaluator = Evaluator(build_definitions(layout), layout, instance)
+    evaluator.progress.before = lambda title: print(told(started, title), flush=True)  # noqa: T201 (a worker's voice)
+    _WORKER["evaluator"] = evaluator
+
+
+def _run(wave: Wave) -> Steps:
+    steps: Steps = _WORKER["evaluator"].run_chains(wave)
+    return steps
