@@ -159,11 +159,12 @@ def _analysis(options: argparse.Namespace) -> int:
 
 def _judge(layout: Layout, study: str, releases: Sequence[str], jobs: int) -> int:
     """Run the evaluation and print the verdict table."""
-    from interp_assets.parallel import worker_pool
+    from interp_assets.parallel import models_at_once, worker_pool
     from interp_assets.report.stored import print_summary
 
     started = time.time()
     with _evaluator(layout, started) as (evaluator, console), worker_pool(jobs, started) as beside:
+        models_at_once(evaluator.instance, jobs)
         progress = evaluator.evaluate(study, releases, beside)
     console.print(f"{len(progress.steps)} step(s) run" if progress.steps else "nothing to recompute: all is fresh")
     print_summary(console, layout.folders.store, study, releases)

@@ -13,17 +13,36 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp_assets.evaluate import EvaluationError, Evaluator, Steps, Wave, dagster_instance
 from interp_assets.layout import read_layout
 
+if TYPE_CHECKING:
+    import dagster as dg
+
+POOL = "gpu"
 _WORKER: dict[str, Any] = {}
+
+
+def has_gpu() -> bool:
+    """Whether a GPU driver is installed."""
+    return shutil.which("nvidia-smi") is not None
 
 
 def default_jobs() -> int:
     """Two processes where there are two cores; one beside a GPU, which one model at a time may use."""
-    return 1 if shutil.which("nvidia-smi") else min(2, os.cpu_count() or 1)
+    return 1 if has_gpu() else min(2, os.cpu_count() or 1)
+
+
+def models_at_once(instance: dg.DagsterInstance, jobs: int) -> None:
+    """Let as many models run at once as there are jobs, where they run on processor cores.
+
+    The run history holds one slot for steps that run a model, so that two never share a GPU; workers without one would
+    wait for each other.
+    """
+    if jobs > 1 and not has_gpu():
+        instance.event_log_storage.set_concurrency_slots(POOL, jobs)
 
 
 def told(started: float, title: str) -> str:

@@ -8,6 +8,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from interp_assets.analyses import catalogue
 from interp_assets.definitions import build_definitions
+from interp_assets.evaluate import stages, waves
 from interp_assets.figures.catalogue import CATALOGUE
 from interp_assets.layout import grid_key, read_layout
 from interp_assets.readings.catalogue import READINGS
@@ -73,7 +74,7 @@ def test_claims_and_standards_are_mirrored_as_checks(graph) -> None:
 def upstream(graph, instance, key: str, partition: str) -> set[tuple[str, str | None]]:
     """Every asset partition that one partition of ``key`` depends on, however far up."""
     seen: set[tuple[str, str | None]] = set()
-    todo = [(dg.AssetKey(key), partition)]
+    todo = [(dg.AssetKey(key.split("/")), partition)]
     with partition_loading_context(dynamic_partitions_store=instance):
         while todo:
             asset, of = todo.pop()
@@ -118,3 +119,23 @@ def test_a_screen_that_is_only_compared_does_not_make_an_analysis_stale(graph, i
     behind = upstream(graph, instance, "analysis_21", grid_key(release="any", study="bench"))
     assert only_compared
     assert not only_compared & {partition for key, partition in behind if key in ("de_labels", "correlation")}
+
+
+def test_chains_of_one_wave_need_nothing_of_each_other(graph, instance) -> None:
+    """They run in processes side by side."""
+    instance.add_dynamic_partitions("release", ["control-planted", "control-coexpression", "one", "two"])
+    for wave in waves(read_layout(), graph.materializable_asset_keys, "demo", ["one", "two"]):
+        made = [{(key.to_user_string(), stage.partition) for stage in chain for key in stage.keys} for chain in wave]
+        for number, chain in enumerate(wave[:4]):
+            others = set().union(*(each for place, each in enumerate(made) if place != number))
+            behind = upstream(graph, instance, chain[-1].keys[0].to_user_string(), chain[-1].partition)
+            assert not others & behind, chain[-1].title
+
+
+def test_stages_are_the_waves_one_after_the_other(graph) -> None:
+    layout, assets = read_layout(), graph.materializable_asset_keys
+    every = [stage.title for stage in stages(layout, assets, "demo", ["one"])]
+    in_waves = [stage.title for wave in waves(layout, assets, "demo", ["one"]) for chain in wave for stage in chain]
+    assert every == in_waves
+    assert len(set(every)) == len(every)
+    assert every.index("battery of one in demo") < every.index("verdict of control-planted in demo")

@@ -1,0 +1,61 @@
+"""Worker processes: what they are told, that their failures come back, and that one job needs none of them."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from interp_assets import parallel
+from interp_assets.evaluate import EvaluationError, Stage
+
+
+def chain(name: str) -> tuple[Stage, ...]:
+    return (Stage(name, (dg.AssetKey("cells"),), name),)
+
+
+@pytest.mark.parametrize(("cores", "gpu", "jobs"), [(1, None, 1), (2, None, 2), (16, None, 2), (16, "/bin/smi", 1)])
+def test_one_job_beside_a_gpu_and_two_on_two_cores(monkeypatch, cores: int, gpu: str | None, jobs: int) -> None:
+    monkeypatch.setattr(parallel.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(parallel.shutil, "which", lambda _: gpu)
+    assert parallel.default_jobs() == jobs
+
+
+def test_a_line_says_the_time_since_the_start() -> None:
+    assert parallel.told(time.time() - 125, "battery").startswith(" 2:05")
+
+
+def test_one_job_starts_no_process() -> None:
+    with parallel.worker_pool(1, time.time()) as beside:
+        assert beside is None
+
+
+def test_steps_of_all_chains_come_back(monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "_run", lambda wave: [(stage.title, stage.partition) for stage in wave[0]])
+    with ThreadPoolExecutor(2) as pool:
+        found = parallel._side_by_side(pool, [chain("a"), chain("b"), chain("c")])
+    assert sorted(found) == [("a", "a"), ("b", "b"), ("c", "c")]
+
+
+@pytest.mark.parametrize("error", [EvaluationError("cells: no counts"), ValueError("cells: no counts")])
+def test_a_failing_chain_fails_the_wave_with_its_own_words(monkeypatch, error: Exception) -> None:
+    def run(wave):
+        if wave[0][0].title == "b":
+            raise error
+        return []
+
+    monkeypatch.setattr(parallel, "_run", run)
+    with ThreadPoolExecutor(2) as pool, pytest.raises(EvaluationError, match="cells: no counts"):
+        parallel._side_by_side(pool, [chain("a"), chain("b"), chain("c")])
+
+
+def test_a_worker_process_answers(tmp_path: Path, monkeypatch) -> None:
+    """A real process: it opens the store by itself and runs nothing when it is handed nothing."""
+    monkeypatch.setenv("INTERP_STORE", str(tmp_path))
+    with parallel.worker_pool(2, time.time()) as beside:
+        assert beside is not None
+        assert beside([(), ()]) == []
+    assert (tmp_path / ".dagster" / "dagster.yaml").is_file()
