@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 
@@ -151,6 +151,18 @@ def _is_battery(key: dg.AssetKey) -> bool:
     return first.startswith("analysis_") or last in ("test_results", "control_outcome")
 
 
+class Beside(Protocol):
+    """Something that runs chains side by side (`interp_assets.parallel`)."""
+
+    def warm(self) -> None:
+        """Begin to get ready."""
+        ...
+
+    def __call__(self, wave: Wave) -> Steps:
+        """Steps of all chains of a wave."""
+        ...
+
+
 class Evaluator:
     """Runs stages on one instance; every stage until nothing in it is stale."""
 
@@ -161,7 +173,7 @@ class Evaluator:
         self._graph = defs.resolve_asset_graph()
         self.progress = Progress()
 
-    def evaluate(self, study: str, releases: Sequence[str], beside: Callable[[Wave], Steps] | None = None) -> Progress:
+    def evaluate(self, study: str, releases: Sequence[str], beside: Beside | None = None) -> Progress:
         """Bring everything behind the verdicts of ``releases`` in ``study`` up to date.
 
         ``beside`` runs the chains of one wave side by side and returns their steps (`parallel`); without it they run
@@ -175,6 +187,8 @@ class Evaluator:
         self._register(releases)
         for wave in waves(self.layout, self._graph.materializable_asset_keys, study, releases):
             stale = [chain for chain in wave if any(self._stale(stage) for stage in chain)]
+            if beside is not None and stale:
+                beside.warm()
             if beside is not None and len(stale) > 1:
                 self.progress.steps += beside(stale)
             else:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import FIRST_EXCEPTION, Executor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
@@ -51,9 +51,40 @@ def told(started: float, title: str) -> str:
     return f"{minutes:2d}:{seconds:02d} \u00b7 {title}"
 
 
+class SideBySide:
+    """Runs the chains of a wave side by side; its processes start when there is something to run."""
+
+    def __init__(self, pool: Executor, jobs: int) -> None:
+        self._pool, self._jobs, self._warm = pool, jobs, False
+
+    def warm(self) -> None:
+        """Start the processes while the caller does other things."""
+        if not self._warm:
+            self._warm = True
+            for _ in range(self._jobs):
+                self._pool.submit(_run, [])
+
+    def __call__(self, wave: Wave) -> Steps:
+        """Steps of all chains.
+
+        Raises
+        ------
+        EvaluationError
+            When a chain fails; chains that had not begun are left out.
+        """
+        waiting = {self._pool.submit(_run, [chain]) for chain in wave}
+        done, left = wait(waiting, return_when=FIRST_EXCEPTION)
+        failed = next((future.exception() for future in done if future.exception() is not None), None)
+        if failed is not None:
+            for future in left:
+                future.cancel()
+            raise failed if isinstance(failed, EvaluationError) else EvaluationError(str(failed))
+        return [step for future in done for step in future.result()]
+
+
 @contextmanager
-def worker_pool(jobs: int, started: float) -> Iterator[Callable[[Wave], Steps] | None]:
-    """Function that runs the chains of a wave side by side; None for one job."""
+def worker_pool(jobs: int, started: float) -> Iterator[SideBySide | None]:
+    """Processes for the chains of waves; None for one job."""
     if jobs < 2:
         yield None
         return
@@ -62,18 +93,7 @@ def worker_pool(jobs: int, started: float) -> Iterator[Callable[[Wave], Steps] |
     for number in range(jobs):
         numbers.put(number)
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(jobs, numbers, started)) as pool:
-        yield lambda wave: _side_by_side(pool, wave)
-
-
-def _side_by_side(pool: ProcessPoolExecutor, wave: Wave) -> Steps:
-    waiting = {pool.submit(_run, [chain]) for chain in wave}
-    done, left = wait(waiting, return_when=FIRST_EXCEPTION)
-    failed = next((future.exception() for future in done if future.exception() is not None), None)
-    if failed is not None:
-        for future in left:
-            future.cancel()
-        raise failed if isinstance(failed, EvaluationError) else EvaluationError(str(failed))
-    return [step for future in done for step in future.result()]
+        yield SideBySide(pool, jobs)
 
 
 def _begin(jobs: int, numbers: Any, started: float) -> None:

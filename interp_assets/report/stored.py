@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+class StoredTables(Mapping[str, pd.DataFrame]):
+    """Tables of one result folder by name, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = {path.stem: path for path in sorted(folder.glob("*.parquet"))}
+        self._read: dict[str, pd.DataFrame] = {}
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Table of that name."""
+        if name not in self._read:
+            self._read[name] = pd.read_parquet(self._files[name])
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the tables."""
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        """Number of tables."""
+        return len(self._files)
+
+
 def stored_leaderboard(store: Path, studies: Sequence[str]) -> pd.DataFrame:
     """Leaderboard of every judged release in the store; folders without a verdict are no results yet."""
     return leaderboard(row for study in studies for row in _rows(store, study))
@@ -26,7 +48,7 @@ def _rows(store: Path, study: str) -> Iterator[dict[str, Any]]:
     for verdict_file in sorted((store / study).glob("*/verdict.json")):
         folder = verdict_file.parent
         documents = {name: _read(folder / f"{name}.json") for name in ("verdict", "claims", "standards")}
-        tables = {path.stem: pd.read_parquet(path) for path in sorted((folder / "tables").glob("*.parquet"))}
+        tables = StoredTables(folder / "tables")
         verdict = documents["verdict"] | {"criteria": documents["claims"]["criteria"]}
         yield leaderboard_row(study, folder.name, verdict, documents["standards"]["standards"], tables)
 

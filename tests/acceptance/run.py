@@ -19,8 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from qc_standards.registry import tests_of_role
 from served import Served, wait_for, write_edge_table
+
+from qc_standards.registry import tests_of_role
 
 PROJECT = Path(__file__).resolve().parents[2]
 REQUIRED = frozenset(filter(None, os.environ.get("INTERP_REQUIRE", "").split(",")))

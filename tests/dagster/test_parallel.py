@@ -36,7 +36,7 @@ def test_one_job_starts_no_process() -> None:
 def test_steps_of_all_chains_come_back(monkeypatch) -> None:
     monkeypatch.setattr(parallel, "_run", lambda wave: [(stage.title, stage.partition) for stage in wave[0]])
     with ThreadPoolExecutor(2) as pool:
-        found = parallel._side_by_side(pool, [chain("a"), chain("b"), chain("c")])
+        found = parallel.SideBySide(pool, 2)([chain("a"), chain("b"), chain("c")])
     assert sorted(found) == [("a", "a"), ("b", "b"), ("c", "c")]
 
 
@@ -49,7 +49,7 @@ def test_a_failing_chain_fails_the_wave_with_its_own_words(monkeypatch, error: E
 
     monkeypatch.setattr(parallel, "_run", run)
     with ThreadPoolExecutor(2) as pool, pytest.raises(EvaluationError, match="cells: no counts"):
-        parallel._side_by_side(pool, [chain("a"), chain("b"), chain("c")])
+        parallel.SideBySide(pool, 2)([chain("a"), chain("b"), chain("c")])
 
 
 def test_a_worker_process_answers(tmp_path: Path, monkeypatch) -> None:
@@ -57,5 +57,6 @@ def test_a_worker_process_answers(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("INTERP_STORE", str(tmp_path))
     with parallel.worker_pool(2, time.time()) as beside:
         assert beside is not None
+        beside.warm()
         assert beside([(), ()]) == []
     assert (tmp_path / ".dagster" / "dagster.yaml").is_file()
