@@ -24,7 +24,7 @@ from interp_assets.assets.twins import twin_assets  # noqa: E402
 from interp_assets.io_managers import AttentionIOManager, FilesIOManager, RecordsIOManager  # noqa: E402
 from interp_assets.layout import Layout, read_layout  # noqa: E402
 
-JUDGED_GROUPS = ("analyses", "results", "negative_twins", "judgement", "claims", "figures", "report")
+JUDGED_GROUPS = ("readings", "analyses", "results", "negative_twins", "judgement", "claims", "figures", "report")
 
 
 def build_definitions(layout: Layout) -> dg.Definitions:

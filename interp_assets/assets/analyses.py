@@ -122,7 +122,7 @@ def study_analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.Asset
         io_manager_key="files",
         code_version=code_version(str(row.function)),
         metadata={PATH: "studies/{study}/" + row.key, **source_link(str(row.function))},
-        group_name="analyses",
+        group_name="study_analyses",
         kinds={"python"},
         owners=[TEAM],
         description=f"Analysis {row.number}: {row.title}. {row.section}. The same for every release.",

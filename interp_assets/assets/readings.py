@@ -31,7 +31,7 @@ def reading_asset(layout: Layout, row: ReadingRow) -> dg.AssetsDefinition:
         io_manager_key="files",
         code_version=code_version(row.function, "interp_assets.models.geneformer"),
         metadata={PATH: FOLDER, **source_link(row.function)},
-        group_name="models",
+        group_name="readings",
         kinds={"torch"},
         owners=[TEAM],
         pool="gpu",

@@ -265,9 +265,9 @@ class Acceptance:
         must(worst <= 0.002, f"docs/results-bench.md differs by up to {worst:.3f}; export it again")
 
     def absent_data(self) -> None:
-        """Without a mirror `bench` completes, says what is missing, and clears nothing."""
-        with tempfile.TemporaryDirectory() as name:
-            env = self.env | {"INTERP_STORE": name}
+        """Without a mirror and without data wheels `bench` completes, says what is missing, and clears nothing."""
+        with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as no_wheels:
+            env = self.env | {"INTERP_STORE": name, "INTERP_DATA_WHEELS": no_wheels}
             command("interp", "evaluate", "--study", "bench", "--release", self.shipped[0], env=env)
             verdict = json.loads((Path(name) / "bench" / self.shipped[0] / "verdict.json").read_text())
             must(verdict["headline"]["state"] == "not evaluable", f"state {verdict['headline']['state']}")

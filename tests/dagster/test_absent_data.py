@@ -30,6 +30,8 @@ roles:
   layer_selection: {dataset: kang_pbmc_ifn, role_fit: partial}
   screens[1]: {dataset: papalexi21_thp1, role_fit: partial}
 compared_screens: ["screens[1]"]
+battery: {cssi_draws: 5, cssi_seeds: 2, cssi_run_draws: 1, cssi_scan_seeds: 1, cssi_k_max: 4, simulated_circuits: 40,
+  detectability_draws: 500, simulation_seeds: 1, synthetic_seeds: 3}
 """
 
 

@@ -151,7 +151,7 @@ def attention_version() -> str | None:
 def test_settings_of_the_study_reach_what_its_analyses_read(mine: Deployment) -> None:
     mine.study(references=["first"], battery={"bootstrap": 77})
     steps = mine.run()
-    assert steps == {("study_inputs", "mine"), ("screen_inputs", "mine"), ("layer_inputs", "mine")}
+    assert steps == {(f"{use}_inputs", "mine") for use in ("study", "sample", "screen", "layer")}
     assert '"bootstrap": 77' in (mine.home / "store" / "studies" / "mine" / "study_inputs.json").read_text()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from interp_assets import code_version as versions
 from interp_assets.analyses.catalogue import row
-from interp_assets.assets import battery as battery_assets
+from interp_assets.assets import analyses as analysis_assets
 from interp_assets.definitions import build_definitions
 from interp_assets.evaluate import Evaluator, Progress, dagster_instance
 from interp_assets.layout import CONTROLS, grid_key
@@ -143,7 +143,7 @@ def test_editing_one_analysis_reruns_only_its_branch(
         version = versions.code_version(*sources)
         return f"{version}-edited" if row(21).function in sources else version
 
-    monkeypatch.setattr(battery_assets, "code_version", edited)
+    monkeypatch.setattr(analysis_assets, "code_version", edited)
     progress = Evaluator(build_definitions(tiny.layout), tiny.layout, instance).evaluate("tiny", [release])
     assert sorted(progress.steps) == sorted(
         ("analysis_21", grid_key(release=name, study="tiny")) for name in (release, *CONTROLS)

@@ -39,7 +39,7 @@ def test_rows_are_simulated_and_complete(output):
     assert [row.test_id for row in output.results] == ["A03.1", "A03.2"]
     for row in output.results:
         assert row.status is Status.RUN
-        assert (row.data_origin, row.dataset, row.layer, row.reason) == ("simulated", "", None, "")
+        assert (row.data_origin, row.dataset, row.layer, row.reason) == ("simulated", "simulation", None, "")
         assert row.resamples_requested == row.resamples_done == 299
         assert row.p >= 1 / 300
         assert row.ci_low < row.effect < row.ci_high

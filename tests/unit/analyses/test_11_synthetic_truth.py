@@ -39,7 +39,7 @@ def test_rows_are_simulated_and_complete(output):
     assert [row.test_id for row in output.results] == ["A11.1", "A11.2", "A11.3"]
     for row in output.results:
         assert row.status is Status.RUN
-        assert (row.data_origin, row.dataset, row.layer, row.reason) == ("simulated", "", None, "")
+        assert (row.data_origin, row.dataset, row.layer, row.reason) == ("simulated", "simulation", None, "")
         assert 0 < row.p <= 1
         assert row.ci_low < row.effect < row.ci_high
         assert row.null_name
