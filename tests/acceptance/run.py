@@ -308,10 +308,10 @@ class Acceptance:
         """Wait for verdict and report of one release; both are fresh, and the gate can read the folder."""
         started = time.monotonic()
         whole = [folder / file for file in RESULT_FILES]
-        wait_for(lambda: all(file.is_file() for file in whole), 420, f"the verdict in {folder}", every=2)
+        wait_for(lambda: all(file.is_file() for file in whole), 900, f"the verdict in {folder}", every=2)
         partition = f"{folder.name}|tiny"
         wait_for(
-            lambda: deployment.stale_status(["report"], partition) == "FRESH", 60, f"a fresh report of {partition}", 2
+            lambda: deployment.stale_status(["report"], partition) == "FRESH", 240, f"a fresh report of {partition}", 2
         )
         done = command("qc-gate", "check", str(folder), env=env, expect=None)
         must(done.returncode in (1, 2) and "verdict" in done.stdout.lower(), f"qc-gate on {folder}:\n{done.stdout}")
