@@ -27,9 +27,8 @@ from interp_assets.models.sourcing import PLANTED, control_regulators
 from interp_assets.readings.records import Reading
 from interp_assets.settings import COMPARED_ROLES, SELECTION_ROLE, RoleFilling, Study
 from interp_assets.storage import canonical_json
-from qc_standards.evidence import PRIMARY_ROLE
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
-from qc_standards.registry import declared_tests, tests_of_analysis, tests_of_role
+from qc_standards.registry import PRIMARY_ROLE, declared_tests, tests_of_analysis, tests_of_role
 
 Chosen = tuple[LayerChoice, pd.DataFrame]
 NOT_BUILT = "analysis not built"
@@ -284,8 +283,7 @@ def evaluation_table(
     weakest = next((str(origin) for origin in WEAKEST_FIRST if origin in origins), "none")
     filled = {study.roles[role].role_fit for role in roles} | {result.role_fit for result in run}
     primary = roles.get(PRIMARY_ROLE)
-    screens = [inputs for role, inputs in roles.items() if role in COMPARED_ROLES]
-    evaluated = {cells_of.get(inputs.dataset, inputs.dataset) for inputs in screens}
+    evaluated = {cells_of.get(inputs.dataset, inputs.dataset) for inputs in roles.values()}
     return pd.DataFrame(
         [
             {

@@ -91,6 +91,7 @@ def _chosen(options: argparse.Namespace, releases: Sequence[str]) -> tuple[Layou
     """Layout, and the releases asked for or all complete ones; an unknown study or no release is an error."""
     from interp_assets.layout import read_layout
     from interp_assets.models.releases import find_releases
+    from interp_assets.models.sourcing import release_card
 
     layout = read_layout()
     if options.study not in layout.studies:
@@ -98,6 +99,8 @@ def _chosen(options: argparse.Namespace, releases: Sequence[str]) -> tuple[Layou
     found = list(releases) or [release.name for release in find_releases(layout.folders.releases).complete]
     if not found:
         raise FileNotFoundError(f"no complete release in {layout.folders.releases}; `interp releases list` says why")
+    for name in releases:  # before anything is registered under a name that nothing answers to
+        release_card(name, layout.folders)
     return layout, found
 
 

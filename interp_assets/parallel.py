@@ -108,8 +108,7 @@ def _begin(jobs: int, numbers: Any, started: float) -> None:
 
     quiet_dagster()
     layout = read_layout()
-    instance = dagster_instance(layout).__enter__()
-    evaluator = Evaluator(build_definitions(layout), layout, instance)
+    evaluator = Evaluator(build_definitions(layout), layout, dagster_instance(layout))
     evaluator.progress.before = lambda title: print(told(started, title), flush=True)  # noqa: T201 (a worker's voice)
     _WORKER["evaluator"] = evaluator
 

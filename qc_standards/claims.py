@@ -20,7 +20,14 @@ from typing import Any, Final
 import yaml
 
 from qc_standards.records import VerdictState
-from qc_standards.registry import FAMILY_SIZES, REGISTRY_FOLDER, RegistryError, declared_ids
+from qc_standards.registry import (
+    FAMILY_SIZES,
+    PRIMARY_ROLE,
+    REGISTRY_FOLDER,
+    RegistryError,
+    declared_ids,
+    tests_of_role,
+)
 
 CLAIMS_FILE: Final = REGISTRY_FOLDER / "claims.yaml"
 RELEASE_PLACEHOLDER: Final = "{release}"
@@ -196,6 +203,13 @@ def _claim(entry: Mapping[str, Any], criteria: Mapping[str, CriterionSpec]) -> C
     if worded:
         raise RegistryError(f"claim {name} is worded above its evidence level {level}: {', '.join(worded)}")
     needed = dict.fromkeys(test for criterion in entry["criteria"] for test in criteria[criterion].tests)
+    elsewhere = sorted(set(needed) - {spec.test_id for spec in tests_of_role(PRIMARY_ROLE)})
+    if elsewhere:
+        # An evaluation states origin and context of its primary screen; a claim about another needs both for that one.
+        raise RegistryError(
+            f"claim {name} rests on {', '.join(elsewhere)}, which read no {PRIMARY_ROLE}; data origin and context "
+            "mismatch of an evaluation are those of the primary screen and would not cap this claim"
+        )
     return Claim(
         id=name,
         sentence=entry["sentence"],

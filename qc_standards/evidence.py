@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from qc_standards.records import DataOrigin, Status
+from qc_standards.registry import PRIMARY_ROLE as PRIMARY_ROLE
 
-PRIMARY_ROLE: Final = "primary_screen"
 _SAME_AS: Final = re.compile(r"same as (A\d+\.\d+)")
 
 _EVALUATION: Final = (

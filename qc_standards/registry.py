@@ -21,6 +21,7 @@ Family = Literal["A", "B", "C"]
 REGISTRY_FOLDER: Final = Path(__file__).parent / "registry"
 TESTS_FILE: Final = REGISTRY_FOLDER / "tests.csv"
 PUBLISHED_PREFIX: Final = "published_"
+PRIMARY_ROLE: Final = "primary_screen"
 
 DECLARED_TESTS: Final = 153
 DECLARED_ANALYSES: Final = 37

@@ -20,9 +20,8 @@ from interp_assets.assets.stored_inputs import (
 from interp_assets.automation import incremental
 from interp_assets.battery import (
     NO_INTERVENTIONS,
-    NOT_FOR_CONTROLS,
+    Chosen,
     Gathered,
-    analysis_inputs,
     results_from_json,
     results_json,
     run_analysis,
@@ -36,13 +35,36 @@ from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, result_metadata, source_link
 from interp_assets.models.controls import is_control
 from interp_assets.readings.records import read_files as read_reading
-from qc_standards.records import TestResult, skipped
+from interp_assets.settings import Study
+
+NO_RELEASE = ""  # behind numbers that a study computes once
 
 
 def output_files(number: int, output: AnalysisOutput) -> dict[str, bytes]:
     """Files of one analysis: its result rows and its tables."""
     files = {f"results/analysis_{number:02d}.json": results_json(output.results)}
     return files | {f"tables/{name}.parquet": parquet_bytes(frame) for name, frame in output.tables.items()}
+
+
+def analysis_output(number: int, output: AnalysisOutput) -> dg.Output[dict[str, bytes]]:
+    """What the asset of an analysis hands over: its files, their version, and the numbers the UI shows."""
+    files = output_files(number, output)
+    return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
+
+
+def _declared(row: catalogue.AnalysisRow, folder: str) -> dict[str, Any]:
+    """What every asset of an analysis declares alike."""
+    return {
+        "io_manager_key": "files",
+        "metadata": {PATH: folder, **source_link(str(row.function))},
+        "kinds": {"python"},
+        "owners": [TEAM],
+        "automation_condition": incremental(),
+    }
+
+
+def _described(row: catalogue.AnalysisRow) -> str:
+    return f"Analysis {row.number}: {row.title}. {row.section}"
 
 
 def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefinition:
@@ -61,21 +83,15 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
             **({"interventions": dg.AssetIn()} if "interventions" in row.needs else {}),
             **{name: dg.AssetIn() for name in row.readings},
         },
-        io_manager_key="files",
         code_version=code_version(str(row.function), "interp_assets.analyses.assemble"),
-        metadata={PATH: FOLDER, **source_link(str(row.function))},
         group_name="analyses",
-        kinds={"python"},
-        owners=[TEAM],
-        description=f"Analysis {row.number}: {row.title}. {row.section}",
-        automation_condition=incremental(),
+        description=_described(row),
+        **_declared(row, FOLDER),
     )
     def analysis(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[dict[str, bytes]]:
         study, release = dimensions(context)
         gathered = gather(layout, study, release, row, given)
-        output = run_analysis(layout.studies[study], release, row, gathered)
-        files = output_files(row.number, output)
-        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
+        return analysis_output(row.number, run_analysis(layout.studies[study], release, row, gathered))
 
     return analysis
 
@@ -112,6 +128,10 @@ def samples_of(
     return study_samples(layout.studies[study], [row], load_samples(layout, sample_inputs, names))
 
 
+def _no_layer(study: Study) -> Chosen:
+    return settled_depth(study.battery.analysis_depth, "no release is read"), pd.DataFrame()
+
+
 def study_analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefinition:
     """Asset of an analysis that reads nothing of a release: computed once a study."""
 
@@ -119,28 +139,18 @@ def study_analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.Asset
         key=["of_study", row.key],
         partitions_def=layout.by_study,
         ins={name: dg.AssetIn() for name in ("study_inputs", *(["sample_inputs"] if "cells" in row.needs else []))},
-        io_manager_key="files",
         code_version=code_version(str(row.function)),
-        metadata={PATH: "studies/{study}/" + row.key, **source_link(str(row.function))},
         group_name="study_analyses",
-        kinds={"python"},
-        owners=[TEAM],
-        description=f"Analysis {row.number}: {row.title}. {row.section}. The same for every release.",
-        automation_condition=incremental(),
+        description=f"{_described(row)}. The same for every release.",
+        **_declared(row, "studies/{study}/" + row.key),
     )
     def analysis(context: dg.AssetExecutionContext, **given: StoredFiles) -> dg.Output[dict[str, bytes]]:
         study = layout.studies[context.partition_key]
         samples, absent = (
             samples_of(layout, study.name, row, given["sample_inputs"]) if "sample_inputs" in given else ({}, {})
         )
-        no_layer = (settled_depth(study.battery.analysis_depth, "no release is read"), pd.DataFrame())
-        gathered = Gathered(choice=no_layer, samples=samples, absent=absent)
-        run = row.run
-        if run is None:
-            raise ValueError(f"analysis {row.number} ({row.title}) is declared but not built")
-        output = run(analysis_inputs(study, "", row, gathered))
-        files = output_files(row.number, output)
-        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
+        gathered = Gathered(choice=_no_layer(study), samples=samples, absent=absent)
+        return analysis_output(row.number, run_analysis(study, NO_RELEASE, row, gathered))
 
     return analysis
 
@@ -152,31 +162,20 @@ def stamped_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefini
         key=row.key,
         partitions_def=layout.release_by_study,
         ins={"computed": dg.AssetIn(dg.AssetKey(["of_study", row.key]))},
-        io_manager_key="files",
         code_version=code_version("interp_assets.assets.analyses:stamped_asset"),
-        metadata={PATH: FOLDER, **source_link(str(row.function))},
         group_name="analyses",
-        kinds={"python"},
-        owners=[TEAM],
-        description=f"Analysis {row.number}: {row.title}. {row.section}",
-        automation_condition=incremental(),
+        description=_described(row),
+        **_declared(row, FOLDER),
     )
     def analysis(context: dg.AssetExecutionContext, computed: StoredFiles) -> dg.Output[dict[str, bytes]]:
-        _, release = dimensions(context)
+        study, release = dimensions(context)
+        if is_control(release):  # skipped like any other row that no claim about a control needs
+            settings = layout.studies[study]
+            return analysis_output(
+                row.number, run_analysis(settings, release, row, Gathered(choice=_no_layer(settings)))
+            )
         stored = results_from_json(computed.path(f"results/{row.key}.json").read_bytes())
-        results = [replace(result, release=release) for result in stored]
-        tables = computed.tables()
-        if is_control(release):
-            results = [not_for_control(result) for result in results]
-            tables = {}
-        files = output_files(row.number, AnalysisOutput(results=tuple(results), tables=tables))
-        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(results))
+        results = tuple(replace(result, release=release) for result in stored)
+        return analysis_output(row.number, AnalysisOutput(results=results, tables=computed.tables()))
 
     return analysis
-
-
-def not_for_control(result: TestResult) -> TestResult:
-    """The row of a control that runs only what claims need."""
-    return skipped(
-        result.test_id, NOT_FOR_CONTROLS, release=result.release, effect_kind=result.effect_kind, unit=result.unit
-    )

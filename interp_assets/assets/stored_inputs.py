@@ -57,16 +57,24 @@ def same_release(fed: Mapping[str, list[str]]) -> dg.MultiPartitionMapping:
     )
 
 
+def _parts(folder: Path, names: Sequence[str]) -> dict[str, Any] | Unavailable:
+    """Stored records of one dataset by artefact, or the first reason why there are none."""
+    parts: dict[str, Any] = {}
+    for name in names:
+        found = read_records(folder / name)
+        if isinstance(found, Unavailable):
+            return found
+        parts[name] = found
+    return parts
+
+
 @lru_cache(maxsize=8)
 def stored_artefacts(store: Path, dataset: str, version: str) -> Loaded:
     """Stored artefacts of one dataset; ``version`` is in the key, so a changed dataset is read again."""
     del version
-    parts: dict[str, Any] = {}
-    for name in DATASET_PARTS:
-        found = read_records(store / "cells" / dataset / name)
-        if isinstance(found, Unavailable):
-            return found
-        parts[name] = found
+    parts = _parts(store / "cells" / dataset, DATASET_PARTS)
+    if isinstance(parts, Unavailable):
+        return parts
     features = parts["gene_features"]["features"]
     return DatasetArtefacts(
         labels=parts["de_labels"]["labels"],
@@ -81,12 +89,9 @@ def stored_artefacts(store: Path, dataset: str, version: str) -> Loaded:
 def stored_sample(store: Path, dataset: str, version: str) -> SampledData | Unavailable:
     """Stored cells of one dataset with its outcomes and references; ``version`` as in `stored_artefacts`."""
     del version
-    parts: dict[str, Any] = {}
-    for name in SAMPLED_PARTS:
-        found = read_records(store / "cells" / dataset / name)
-        if isinstance(found, Unavailable):
-            return found
-        parts[name] = found
+    parts = _parts(store / "cells" / dataset, SAMPLED_PARTS)
+    if isinstance(parts, Unavailable):
+        return parts
     return SampledData(
         cells=parts["cells"]["cells"], labels=parts["de_labels"]["labels"], references=parts["references"]
     )

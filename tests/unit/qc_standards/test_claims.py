@@ -60,6 +60,10 @@ def bend(tmp_path, change):
         (lambda c: c["claims"][1].update(criteria=["z"]), "unknown or no criteria"),
         (lambda c: c["claims"][1].update(criteria=[]), "none named"),
         (lambda c: c["criteria"]["a"].update(tests=["A99.9"]), r"undeclared tests: A99\.9"),
+        (
+            lambda c: c["criteria"]["a"].update(tests=["A21.1", "A37.3"]),
+            r"A37\.3, which read no primary_screen",
+        ),
         (lambda c: c["claims"][1].update(headline=True), "exactly one headline"),
         (lambda c: c["families"]["A"].update(size=12), "families"),
         (lambda c: c["claims"][1].update(controls=["control-nothing"]), "undeclared controls"),
