@@ -36,8 +36,9 @@ SUBSETS = {
 UNEVALUATED = "-"
 NAME_WIDTH = 32
 BATTERY_NOTE = (
-    "Hypotheses in the published wording; where it names layer L13, each release is read in its own frozen layer. "
-    "Method, null, p and q of every row are in the report of the release."
+    "Hypotheses in the published wording. Where it names a dataset, the column data says what was read instead; where "
+    "it names layer L13, each release is read in its own frozen layer. Method, null, p and q of every row are in the "
+    "report of the release."
 )
 OWN_NOTE = (
     "Columns of this table differ in perturbations and candidates and may not be compared with each other; it shows "
@@ -195,7 +196,7 @@ def screens_page(results: ScreenResults, command: str) -> str:
     parts += ["## Why the rest could not", "\n".join(f"- {line}" for line in lost_lines(results))]
     parts += _optional("## Did the perturbation do what its label says?", _modality_lines(results))
     parts += _optional("## p-values where nothing was perturbed", _calibration_lines(results))
-    parts += _optional("## The tests on the primary screen", _battery_lines(results))
+    parts += _optional("## The declared tests", _battery_lines(results))
     return "\n\n".join(parts) + "\n"
 
 
@@ -255,7 +256,11 @@ def _header(titles: Sequence[str]) -> list[str]:
 
 def _line(cells: Sequence[str]) -> str:
     """One line of a Markdown table; what stands in a cell is text and never markup."""
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
+    return "| " + " | ".join(_text(cell) for cell in cells) + " |"
+
+
+def _text(words: str) -> str:
+    return words.replace("|", "\\|").replace("<", "&lt;")
 
 
 def _reach_lines(results: ScreenResults) -> list[str]:
@@ -303,7 +308,7 @@ def _calibration_lines(results: ScreenResults) -> list[str]:
 
 
 def _battery_lines(results: ScreenResults) -> list[str]:
-    """Every declared test that was run for some release: what it asks, and its effect by release."""
+    """Every declared test that was run for some release: what it asks, on what data, and its effect by release."""
     run: dict[str, dict[str, Mapping[Any, Any]]] = {}
     for release in results.releases:
         tests = results.of(release, "tests")
@@ -311,14 +316,26 @@ def _battery_lines(results: ScreenResults) -> list[str]:
             run.setdefault(str(row["test_id"]), {})[release] = row
     if not run:
         return []
-    lines = _header(["test", "hypothesis", "effect is", *results.releases])
+    lines = _header(["test", "hypothesis", "data", "effect is", *results.releases])
     for spec in declared_tests():
         if spec.test_id in run:
             found = run[spec.test_id]
             effects = [_effect(found.get(release)) for release in results.releases]
-            kind = str(next(iter(found.values()))["effect_kind"])
-            lines.append(_line([spec.test_id, spec.hypothesis, kind, *effects]))
-    return [*lines, "", BATTERY_NOTE]
+            first = next(iter(found.values()))
+            data = f"{first['dataset']} ({str(first['data_origin']).replace('_', '-')})"
+            lines.append(_line([spec.test_id, spec.hypothesis, data, str(first["effect_kind"]), *effects]))
+    return [*lines, "", BATTERY_NOTE, "", *_idle_lines(results)]
+
+
+def _idle_lines(results: ScreenResults) -> Iterator[str]:
+    """Declared tests that the first release has no answer to, by reason."""
+    tests = results.of(results.releases[0], "tests")
+    idle = tests[tests["status"] != "run"] if len(tests) else tests
+    if len(idle):
+        yield f"Without an answer for {results.releases[0]}:"
+        yield ""
+    for reason, rows in idle.groupby("reason", sort=False) if len(idle) else ():
+        yield f"- {', '.join(rows['test_id'])}: {_text(str(reason))}"
 
 
 def _effect(row: Mapping[Any, Any] | None) -> str:

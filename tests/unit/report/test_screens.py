@@ -87,10 +87,17 @@ def write(store: Path, release: str, attention: float = 0.55) -> None:
             for genes in ("detected", "all")
         ],
     }
-    columns = ("test_id", "status", "effect_kind", "effect", "ci_low", "ci_high")
-    ran = dict(zip(columns, ("A22.1", "run", "delta_auroc", attention - 0.56, -0.03, 0.04), strict=True))
-    idle = dict(zip(columns, ("A29.1", "skipped", "", None, None, None), strict=True))
-    pd.DataFrame([ran, idle]).to_parquet(folder.parent / "tests.parquet", index=False)
+    columns = ("test_id", "status", "dataset", "data_origin", "reason", "effect_kind", "effect", "ci_low", "ci_high")
+    numbers = ("delta_auroc", attention - 0.56, -0.03, 0.04)
+    tests = [
+        ("A03.1", "run", "simulation", "simulated", "", *numbers),
+        ("A22.1", "run", "line", "semi_synthetic", "", *numbers),
+        ("A29.1", "skipped", "", "", "no heads | <none>", "", None, None, None),
+        ("A29.2", "skipped", "", "", "no heads | <none>", "", None, None, None),
+    ]
+    pd.DataFrame([dict(zip(columns, row, strict=True)) for row in tests]).to_parquet(
+        folder.parent / "tests.parquet", index=False
+    )
     for name, rows in tables.items():
         pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet", index=False)
 
@@ -173,10 +180,18 @@ def test_losses_to_a_vocabulary_are_told_only_where_it_is_not_there(store: Path)
 
 
 def test_only_tests_that_were_run_are_told_with_their_effect(store: Path) -> None:
-    table = section(page(store), "The tests on the primary screen")
-    (row,) = [line for line in table.splitlines() if line.startswith("| A")]
+    table = section(page(store), "The declared tests")
+    simulated, row = [line for line in table.splitlines() if line.startswith("| A")]
     assert row.startswith("| A22.1 |")
+    assert "| line (semi-synthetic) |" in row
+    assert "| simulation (simulated) |" in simulated
     assert row.endswith("| -0.010 [-0.030, 0.040] | 0.050 [-0.030, 0.040] |")
+
+
+def test_what_has_no_answer_is_told_with_its_reason_as_text(store: Path) -> None:
+    table = section(page(store), "The declared tests")
+    assert "Without an answer for one:" in table
+    assert "- A29.1, A29.2: no heads \\| &lt;none>" in table
 
 
 def test_the_terminal_shows_counts_and_takes_names_as_text(store: Path) -> None:
