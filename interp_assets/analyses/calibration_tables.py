@@ -10,7 +10,7 @@ import pandas as pd
 
 from interp_assets.analyses.calibration_judged import Judged, Sets
 from interp_assets.analyses.calibration_screens import Pairs, Split
-from interp_assets.stats.calibration import BinSums
+from interp_assets.stats.calibration import BinSums, contradicted_p
 from interp_assets.stats.expression_scorers import SCORERS
 from interp_assets.stats.ranking import auroc
 from interp_assets.stats.resampling import percentile_interval
@@ -78,9 +78,8 @@ def _conformal(one: Sets) -> dict[str, Any]:
         "n_test": one.test.label.size,
         "shared_perturbations": np.intersect1d(one.calibration.names, one.test.names).size,
         "coverage": one.coverage,
-        # A bootstrap interval of percentiles holds the estimate in all but tiny samples; it is widened to do so.
-        "ci_low": min(interval.low, one.coverage),
-        "ci_high": max(interval.high, one.coverage),
+        "ci_low": interval.low,
+        "ci_high": interval.high,
         "coverage_edges": float(covered[edge].mean()),
         "coverage_others": float(covered[~edge].mean()),
         "share_empty": empty,
@@ -149,6 +148,6 @@ def _transfers(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
             "difference": one.ece - home.ece,
             "ci_low": interval.low,
             "ci_high": interval.high,
-            "p": float((1 + (change <= 0.0).sum()) / (change.size + 1)),
+            "p": contradicted_p(change),
             "resamples_done": interval.resamples_done,
         }

@@ -72,8 +72,8 @@ class RunCells:
     """Cells of one role that a run may draw from (N), with all that their edges are made of.
 
     ``averaged`` pools the mean over layers, ``single`` the analysis layer ``layer``. ``expression`` is N x G
-    log-normalised. ``types`` are cell types, None where the dataset names none. ``references`` are those with enough
-    pairs among the read ones, the primary one first.
+    log-normalised. ``types`` are cell types, "" for a cell without one, None where the dataset names none.
+    ``references`` are those with enough pairs among the read ones, the primary one first.
     """
 
     sample: CellSample
@@ -223,10 +223,15 @@ def relabelled_metrics(reference: RunReference, scores: Float, targets: Relabell
 
 
 def observed_types(source: RunCells, cells: Int) -> tuple[float, float]:
-    """Cell types among the chosen cells: how many, and the entropy of their shares (nats); NaN where none are named."""
-    if source.types is None:
+    """Cell types among the chosen cells: how many, and the entropy of their shares (nats); NaN where none are named.
+
+    Cells without a type are left out.
+    """
+    named = None if source.types is None else source.types[cells]
+    if named is None or not (named != "").any():
         return float("nan"), float("nan")
-    share = np.unique(source.types[cells], return_counts=True)[1] / cells.size
+    held = np.unique(named[named != ""], return_counts=True)[1]
+    share = held / held.sum()
     return float(share.size), float(-(share * np.log(share)).sum())
 
 
@@ -245,4 +250,5 @@ def halved_counts(wanted: Sequence[int], available: int) -> tuple[int, ...]:
 def _types(sample: CellSample, view: CellAttention) -> NDArray[np.str_] | None:
     if "cell_type" not in sample.cells.obs.columns:
         return None
-    return sample.cells.obs["cell_type"].astype(str).to_numpy(dtype=np.str_)[view.cells]
+    given = sample.cells.obs["cell_type"]
+    return given.astype(object).where(given.notna(), "").astype(str).to_numpy(dtype=np.str_)[view.cells]

@@ -7,7 +7,7 @@ strata, aggregating strata (`stats.cssi`), testing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,10 @@ from interp_assets.readings.records import Reading
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+# Told wherever one layer is read on the data of the layer-selection role.
+LAYER_CHOSEN_HERE: Final = (
+    "the analysis layer may have been chosen by its recovery on this very dataset, so that its number leans high"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,34 +66,6 @@ class CellAttention:
         value = self.value[layer] if chosen is None else self.value[layer][chosen]
         return self._mean(pair, value)
 
-    def pooled_mean(self, cells: ArrayLike | None = None) -> tuple[Float, Int]:
-        """As `pooled`, of the mean over layers."""
-        chosen = self._entries(cells)
-        value = self.value if chosen is None else self.value[:, chosen]
-        pair = self.pair if chosen is None else self.pair[chosen]
-        return self._mean(pair, value.mean(axis=0, dtype=np.float64))
-
-    def by_stratum(self, layer: int, labels: ArrayLike, strata: int) -> tuple[Float, Int]:
-        """Mean score within each stratum (K x R x G, NaN without a cell) and the cells behind it.
-
-        ``labels`` (N) are 0 to K - 1, or -1 for a cell of no stratum. One pass over the entries whatever K is.
-
-        Raises
-        ------
-        ValueError
-            If there is not one label a cell, or one is not below ``strata``.
-        """
-        label = np.asarray(labels, dtype=np.int64)
-        if label.shape != self.cells.shape or (label.size and (label.max() >= strata or label.min() < -1)):
-            raise ValueError(f"labels of shape {label.shape} are not {self.cells.size} numbers from -1 to {strata - 1}")
-        stratum = label[self.cell]
-        kept = slice(None) if (label >= 0).all() else np.flatnonzero(stratum >= 0)
-        where = stratum[kept] * self._pairs + self.pair[kept]
-        count = np.bincount(where, minlength=strata * self._pairs)
-        total = np.bincount(where, self.value[layer][kept], minlength=strata * self._pairs)
-        shape = (strata, *self.shape)
-        return _over(total, count).reshape(shape), count.reshape(shape)
-
     @property
     def _pairs(self) -> int:
         return int(self.rows.size * self.genes.size)
@@ -107,14 +83,9 @@ class CellAttention:
 
     def _mean(self, pair: Int, value: NDArray[Any]) -> tuple[Float, Int]:
         count = np.bincount(pair, minlength=self._pairs)
-        total = np.bincount(pair, value, minlength=self._pairs)
-        return _over(total, count).reshape(self.shape), count.reshape(self.shape)
-
-
-def _over(total: NDArray[Any], count: Int) -> Float:
-    mean = np.full(total.shape, np.nan)
-    np.divide(total, count, out=mean, where=count > 0)
-    return mean
+        mean = np.full(count.shape, np.nan)
+        np.divide(np.bincount(pair, value, minlength=self._pairs), count, out=mean, where=count > 0)
+        return mean.reshape(self.shape), count.reshape(self.shape)
 
 
 def cell_attention(reading: Reading, role: str) -> CellAttention | str:

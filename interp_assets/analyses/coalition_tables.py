@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.analyses.component_effects import RunPair
+from interp_assets.readings.coalitions import chain_coalitions
 from interp_assets.readings.records import Reading
 from interp_assets.stats.games import (
     exact_shapley,
@@ -125,7 +126,7 @@ def _singles(pair: RunPair) -> Float:
 
 def _marginals(pair: RunPair, orders: Int) -> tuple[Float, float]:
     """What each component adds when it joins, by order (P x K), and the value of everybody; means over cells."""
-    joined = np.cumsum(np.left_shift(np.int64(1), orders.astype(np.int64)), axis=1)
+    joined = chain_coalitions(orders)[:, 1:]
     places = np.searchsorted(pair.coalitions, joined)
     if (pair.coalitions[np.minimum(places, pair.coalitions.size - 1)] != joined).any():
         raise ValueError(f"{pair.regulator} to {pair.target}: an order of joining holds a coalition not measured")

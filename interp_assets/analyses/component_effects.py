@@ -167,18 +167,31 @@ def _wide(frame: pd.DataFrame, name: str, key: Any) -> pd.DataFrame:
 
 
 def traced(inputs: AnalysisInputs) -> tuple[Reading, list[RunPair]] | str:
-    """The reading and its run-pairs; or why there are none."""
+    """The reading and its run-pairs; or why there are none.
+
+    Raises
+    ------
+    ValueError
+        If a tissue of the study holds other cells now than those that were read.
+    """
     reading = reading_or_reason(inputs, READING)
     if isinstance(reading, str):
         return reading
     found = run_pairs(reading)
+    for pair in found:
+        sample = inputs.samples.get(pair.role)
+        if sample is not None and sample.cells_hash != pair.cells_hash:
+            raise ValueError(
+                f"{sample.dataset}: components were read in other cells than those of {pair.role}; materialise "
+                f"{READING} again"
+            )
     return (reading, found) if found else "no regulator-target pair was traced in any tissue"
 
 
 def tissue_source(inputs: AnalysisInputs, roles: Sequence[str]) -> CellSample | str:
     """The tissue a row over several tissues is filed under: the one of weakest origin, then of weakest fit.
 
-    The others are named in the row's settings.
+    The others are named in the row's direction (`over_datasets`) and settings.
     """
     samples = [sample_or_reason(inputs, role) for role in roles]
     reasons = [sample for sample in samples if isinstance(sample, str)]
@@ -198,6 +211,11 @@ def reading_settings(reading: Reading, pairs: Sequence[RunPair]) -> dict[str, An
         "datasets": {pair.role: pair.dataset for pair in pairs},
         "references": {pair.role: pair.reference for pair in pairs},
     }
+
+
+def over_datasets(pairs: Sequence[RunPair]) -> str:
+    """Which data a row over several tissues rests on, since it is filed under one of them."""
+    return f"over {', '.join(dict.fromkeys(pair.dataset for pair in pairs))}"
 
 
 def rank_agreement(first: Float, second: Float) -> float:

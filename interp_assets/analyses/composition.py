@@ -7,6 +7,7 @@ correlation of the same cells stands beside attention, because one source speaks
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,10 @@ ROLE: Final = "tissues[2]"
 SETTINGS: Final = ("analysis_depth", "bootstrap", "composition_permutations", "composition_runs", "mantel_permutations")
 # Runs draw from one pool of cells: with more cells each comes nearer to the edges of the whole pool, noise of the pool
 # included, so that even unrelated references show trends over runs. Relabelled copies of the reference show them too.
-P_RULE: Final = "larger of two: permuted runs, and trends of references with relabelled target genes over the same runs"
+P_RULE: Final = (
+    "larger of two: permuted runs, and trends of references with relabelled target genes over the same runs; the "
+    "second was added after permuted runs alone had called trends of unrelated references"
+)
 EDGES: Final = (ATTENTION, CORRELATION)
 METRICS: Final = ("auroc", "f1")
 JUDGED: Final = (
@@ -62,8 +66,11 @@ TELLS: Final = {
     "A13.2": "Spearman correlation of AUROC with the number of cell types while the number of cells stays; above 0 "
     "means that a mixture is recovered better",
     "A13.3": "Spearman correlation of F1 of the kept edges with the cell types met by random draws; below 0 means that "
-    "the top edges of mixed draws are worse",
+    "the top edges of mixed draws are worse, but larger draws meet more types (rho_without_cells takes cells out)",
 }
+# What each row used of the settings; the analysis layer enters none of them.
+USED: Final = ("bootstrap", "composition_permutations", "composition_runs", "mantel_permutations")
+USED_BY_RANGE: Final = ("bootstrap", "composition_runs")
 FEWEST_RUNS: Final = 6
 
 
@@ -90,12 +97,14 @@ def controlled_composition(inputs: AnalysisInputs) -> AnalysisOutput:
     if int(used["composition_runs"]) < FEWEST_RUNS:
         why = f"composition_runs = {used['composition_runs']}; a trend over runs needs at least {FEWEST_RUNS}"
         return skip_all(inputs, why, role=source.sample)
-    draws = composition_draws(source.types, int(used["composition_runs"]), generator(inputs, NUMBER, 1))
+    typed = np.flatnonzero(source.types != "")
+    draws = composition_draws(source.types[typed], int(used["composition_runs"]), generator(inputs, NUMBER, 1))
     if isinstance(draws, str):
         return skip_all(inputs, f"{source.sample.dataset}: {draws}", role=source.sample)
-    runs, null = _runs(inputs, source, draws)
+    # A cell without a type belongs to no mixture and is drawn in no run.
+    runs, null = _runs(inputs, source, [replace(draw, cells=typed[draw.cells]) for draw in draws])
     trends = _trends(inputs, runs, null)
-    settings = _settings(source, runs, used)
+    settings = _settings(source, runs)
     results = [_row(inputs, source, runs, trends, spec.test_id, settings) for spec in inputs.tests]
     return collect(inputs, results, {"composition_runs": runs, "composition_trends": trends})
 
@@ -169,6 +178,7 @@ def _trend(
         "resamples_requested": int(used["bootstrap"]),
         "resamples_done": 0,
         "permutations": 0,
+        "copies": 0,
     }
     if np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
         return dict.fromkeys(JUDGED, np.nan) | facts
@@ -178,31 +188,35 @@ def _trend(
     interval = percentile_interval(draws, requested=draws.size)
     copies = relabelled_trends(x, null[metric][part.index])
     p_relabelled = relabelled_p(found.rho, copies, alternative)
+    known = copies[np.isfinite(copies)]
     cells = part["cells"].to_numpy(np.float64)
     apart = against != "cells" and np.ptp(cells) > 0.0
     return facts | {
         "rho": found.rho,
-        "p": max(found.p, p_relabelled),
+        "p": float(np.max([found.p, p_relabelled])),
         "p_permuted_runs": found.p,
         "p_relabelled": p_relabelled,
         "ci_low": interval.low,
         "ci_high": interval.high,
-        "null_mean": float(np.nanmean(copies)),
-        "null_sd": float(np.nanstd(copies)),
+        "null_mean": float(known.mean()) if known.size else np.nan,
+        "null_sd": float(known.std()) if known.size else np.nan,
         "rho_without_cells": partial_spearman(x, y, cells) if apart else np.nan,
         "resamples_done": interval.resamples_done,
         "permutations": permutations,
+        "copies": int(known.size),
     }
 
 
-def _settings(source: RunCells, runs: pd.DataFrame, used: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(source: RunCells, runs: pd.DataFrame) -> dict[str, Any]:
     reference = source.references[0]
-    return dict(used) | {
+    return {
         "cells_to_draw_from": source.count,
+        "cells_without_type": 0 if source.types is None else int((source.types == "").sum()),
         "cells": {arm: sorted(map(int, set(runs.loc[runs["arm"] == arm, "cells"]))) for arm in ARMS},
         "edge": ATTENTION,
         "kept_share": KEPT_SHARE,
         "missing_rule": "lowest",
+        "missing_share_largest": {edge: float(runs.loc[runs["edge"] == edge, "missing_share"].max()) for edge in EDGES},
         "positives": int(reference.member.sum()),
         "reference": reference.name,
     }
@@ -217,12 +231,14 @@ def _row(
     settings: Mapping[str, Any],
 ) -> TestResult:
     if test_id == "A13.4":
+        settings = dict(settings) | chosen_settings(inputs, *USED_BY_RANGE)
         return _correlation_row(inputs, source, runs, trends, settings)
+    settings = dict(settings) | chosen_settings(inputs, *USED)
     arm, metric, against, alternative = ROWS[test_id]
     chosen = trends[(trends["arm"] == arm) & (trends["against"] == against)].set_index(["edge", "metric"])
     found = chosen.loc[(ATTENTION, metric)]
     beside = {f"rho_of_{edge}_{name}": _number(chosen.loc[(edge, name), "rho"]) for edge in EDGES for name in METRICS}
-    settings = dict(settings) | beside | {"metric": metric, "against": against, "alternative": alternative}
+    settings |= beside | {"metric": metric, "against": against, "alternative": alternative}
     if not np.isfinite(found["rho"]):
         why = (
             f"{source.sample.dataset}: {metric} or {against} is the same in all {int(found['runs'])} runs, so that no "
@@ -247,9 +263,9 @@ def _row(
         null_name="relabelled target genes",
         null_mean=float(found["null_mean"]),
         null_sd=float(found["null_sd"]),
-        resamples_requested=int(found["permutations"]),
-        resamples_done=int(found["permutations"]),
-        direction=TELLS[test_id],
+        resamples_requested=int(settings["mantel_permutations"]),
+        resamples_done=int(found["copies"]),
+        direction=f"{TELLS[test_id]}. The interval takes runs as independent. p: {P_RULE}",
     )
 
 

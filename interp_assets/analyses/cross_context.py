@@ -23,16 +23,17 @@ from interp_assets.analyses.incremental_value import gain_row
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
 from interp_assets.analyses.paired_contexts import (
     DEPTHS,
+    EDGES,
     FEWEST,
     Context,
     PairedScores,
     context_row,
     context_settings,
     context_table,
+    evidence_numbers,
     in_context,
     paired_scores,
     skipped_context,
-    told_power,
     too_few,
 )
 from interp_assets.analyses.replication import CONTEXT_SETTINGS, Asked, replicated
@@ -47,6 +48,7 @@ from interp_assets.analyses.rows import (
     row,
     skip,
 )
+from interp_assets.analyses.scores import edge_scores
 from interp_assets.edges.layers import resolve_layer
 from interp_assets.stats.paired import cohens_d
 from interp_assets.stats.replication import context_evidence
@@ -183,21 +185,11 @@ def _change_row(
             "smallest_attainable_p": evidence.test.smallest_p,
         },
         layer=found.wide.layer,
-        statistic=evidence.test.statistic,
-        effect=evidence.mean,
-        effect_kind="delta_auroc",
-        ci_low=evidence.interval.low,
-        ci_high=evidence.interval.high,
-        p=evidence.test.p,
-        n=evidence.n,
-        unit="perturbation",
         null_name="no change",
-        null_mean=0.0,
-        resamples_requested=evidence.interval.resamples_requested,
-        resamples_done=evidence.interval.resamples_done,
-        direction=(
+        **evidence_numbers(
+            evidence,
             "(attention - correlation) among the most variable genes minus the same perturbations in the whole "
-            f"universe, {told_power(evidence)}"
+            "universe",
         ),
     )
 
@@ -244,6 +236,8 @@ def _targets(inputs: AnalysisInputs, role: RoleInputs, found: pd.DataFrame | str
         settings=used
         | {
             "direct_targets": int(found["n_direct"].sum()),
+            "missing_rule": "lowest",
+            "missing_share": {edge: edge_scores(role, edge, layer).filled_share for edge in EDGES},
             "positives": "responds and is listed",
             "reference": found["reference"].iloc[0],
             "variance_baseline": float(found["variance"].mean()),

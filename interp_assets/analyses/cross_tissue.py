@@ -15,6 +15,7 @@ from scipy.stats import false_discovery_control
 from interp_assets.analyses.component_effects import (
     ROLES,
     RunPair,
+    over_datasets,
     reading_settings,
     tissue_source,
     traced,
@@ -262,13 +263,20 @@ def _components(comparisons: Sequence[_Comparison]) -> int:
 
 
 def _filed(
-    inputs: AnalysisInputs, test_id: str, comparisons: Sequence[_Comparison], settings: dict[str, Any], **numbers: Any
+    inputs: AnalysisInputs,
+    test_id: str,
+    comparisons: Sequence[_Comparison],
+    settings: dict[str, Any],
+    *,
+    direction: str,
+    **numbers: Any,
 ) -> TestResult:
     """Row filed under the weakest of its tissues."""
     source = tissue_source(inputs, list(dict.fromkeys(role for one in comparisons for role in one.roles)))
     if isinstance(source, str):
         return skip(inputs, test_id, source)
-    return row(inputs, source, test_id, settings=settings, layer=None, **numbers)
+    over = over_datasets([pair for one in comparisons for pair in (one.first, one.second)])
+    return row(inputs, source, test_id, settings=settings, layer=None, direction=f"{direction}; {over}", **numbers)
 
 
 def _tissue_row(

@@ -36,8 +36,8 @@ class JudgedAttention:
 
     Judged: regulators the reference lists x scored genes, self pairs removed, held by at least one cell (M pairs);
     ``unseen`` counts the others. ``cell`` and ``pair`` (E) number the entries, ``value`` is L x E, ``true`` (M).
-    ``oracle`` (N) are known cell types, None without a ``cell_type`` column; ``estimated`` come from the embedding by
-    ``method``.
+    ``oracle`` (N) are known cell types, -1 for a cell without one, None without a ``cell_type`` column;
+    ``estimated`` come from the embedding by ``method``.
     """
 
     sample: CellSample
@@ -59,15 +59,20 @@ class JudgedAttention:
         return int(self.value.shape[0])
 
     def scores(self, labels: Int, layers: Sequence[int]) -> tuple[list[Float], Int]:
-        """Mean attention within each stratum (K x M, NaN without a cell) of each layer, and cells of the strata (K)."""
-        strata = int(labels.max()) + 1
-        where = labels[self.cell] * self.true.size + self.pair
+        """Mean attention within each stratum (K x M, NaN without a cell) of each layer, and cells of the strata (K).
+
+        A cell labelled -1 belongs to no stratum.
+        """
+        strata, label = int(labels.max()) + 1, labels[self.cell]
+        kept = slice(None) if (labels >= 0).all() else np.flatnonzero(label >= 0)
+        where = label[kept] * self.true.size + self.pair[kept]
         count = np.bincount(where, minlength=strata * self.true.size)
         held = np.where(count > 0, count, np.nan)
         found = [
-            (np.bincount(where, self.value[layer], minlength=held.size) / held).reshape(strata, -1) for layer in layers
+            (np.bincount(where, self.value[layer][kept], minlength=held.size) / held).reshape(strata, -1)
+            for layer in layers
         ]
-        return found, np.bincount(labels, minlength=strata)
+        return found, np.bincount(labels[labels >= 0], minlength=strata)
 
     def pooled(self, layers: Sequence[int]) -> list[Float]:
         """Mean attention over all cells (M) in each layer."""
@@ -149,8 +154,8 @@ def _pairs(sample: CellSample, view: CellAttention) -> tuple[Int, Int, NDArray[n
 
 
 def _cell_types(sample: CellSample, view: CellAttention) -> Int | None:
-    """Known type of each cell as a number, or None where the dataset names none."""
-    if "cell_type" not in sample.cells.obs:
+    """Known type of each cell as a number (-1: it has none), or None where the dataset names no type."""
+    if "cell_type" not in sample.cells.obs or sample.cells.obs["cell_type"].iloc[view.cells].isna().all():
         return None
-    named = sample.cells.obs["cell_type"].astype(str).to_numpy()[view.cells]
-    return pd.factorize(named, sort=True)[0].astype(np.int64)
+    given = sample.cells.obs["cell_type"].iloc[view.cells]
+    return pd.factorize(given.astype(object).where(given.notna()), sort=True)[0].astype(np.int64)

@@ -171,6 +171,7 @@ def run_rows(
         about |= {"f1_pooled": data.pooled_f1, "auroc_pooled": data.pooled_auroc}
         for name in found.auroc:
             numbers = {"f1": _mean(found.f1[name]), "auroc": _mean(found.auroc[name])}
+            numbers |= {"draws_scored": int(np.isfinite(found.f1[name]).sum())}
             rows.append({**about, "aggregator": name, **numbers})
     return rows
 

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.analyses import rows
+from interp_assets.analyses.cell_scores import LAYER_CHOSEN_HERE
 from interp_assets.analyses.cssi_attention import JudgedAttention, judged_attention
 from interp_assets.analyses.cssi_designs import (
     KINDS,
@@ -256,7 +257,7 @@ def _null_row(
         inputs,
         Simulated(),
         test,
-        settings={**_told(used), "k": list(scan.found), "null": kind},
+        settings={**_told(used, "cssi_draws"), "k": list(scan.found), "null": kind},
         layer=None,
         effect=float(null.mean()),
         ci_low=interval.low,
@@ -294,11 +295,15 @@ def _scan_row(
     else:
         scanned = tables["cssi_attention_scan"]
         seen = scanned[scanned["strata"] == "estimated"]["gain"]
-        real = f"On real attention estimated strata gain {seen.max():.3f} AUROC at best, {seen.median():.3f} as median."
+        real = (
+            f"On real attention estimated strata gain {seen.max():.3f} AUROC at best, {seen.median():.3f} as median, "
+            f"at one layer; {LAYER_CHOSEN_HERE}."
+        )
     calls = known.loc[best]
     text = (
         f"F1 of the best-stratum score over pooled F1 with known states brought to {best} strata, where it is largest "
-        f"(mean over datasets); above 1 strata recover more. False share of called edges {calls['false_share']:.3f}, "
+        "(mean over datasets; the interval leaves out that choice); above 1 strata recover more. "
+        f"False share of called edges {calls['false_share']:.3f}, "
         f"power {calls['power']:.3f}. Estimated strata reach a ratio of {guess['f1_ratio'].max():.3f} at "
         f"best. {real}"
     )
@@ -306,7 +311,14 @@ def _scan_row(
         inputs,
         Simulated(),
         "A24.4",
-        settings={**_told(used), "analysis_depth": used["analysis_depth"], "k": list(scan.found), "aggregator": "max"},
+        settings={
+            **_told(used),
+            **({} if isinstance(judged, str) else {"analysis_depth": used["analysis_depth"]}),
+            "k": list(scan.found),
+            "best_k": best,
+            "aggregator": "max",
+            "calls": "Benjamini-Hochberg at .05",
+        },
         layer=None if isinstance(judged, str) else resolve_layer(float(used["analysis_depth"]), judged.layers),
         effect=float(kept.mean()) if kept.size else float("nan"),
         ci_low=None if interval is None else interval.low,
@@ -318,7 +330,7 @@ def _scan_row(
     )
 
 
-def _told(used: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("cssi_draws", "cssi_minimum", "cssi_scan_seeds", "cssi_k_max", "cssi_attention_draws")
+def _told(used: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    names = ("cssi_minimum", "cssi_scan_seeds", "cssi_k_max", *more)
     about = {"cells": CELLS, "states": STATES, "aggregators": AGGREGATORS, "estimated_strata": "k-means"}
-    return {**{name: used[name] for name in names}, **about, "calls": "Benjamini-Hochberg at .05"}
+    return {**{name: used[name] for name in names}, **about}

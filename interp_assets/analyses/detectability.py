@@ -111,7 +111,7 @@ def detectability_theory(inputs: AnalysisInputs) -> AnalysisOutput:
         "detection_agreement": agreed,
     }
     theory = chosen_settings(inputs, "bootstrap", "detectability_draws")
-    theory |= {"noise": "gaussian", "repeats": REPEATS, "score": "absolute t of one sample"}
+    theory |= {"bias_sd": 0.0, "noise": "gaussian", "repeats": REPEATS, "score": "absolute t of one sample"}
     results = [agreement_row(inputs, "A03.1", agreed, theory), _ratio_row(inputs, pilot, summary)]
     return collect(inputs, results, tables)
 

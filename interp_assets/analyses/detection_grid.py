@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from interp_assets.analyses.inputs import AnalysisInputs, Simulated
 from interp_assets.analyses.rows import chosen_settings, generator, row
 from interp_assets.stats.detectability import agreement, correlation_draws, expected_auroc, logistic_prediction
+from interp_assets.stats.repeated import pearson
 from interp_assets.stats.resampling import percentile_interval
 from qc_standards.records import TestResult
 
@@ -23,6 +24,7 @@ OBSERVATIONS: Final = (100, 200, 500, 1000, 2000)
 FEATURES: Final = 50
 SIGNALS: Final = 10
 SATURATED: Final = 0.999
+FEWEST_CELLS: Final = 3  # grid cells below saturation before their own r is told
 DECLARED: Final = "logistic"
 PREDICTORS: Final = (DECLARED, "expected_auroc", "expected_auroc_with_bias")
 
@@ -73,7 +75,9 @@ def agreement_table(inputs: AnalysisInputs, number: int, grid: pd.DataFrame) -> 
                 "rmse": found.rmse,
                 "grid_cells": found.cells,
                 "saturated_cells": int((~open_cells).sum()),
-                "r_unsaturated": _pearson(predicted[open_cells], observed[open_cells]),
+                "r_unsaturated": (
+                    pearson(predicted[open_cells], observed[open_cells]) if open_cells.sum() >= FEWEST_CELLS else np.nan
+                ),
                 "permutations": found.permutations,
                 "resamples_requested": interval.resamples_requested,
                 "resamples_done": interval.resamples_done,
@@ -114,16 +118,10 @@ def agreement_row(inputs: AnalysisInputs, test_id: str, table: pd.DataFrame, set
         null_name="observed AUROC dealt out over grid cells",
         null_mean=found["null_mean"],
         null_sd=found["null_sd"],
-        resamples_requested=int(found["permutations"]),
+        resamples_requested=int(chosen_settings(inputs, "detectability_draws")["detectability_draws"]),
         resamples_done=int(found["permutations"]),
         direction="correlation of predicted and simulated detection; above 0: detection rises where predicted",
     )
-
-
-def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
 
 
 def _number(value: Any) -> float | None:

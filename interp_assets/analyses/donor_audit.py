@@ -324,6 +324,8 @@ def _gap(inputs: AnalysisInputs, found: Tissue, used: Mapping[str, Any]) -> Dono
     np.add.at(crossed, (state, who), 1)
     if who.max() < 1 or ((crossed > 0).sum(axis=0) < 2).any():
         return f"a donor of {found.name} has cells of one cell type only; nothing can be told apart in it"
+    if (rarest := int(crossed.sum(axis=1).min())) <= who.max():
+        return f"a cell type of {found.name} has {rarest} cells, fewer than its {who.max() + 1} donors"
     rng = _rng(inputs, "donor", 6)
     fold = stratified_folds(state, int(who.max()) + 1, rng)
     placed = permute_within(state, rng, max(1, int(used["leakage_permutations"]) // GAP_SHARE))

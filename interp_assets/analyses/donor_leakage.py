@@ -26,8 +26,9 @@ from interp_assets.analyses.donor_audit import (
 from interp_assets.analyses.donor_tables import audit_tables
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput
 from interp_assets.analyses.rows import chosen_settings, collect, row, sample_or_reason, skip
-from interp_assets.analyses.weakest import weakest_sample
+from interp_assets.analyses.weakest import pooled_source
 from interp_assets.stats.edge_balance import LeaveOneOut
+from interp_assets.stats.edge_transfer import permutation_p
 from interp_assets.stats.leakage import CLASSIFIERS, fold_interval
 from qc_standards.records import TestResult
 
@@ -136,7 +137,7 @@ def _label_row(
     facts = _settings(used, held, "folds", "leakage_permutations", "leakage_trees", **_label_facts(held, label))
     return row(
         inputs,
-        weakest_sample(one.tissue.sample for one in held),
+        pooled_source(one.tissue.sample for one in held),
         test_id,
         settings=facts | {"classifier": classifier, "label": label, "linear_auc": linear, "top_pairs": TOP},
         layer=None,
@@ -145,7 +146,7 @@ def _label_row(
         effect=auc,
         ci_low=low,
         ci_high=high,
-        p=float((1 + (draws >= linear).sum()) / (draws.size + 1)),
+        p=permutation_p(linear, draws),
         n=sum(one.tissue.labels[label].known.size for one in held),
         null_name=f"{label}s permuted within folds, linear classifier fitted again",
         null_mean=draws.mean(),
@@ -198,19 +199,20 @@ def _left_out(
         "by_dataset": {one.tissue.name: left.median for one, left in pairs},
         **_composition_matched(held, observed),
         "edge_score": "Pearson correlation",
+        "edges_without_sd": {one.tissue.name: int(np.isnan(left.observed).sum()) for one, left in pairs},
         "ratio_to_null": observed / float(draws.mean()),
         "summary": "median over edges, mean over datasets",
     }
     return row(
         inputs,
-        weakest_sample(one.tissue.sample for one in held),
+        pooled_source(one.tissue.sample for one in held),
         test_id,
         settings=_settings(used, held, "lodo_draws", **facts),
         layer=None,
         reason="; ".join([*reasons, "no interval: donors are the unit and each is left out once"]),
         statistic=observed - float(draws.mean()),
         effect=observed,
-        p=float((1 + (draws >= observed).sum()) / (draws.size + 1)),
+        p=permutation_p(observed, draws),
         n=sum(len(one.tissue.labels["donor"].levels) for one in held),
         unit="donor",
         null_name="random drops of as many cells",
@@ -228,8 +230,10 @@ def _composition_matched(held: Sequence[Audit], observed: float) -> dict[str, An
     if len(within) < len(held):
         return {"composition_matched_mean": None, "composition_matched_p": None}
     draws = np.mean([left.medians for left in within], axis=0)
-    p = float((1 + (draws >= observed).sum()) / (draws.size + 1))
-    return {"composition_matched_mean": float(draws.mean()), "composition_matched_p": p}
+    return {
+        "composition_matched_mean": float(draws.mean()),
+        "composition_matched_p": permutation_p(observed, draws),
+    }
 
 
 def _gap(
@@ -282,6 +286,12 @@ def _donor_interval(differences: Any) -> tuple[float, float]:
     return float(differences.mean()) - half, float(differences.mean()) + half
 
 
+def _cells_read(one: Audit) -> int:
+    """Cells that have any of the labels that can be read; a cell that several classifiers see counts once."""
+    codes = [label.code for name, label in one.tissue.labels.items() if name in LABELS and not label.reason]
+    return int((np.array(codes) >= 0).any(axis=0).sum())
+
+
 def _folds(
     inputs: AnalysisInputs, test_id: str, audits: Mapping[str, Audit | str], used: Mapping[str, Any]
 ) -> TestResult:
@@ -308,7 +318,7 @@ def _folds(
     facts = {"classifiers": each, "min_cells_a_type": MIN_CELLS_A_TYPE, "top_pairs": TOP}
     return row(
         inputs,
-        weakest_sample(one.tissue.sample for one in held),
+        pooled_source(one.tissue.sample for one in held),
         test_id,
         settings=_settings(used, held, "folds", "leakage_trees", **facts),
         layer=None,
@@ -317,7 +327,7 @@ def _folds(
         effect=mean,
         ci_low=low,
         ci_high=high,
-        n=sum(r.n_cells for _, r in read),
+        n=sum(_cells_read(one) for one in held),
         unit="cell",
         null_name="chance",
         null_mean=0.5,

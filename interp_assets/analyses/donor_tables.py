@@ -40,8 +40,8 @@ def _stack(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(held, ignore_index=True) if held else pd.DataFrame()
 
 
-def _leak(one: Audit, reading: Reading) -> dict[str, Any]:
-    line: dict[str, Any] = {
+def _read(one: Audit, reading: Reading) -> dict[str, Any]:
+    return {
         "tissue": one.tissue.name,
         "label": reading.label,
         "classifier": reading.classifier,
@@ -49,6 +49,10 @@ def _leak(one: Audit, reading: Reading) -> dict[str, Any]:
         "n_cells": reading.n_cells,
         "n_labels": reading.n_labels,
     }
+
+
+def _leak(one: Audit, reading: Reading) -> dict[str, Any]:
+    line = _read(one, reading)
     empty = {"auc": None, "ci_low": None, "ci_high": None, "balanced_accuracy": None, "leaks": False}
     if reading.found is None:
         return line | empty | {"reason": reading.reason}
@@ -62,12 +66,7 @@ def _classifier(one: Audit, reading: Reading) -> dict[str, Any]:
     label, found = one.tissue.labels[reading.label], reading.found
     counts = np.bincount(label.code[label.known]) if label.known.size else np.array([])
     return {
-        "tissue": one.tissue.name,
-        "label": reading.label,
-        "classifier": reading.classifier,
-        "cells": reading.cells,
-        "n_cells": reading.n_cells,
-        "n_labels": reading.n_labels,
+        **_read(one, reading),
         "n_cell_types": reading.n_types,
         "labels_dropped": label.dropped,
         "largest_label_share": float(counts.max() / counts.sum()) if counts.size else np.nan,

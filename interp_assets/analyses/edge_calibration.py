@@ -15,9 +15,10 @@ import numpy as np
 from interp_assets.analyses.calibration_judged import ALPHAS, NUMBER, Float, Judged, Sets, carry, conformal, judge
 from interp_assets.analyses.calibration_screens import Pairs, Split, pooled, screen_pairs, split_pairs
 from interp_assets.analyses.calibration_tables import calibration_tables
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Simulated
 from interp_assets.analyses.rows import chosen_settings, collect, generator, row, sample_or_reason, skip
-from interp_assets.analyses.weakest import weakest_sample
+from interp_assets.analyses.weakest import pooled_source
+from interp_assets.stats.calibration import contradicted_p
 from interp_assets.stats.expression_scorers import SCORERS
 from interp_assets.stats.resampling import percentile_interval
 from qc_standards.records import TestResult
@@ -127,9 +128,9 @@ def _settings(used: Mapping[str, Any], split: Split, **facts: Any) -> dict[str, 
     }
 
 
-def _spoken_for(screens: Mapping[str, _Screen | str], split: Split) -> CellSample:
+def _spoken_for(screens: Mapping[str, _Screen | str], split: Split) -> CellSample | Simulated:
     samples = [one.sample for one in screens.values() if isinstance(one, _Screen)]
-    return weakest_sample(sample for sample in samples if sample.dataset in split.whole.datasets)
+    return pooled_source(sample for sample in samples if sample.dataset in split.whole.datasets)
 
 
 def _bootstrap(draws: Float, requested: int) -> dict[str, Any]:
@@ -140,12 +141,6 @@ def _bootstrap(draws: Float, requested: int) -> dict[str, Any]:
         "resamples_requested": interval.resamples_requested,
         "resamples_done": interval.resamples_done,
     }
-
-
-def _share_p(draws: Float, *, against: str) -> float:
-    """(resamples that contradict + 1) / (resamples + 1)."""
-    contradicts = draws <= 0.0 if against == "not above 0" else draws >= 0.0
-    return float((1 + contradicts.sum()) / (draws.size + 1))
 
 
 def _local_rows(
@@ -195,7 +190,7 @@ def _error_numbers(used: Mapping[str, Any], split: Split, judged: list[Judged]) 
             **_bootstrap(
                 np.divide(raw_draws, both_draws, where=both_draws > 0.0, out=np.full(resamples, np.nan)), resamples
             ),
-            "p": _share_p(raw_draws - both_draws, against="not above 0"),
+            "p": contradicted_p(raw_draws - both_draws),
             "null_name": "no change (ratio 1)",
             "null_mean": 1.0,
             "direction": "raw over calibrated ECE, mean of six scores; above 1 means that calibration lowers it",
@@ -204,7 +199,7 @@ def _error_numbers(used: Mapping[str, Any], split: Split, judged: list[Judged]) 
             "statistic": isotonic,
             "effect": isotonic - raw,
             **_bootstrap(isotonic_draws - raw_draws, resamples),
-            "p": _share_p(isotonic_draws - raw_draws, against="not below 0"),
+            "p": contradicted_p(raw_draws - isotonic_draws),
             "null_name": "raw score",
             "null_mean": raw,
             "direction": "isotonic minus raw ECE, mean of six scores; below 0 means that isotonic is better",
@@ -264,16 +259,17 @@ def _transfer_row(
         "perturbations_fitted_elsewhere": carried.names.size,
         "positive_share_elsewhere": float(carried.label.mean()),
     }
+    sources = [one.sample for role in (TARGET, CARRIED) if isinstance(one := screens[role], _Screen)]
     return row(
         inputs,
-        held,
+        pooled_source(sources),
         "A09.5",
         settings=_settings(used, target, **facts),
         layer=None,
         statistic=moved,
         effect=moved - local,
         **_bootstrap(moved_draws - local_draws, int(used["calibration_bootstrap"])),
-        p=_share_p(moved_draws - local_draws, against="not above 0"),
+        p=contradicted_p(moved_draws - local_draws),
         n=target.test.names.size,
         null_name="calibrator of other perturbations of the same screen",
         null_mean=local,

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
 from interp_assets.analyses.pair_scores import (
@@ -71,11 +70,6 @@ class _Tissue:
         """Number of the role among the tissues, which seeds its draws."""
         return ROLES.index(self.role.role)
 
-    @property
-    def missing_share(self) -> float:
-        """Share of the pairs that no cell held together."""
-        return self.scores[LAYER].missing_share
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mapped:
@@ -104,7 +98,8 @@ def attention_mapping(inputs: AnalysisInputs) -> AnalysisOutput:
     chosen_settings(inputs, *SETTINGS)
     tissues, reasons = _tissues(inputs)
     mapped = {(name, q): one for name, tissue in tissues.items() for q, one in _map(inputs, tissue).items()}
-    across = _across(inputs, tissues)
+    across, apart = _across(inputs, tissues)
+    reasons |= apart
     results = [_row(inputs, tissues, reasons, mapped, across, spec.test_id) for spec in inputs.tests]
     tables = {}
     if tissues:
@@ -173,24 +168,33 @@ def _fit(inputs: AnalysisInputs, moments: PairMoments, outcome: str, given: Sequ
     return fit_pairs(moments, outcome, given, folds=int(used["folds"]), rng=rng, weights=weights)
 
 
-def _across(inputs: AnalysisInputs, tissues: Mapping[str, _Tissue]) -> pd.DataFrame:
-    lines = []
+def _across(inputs: AnalysisInputs, tissues: Mapping[str, _Tissue]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Lines of every pair of tissues that can be compared, and by pair why another one cannot."""
+    lines: list[dict[str, object]] = []
+    apart: dict[str, str] = {}
     for one, other in combinations(tissues.values(), 2):
-        shared = np.intersect1d(one.role.genes, other.role.genes)
-        if one.role.dataset != other.role.dataset and shared.size >= FEWEST_GENES:
-            lines += _between(inputs, one, other, shared)
-    return pd.DataFrame(lines)
+        found = _between(inputs, one, other)
+        if isinstance(found, str):
+            apart[f"{one.role.role} with {other.role.role}"] = found
+        else:
+            lines += found
+    return pd.DataFrame(lines), apart
 
 
-def _between(inputs: AnalysisInputs, one: _Tissue, other: _Tissue, shared: NDArray[np.str_]) -> list[dict[str, object]]:
+def _between(inputs: AnalysisInputs, one: _Tissue, other: _Tissue) -> list[dict[str, object]] | str:
     """Attention of either tissue on attention and on co-expression of the other, over the genes both score."""
+    if one.role.dataset == other.role.dataset:
+        return f"both are {one.role.dataset}; only different datasets are compared"
+    shared = np.intersect1d(one.role.genes, other.role.genes)
+    if shared.size < FEWEST_GENES:
+        return f"{shared.size} genes in common; at least {FEWEST_GENES} are needed"
     scores = {
         f"{name} {tissue.place}": scores_over(tissue.role, tissue.scores[name].score, shared)
         for tissue in (one, other)
         for name in (LAYER, CO_EXPRESSION)
     }
     if any(np.ptp(table[~np.eye(shared.size, dtype=bool)]) == 0.0 for table in scores.values()):
-        return []
+        return "a score is the same for every pair of the genes in common"
     ranks = {name: pair_ranks(table) for name, table in scores.items()}
     moments = pair_moments(scores)
     wanted = int(chosen_settings(inputs, "mantel_permutations")["mantel_permutations"])
@@ -250,7 +254,7 @@ def _lines(
                     **_explained(fit),
                     "n_genes": int(tissue.role.genes.size),
                     "n_pairs": int(tissue.role.genes.size * (tissue.role.genes.size - 1)),
-                    "missing_share": tissue.missing_share,
+                    "missing_share": tissue.scores[edge].missing_share,
                 }
             )
     return lines
@@ -290,11 +294,13 @@ def _row(
     tissue = tissues[name]
     quantity = PRIMARY_QUANTITY if test_id == "A14.1" else CO_EXPRESSION
     one = mapped[name, quantity]
-    used = chosen_settings(inputs, "analysis_depth", "bootstrap", "folds", "mantel_permutations") | {
+    named = ("bootstrap", "mantel_permutations") if test_id == "A14.1" else ("bootstrap", "folds")
+    used = chosen_settings(inputs, "analysis_depth", *named) | {
         "edge": LAYER,
         "quantity": quantity,
         "missing_rule": "lowest",
-        "missing_share": tissue.missing_share,
+        "missing_share": tissue.scores[LAYER].missing_share,
+        "missing_share_of_quantity": tissue.scores[quantity].missing_share,
         "pairs": one.test.n_pairs,
     }
     if test_id == "A14.1":
@@ -356,7 +362,7 @@ def _across_row(
         )
         why += f"{FEWEST_GENES} genes" + (f" ({told})" if told else "")
         return skip(inputs, "A14.3", why, role=next((t.role for t in tissues.values()), None))
-    used = chosen_settings(inputs, "analysis_depth", "bootstrap", "folds", "mantel_permutations")
+    used = chosen_settings(inputs, "analysis_depth", "folds")
     own, expressed = (across[across["predictor"] == name] for name in (LAYER, CO_EXPRESSION))
     first = next(iter(tissues.values()))
     values = own["r2_cross_fitted"]
@@ -369,7 +375,8 @@ def _across_row(
             "edge": LAYER,
             "folds_by": "target_gene",
             "missing_rule": "lowest",
-            "tissues": sorted(tissues),
+            "missing_share": {name: tissue.scores[LAYER].missing_share for name, tissue in tissues.items()},
+            "tissues": sorted(set(own["role"])),
             "absent": dict(reasons),
             "r2_lowest": float(values.min()),
             "r2_highest": float(values.max()),

@@ -15,6 +15,7 @@ from interp_assets.analyses.coalition_tables import complete_values, interaction
 from interp_assets.analyses.component_effects import (
     ROLES,
     RunPair,
+    over_datasets,
     rank_agreement,
     reading_settings,
     tissue_source,
@@ -23,7 +24,14 @@ from interp_assets.analyses.component_effects import (
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample
 from interp_assets.analyses.rows import chosen_settings, collect, generator, row, skip, skip_all
 from interp_assets.readings.records import Reading
-from interp_assets.stats.games import BUDGETS, LAMBDAS, NonAdditivity, aggregate_interaction, ranking_certificate
+from interp_assets.stats.games import (
+    BUDGETS,
+    LAMBDAS,
+    Z_95,
+    NonAdditivity,
+    aggregate_interaction,
+    ranking_certificate,
+)
 from interp_assets.stats.paired import SignedRank, signed_rank
 from interp_assets.stats.resampling import Interval, percentile_interval
 from qc_standards.records import TestResult
@@ -50,6 +58,11 @@ class _Subset:
         return np.array([bound.lower_bound for bound in self.bounds], dtype=np.float64)
 
     @property
+    def errors_known(self) -> bool:
+        """Whether every bound has a standard error; without one any residual is above 0, and not in 5 of 100."""
+        return all(bound.se_known for bound in self.bounds)
+
+    @property
     def relative(self) -> Float:
         """A_lb / |TE| of the run-pairs whose total effect is not 0."""
         values = np.array([bound.relative for bound in self.bounds], dtype=np.float64)
@@ -62,13 +75,14 @@ def mediation_bias(inputs: AnalysisInputs) -> AnalysisOutput:
     A run-pair is a regulator-target pair in a tissue at a granularity. Those traced in one cell have a standard error
     of 0, so that any residual counts as positive: they are left out of both rows and reported beside.
 
-    Rows: A02.1 median A_lb / |TE| (statistic: share of run-pairs with A_lb > 0), signed-rank of A_lb against 0; A02.2
-    certified share of component pairs at budget factor 3 minus at 1, signed-rank of the loss. Intervals over
-    run-pairs (``mediation_bootstrap``).
+    Rows: A02.1 median A_lb / |TE| (statistic: share of run-pairs with A_lb > 0), p the larger of the signed-rank one of
+    A_lb against 0 and the binomial one of so many A_lb > 0 where parts add up; A02.2 certified share of component pairs
+    at budget factor 3 minus at 1, signed-rank of the loss. Intervals over run-pairs (``mediation_bootstrap``).
 
     Tables: `mediation_run_pairs` (one a run-pair: TE, sum of single effects, R, SE, A_lb; ``_paired`` with the standard
     error of R over the same cells; agreement of the ranking by |m| with that by Shapley value), `mediation_summary`
-    (rate and median by subset, granularity and standard error, with signed-rank and binomial p),
+    (rate and median by subset, granularity and standard error, with signed-rank and binomial p, the latter only where
+    every standard error is known),
     `mediation_components` (mean, SD, count of every single effect), `mediation_certificate` (by budget shape and
     factor), `mediation_interactions` (by number of components), `mediation_shapley`.
     """
@@ -112,7 +126,7 @@ def _run_pair(pair: RunPair, shapley: pd.DataFrame) -> dict[str, Any]:
         "cells": pair.cells,
         "set_cells": pair.joint.shape[1],
         "total": float(pair.total.mean()),
-        "total_sd": float(pair.total.std(ddof=1)) if pair.cells > 1 else 0.0,
+        "total_sd": float(pair.total.std(ddof=1)) if pair.cells > 1 else float("nan"),
         "single_sum": float(pair.mean.sum()),
         "residual": plain.residual,
         "se": plain.se,
@@ -140,7 +154,7 @@ def _components(pair: RunPair) -> pd.DataFrame:
             "layer": pair.components["layer"],
             "heads": pair.components["heads"],
             "mean": pair.mean,
-            "sd": pair.sd,
+            "sd": pair.sd if pair.cells > 1 else np.nan,
             "cells": pair.cells,
             "se": pair.se if pair.cells > 1 else np.nan,
             "changed": (pair.single != 0).any(axis=1),
@@ -211,7 +225,7 @@ def _summary(inputs: AnalysisInputs, pairs: Sequence[RunPair]) -> pd.DataFrame:
                 "median_ci_low": median.low,
                 "median_ci_high": median.high,
                 "signed_rank_p": _ranked(one.lower).p,
-                "binomial_p": _binomial_p(positive, tried),
+                "binomial_p": _binomial_p(positive, tried) if one.errors_known else float("nan"),
                 "resamples_requested": rate.resamples_requested,
                 "resamples_done": rate.resamples_done,
             }
@@ -249,7 +263,7 @@ def _settings(
         **reading_settings(reading, pairs),
         "run_pairs": {"tested": len(tested), "of_one_cell": len(pairs) - len(tested)},
         "standard_error": "independent",
-        "z": 1.96,
+        "z": Z_95,
     }
 
 
@@ -272,30 +286,27 @@ def _bound_row(
     relative = relative[np.isfinite(relative)]
     interval = _interval(inputs, relative, np.median, 1)
     ranked = _ranked(lower)
+    positive = int((lower > 0).sum())
+    binomial = _binomial_p(positive, len(tested))
     settings = _settings(inputs, reading, pairs, tested) | {
-        "binomial_p": _binomial_p(int((lower > 0).sum()), len(tested)),
-        "positive": int((lower > 0).sum()),
+        "binomial_p": binomial,
+        "positive": positive,
         "positive_paired": int(sum(pair.paired_bound.lower_bound > 0 for pair in tested)),
-        "smallest_p": ranked.smallest_p,
-        "signed_rank": ranked.method,
+        "signed_rank_p": ranked.p,
     }
-    return row(
+    return _filed(
         inputs,
         source,
         "A02.1",
-        settings=settings,
-        layer=None,
-        reason=_short(interval, len(tested)),
+        settings,
+        interval,
+        ranked,
+        tested,
         statistic=float((lower > 0).mean()),
         effect=float(np.median(relative)) if relative.size else float("nan"),
-        ci_low=interval.low,
-        ci_high=interval.high,
-        p=ranked.p,
-        n=len(tested),
+        # 2**-k of k bounds above 0 is no p where many run-pairs make some of them by chance
+        p=max(ranked.p, binomial),
         null_name="components add up, A_lb = 0",
-        null_mean=0.0,
-        resamples_requested=interval.resamples_requested,
-        resamples_done=interval.resamples_done,
         direction="median lower bound on the interaction as a share of the total effect: above 0, single components do "
         "not add up; statistic = share of run-pairs where the bound is above 0",
     )
@@ -324,26 +335,51 @@ def _certificate_row(
         "budget_factors": [LOOSE, STRICT],
         "certified_share": [float(share) for share in shares.mean(axis=0)],
         "run_pairs_that_lose": int((lost > 0).sum()),
-        "smallest_p": ranked.smallest_p,
-        "signed_rank": ranked.method,
     }
-    return row(
+    return _filed(
         inputs,
         source,
         "A02.2",
-        settings=settings,
-        layer=None,
-        reason=_short(interval, len(ranked_pairs)),
+        settings,
+        interval,
+        ranked,
+        ranked_pairs,
         statistic=float(shares[:, 0].mean()),
         effect=float(-lost.mean()),
+        p=ranked.p,
+        null_name="no run-pair loses a certified pair",
+        direction="certified share of component pairs at three times the bound minus at once the bound: below 0, the "
+        "ranking does not withstand interactions; statistic = share at once the bound; a share can only fall, so p "
+        "counts the run-pairs that lose and weighs nothing",
+    )
+
+
+def _filed(
+    inputs: AnalysisInputs,
+    source: CellSample,
+    test_id: str,
+    settings: dict[str, Any],
+    interval: Interval,
+    ranked: SignedRank,
+    tested: Sequence[RunPair],
+    *,
+    direction: str,
+    **numbers: Any,
+) -> TestResult:
+    """Row over run-pairs of all tissues, filed under the weakest of them."""
+    return row(
+        inputs,
+        source,
+        test_id,
+        settings=settings | {"smallest_p": ranked.smallest_p, "signed_rank": ranked.method},
+        layer=None,
+        reason=_short(interval, len(tested)),
         ci_low=interval.low,
         ci_high=interval.high,
-        p=ranked.p,
-        n=len(ranked_pairs),
-        null_name="no run-pair loses a certified pair",
+        n=len(tested),
         null_mean=0.0,
         resamples_requested=interval.resamples_requested,
         resamples_done=interval.resamples_done,
-        direction="certified share of component pairs at three times the bound minus at once the bound: below 0, the "
-        "ranking does not withstand interactions; statistic = share at once the bound",
+        direction=f"{direction}; {over_datasets(tested)}",
+        **numbers,
     )

@@ -60,6 +60,7 @@ class Association:
     draws: NDArray[np.float64]
     observed: float
     missing_share: float
+    missing_share_of_quantity: float
 
 
 Found = Mapping[str, Association | str]
@@ -106,6 +107,7 @@ def association_row(inputs: AnalysisInputs, found: Mapping[str, Found], test_id:
         "edge": LAYER_MEAN,
         "missing_rule": "lowest",
         "missing_share": {name: one.missing_share for name, one in ran.items()},
+        "missing_share_of_quantity": {name: one.missing_share_of_quantity for name, one in ran.items()},
         "p": {name: one.test.p for name, one in ran.items()},
         "p_rule": "largest p over the datasets",
         "quantity": quantity,
@@ -163,6 +165,7 @@ def _associated(inputs: AnalysisInputs, role: RoleInputs, place: int) -> Found:
         draws=gene_bootstrap(own, [other], generator(inputs, NUMBER, 3, place), resamples)[0],
         observed=float(observed_spearman([attention, expressed])[0, 1]),
         missing_share=attention.missing_share,
+        missing_share_of_quantity=expressed.missing_share,
     )
     member = _membership(inputs, role, attention, relabelled, place)
     return {CO_EXPRESSION: with_expression, MEMBERSHIP: member}
@@ -188,6 +191,7 @@ def _membership(
         draws=gene_bootstrap(ranks, [pair_ranks(listed)], generator(inputs, NUMBER, 4, place), resamples)[0],
         observed=float(observed_spearman([attention, _known(listed)])[0, 1]),
         missing_share=attention.missing_share,
+        missing_share_of_quantity=0.0,
     )
 
 
@@ -222,4 +226,5 @@ def _line(one: Association) -> dict[str, object]:
         "n_genes": one.test.n_genes,
         "n_pairs": one.test.n_pairs,
         "missing_share": one.missing_share,
+        "missing_share_of_quantity": one.missing_share_of_quantity,
     }

@@ -24,6 +24,7 @@ from interp_assets.analyses.cell_runs import (
     halved_counts,
     run_cells,
 )
+from interp_assets.analyses.cell_scores import LAYER_CHOSEN_HERE
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput
 from interp_assets.analyses.model_mapping import OF_ROW, association_row, association_table, associations
 from interp_assets.analyses.model_scores import KINDS, TRUNCATED, ModelScores, in_degree_elsewhere, model_scores
@@ -56,13 +57,23 @@ RELABELLED: Final = (ATTENTION, ONE_LAYER, CORRELATION)
 # beats them may still lie below one half and recovers nothing.
 P_RULE: Final = (
     "larger of two: Stouffer's z over the numbers of cells, judged by the same relabelled genes at each of them, and "
-    "resampled regulators against one half"
+    "resampled regulators against one half; the second was added after the first alone had called scores below one half"
 )
+# What each row used of the settings, beside the numbers of cells.
+USED: Final[Mapping[str, tuple[str, ...]]] = {
+    "A12.1": ("mantel_permutations", "recovery_bootstrap"),
+    "A12.2": ("mantel_permutations", "recovery_bootstrap"),
+    "A12.3": ("analysis_depth", "folds", "recovery_bootstrap"),
+    "A12.4": ("bootstrap", "recovery_bootstrap"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """One score of one number of cells against one reference; ``draws`` resample regulators."""
+    """One score of one number of cells against one reference.
+
+    ``draws`` resample regulators; all are NaN where one regulator leaves nothing to resample.
+    """
 
     score: str
     values: NDArray[np.float64]
@@ -73,9 +84,7 @@ class _Judged:
 
     @property
     def interval(self) -> Interval:
-        """Interval over regulators; none where one regulator leaves nothing to resample."""
-        if self.counted.positives.size < 2:
-            return Interval(float("nan"), float("nan"), self.draws.size, 0)
+        """Interval over regulators."""
         return percentile_interval(self.draws, requested=self.draws.size)
 
 
@@ -181,15 +190,14 @@ def _judge(
     if name == ATTENTION:
         # Over edges as published; the interval over regulators is the one that is read.
         resamples = int(chosen_settings(inputs, "bootstrap")["bootstrap"])
-        draws = stratified_auroc_bootstrap(
+        over_edges = stratified_auroc_bootstrap(
             values[reference.positive], values[~reference.positive], generator(inputs, NUMBER, 8), resamples
         )
-        by_edge = percentile_interval(draws, requested=resamples)
+        by_edge = percentile_interval(over_edges, requested=resamples)
     if name in RELABELLED:
         null = relabelled_recovery(scores[reference.rows], relabelled)
-    return _Judged(
-        score=name, values=values, counted=counted, draws=counted.draws(weights), by_edge=by_edge, relabelled=null
-    )
+    draws = counted.draws(weights) if reference.rows.size > 1 else np.full(weights.shape[0], np.nan)
+    return _Judged(score=name, values=values, counted=counted, draws=draws, by_edge=by_edge, relabelled=null)
 
 
 def _recovery_table(models: _Models) -> pd.DataFrame:
@@ -274,10 +282,11 @@ def _ties_table(inputs: AnalysisInputs, models: _Models) -> pd.DataFrame:
 
 def _row(inputs: AnalysisInputs, models: _Models, test_id: str, used: Mapping[str, Any]) -> TestResult:
     source = models.source
-    settings = dict(used) | {
+    settings = {name: used[name] for name in ("recovery_cells", *USED[test_id])} | {
         "cells": list(models.counts),
         "counts_rule": "all counts are halved until the largest fits; a larger one holds the smaller ones",
         "edge": ATTENTION,
+        "layer_rule": "mean over all layers; none is chosen",
         "missing_rule": "lowest",
         "missing_share": [models.made[n].missing_share[ATTENTION] for n in models.counts],
     }
@@ -302,13 +311,14 @@ def _recovery(models: _Models, reference: RunReference) -> dict[str, Any]:
     interval = percentile_interval(draws, requested=draws.size)
     together = np.mean([one.null for one in nulls], axis=0)
     mean = float(np.mean([one.counted.auroc for one in found]))
-    p_half = float((np.sum(draws <= CHANCE) + 1) / (draws.size + 1))
+    seen = draws[np.isfinite(draws)]
+    p_half = float((np.sum(seen <= CHANCE) + 1) / (seen.size + 1)) if seen.size else float("nan")
     return {
         "settings": {
             "auroc": [one.counted.auroc for one in found],
             "p": [one.p for one in nulls],
-            "p_against_half": p_half,
-            "p_relabelled": p_relabelled,
+            "p_against_half": _number(p_half),
+            "p_relabelled": _number(p_relabelled),
             "p_rule": P_RULE,
             "p_if_independent": stouffer([one.p for one in nulls])[1],
         },
@@ -316,7 +326,7 @@ def _recovery(models: _Models, reference: RunReference) -> dict[str, Any]:
         "effect": mean,
         "ci_low": interval.low,
         "ci_high": interval.high,
-        "p": max(p_relabelled, p_half),
+        "p": float(np.max([p_relabelled, p_half])),
         "n": int(reference.rows.size),
         "unit": "regulator",
         "null_name": "relabelled target genes",
@@ -325,7 +335,7 @@ def _recovery(models: _Models, reference: RunReference) -> dict[str, Any]:
         "resamples_requested": int(together.size),
         "resamples_done": int(together.size),
         "direction": f"mean AUROC of attention for {reference.name} over the numbers of cells; above {CHANCE} means "
-        "that listed pairs get more attention",
+        f"that listed pairs get more attention. p: {P_RULE}",
     }
 
 
@@ -337,7 +347,13 @@ def _side_by_side(models: _Models, reference: RunReference) -> dict[str, Any]:
         name: one.counted.auroc for (net, n, name), one in models.judged.items() if (net, n) == (reference.name, cells)
     }
     return {
-        "settings": {"auroc": every, "absent": dict(models.made[cells].absent)},
+        "settings": {
+            "auroc": every,
+            "absent": dict(models.made[cells].absent),
+            "missing_rule_of_token_order": "a pair that no cell holds counts as one half",
+            "layer_of_attention": models.source.layer,
+            "layer_told": LAYER_CHOSEN_HERE,
+        },
         "statistic": own.counted.auroc,
         "effect": own.counted.auroc - other.counted.auroc,
         "effect_kind": "delta_auroc",
@@ -350,13 +366,15 @@ def _side_by_side(models: _Models, reference: RunReference) -> dict[str, Any]:
         "resamples_requested": interval.resamples_requested,
         "resamples_done": interval.resamples_done,
         "direction": f"AUROC of attention minus that of correlation at {cells} cells; near 0 with both near {CHANCE} "
-        "means that they fail alike. The settings list every score",
+        f"means that they fail alike. The settings list every score; of {ONE_LAYER!r} there, {LAYER_CHOSEN_HERE}",
     }
 
 
 def _intervals(models: _Models, reference: RunReference) -> dict[str, Any]:
     every = {(net, n): one for (net, n, name), one in models.judged.items() if name == ATTENTION}
-    held = [one.interval.low <= CHANCE <= one.interval.high for one in every.values()]
+    intervals = {key: one.interval for key, one in every.items()}
+    known = {key: one for key, one in intervals.items() if one.resamples_done}
+    held = [one.low <= CHANCE <= one.high for one in known.values()]
     by_edge = [one.by_edge.low <= CHANCE <= one.by_edge.high for one in every.values() if one.by_edge]
     own = every[reference.name, models.counts[-1]]
     return {
@@ -364,7 +382,8 @@ def _intervals(models: _Models, reference: RunReference) -> dict[str, Any]:
             "intervals": len(held),
             "intervals_with_half": int(np.sum(held)),
             "edge_intervals_with_half": int(np.sum(by_edge)),
-            "each": {f"{net} at {n}": [one.interval.low, one.interval.high] for (net, n), one in every.items()},
+            "intervals_absent": len(intervals) - len(known),
+            "each": {f"{net} at {n}": [one.low, one.high] for (net, n), one in known.items()},
         },
         "statistic": own.counted.auroc,
         "effect": own.counted.auroc,
@@ -380,3 +399,7 @@ def _intervals(models: _Models, reference: RunReference) -> dict[str, Any]:
         "direction": f"AUROC of attention at {models.counts[-1]} cells with its interval over regulators; one that "
         f"holds {CHANCE} cannot tell attention from chance. The settings count such intervals",
     }
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -66,10 +66,13 @@ def model_scores(source: RunCells, cells: Int, *, every: bool, folds: int, seed:
     for edge in (ATTENTION, ONE_LAYER, CORRELATION):
         scores[edge], observed = run_scores(source, cells, edge)
         missing[edge] = float(1.0 - observed.mean())
+        if edge == ATTENTION:
+            # A pair that no cell held is no target that the model attends most.
+            held = np.where(observed, scores[edge], np.nan)
     mean = source.expression[cells].mean(axis=0, dtype=np.float64)
     scores[PRODUCT] = np.outer(mean[source.averaged.rows], mean)
     if every:
-        scores[TRUNCATED] = keep_top_targets(scores[ATTENTION], source.averaged.rows, _kept(source))
+        scores[TRUNCATED] = keep_top_targets(held, source.averaged.rows, _kept(source))
         for edges in _pairwise(source, cells):
             scores[edges.name], missing[edges.name] = _rows_of(source, edges)
         shape = scores[ATTENTION].shape

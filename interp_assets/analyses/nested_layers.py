@@ -168,7 +168,8 @@ def profile_table(inputs: AnalysisInputs, nested: _Nested) -> pd.DataFrame:
     did; ``fixed_beforehand`` marks the layer every other analysis reads.
     """
     fixed = analysis_layer(inputs, nested.role)
-    share = nested.draws.times_chosen / max(1, int(nested.draws.times_chosen.sum()))
+    times = nested.draws.times_chosen
+    share = times / times.sum() if times.any() else np.full(times.size, np.nan)
     rows = []
     for layer, values in enumerate(nested.attention):
         gap = values - nested.correlation
@@ -232,7 +233,8 @@ def _row(inputs: AnalysisInputs, nested: _Nested, test_id: str) -> TestResult:
 
 
 def _settings(nested: _Nested, test: SignedRank) -> dict[str, Any]:
-    return nested.settings | {
+    used = {name: value for name, value in nested.settings.items() if name != "analysis_depth"}  # for the profile only
+    return used | {
         "alternative": "greater",
         "chosen_by": CHOSEN_BY,
         "chosen_layers": nested.choice.chosen,

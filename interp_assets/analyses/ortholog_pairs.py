@@ -36,13 +36,14 @@ class CellView:
     """Scores of the pairs over one choice of cells.
 
     ``genes`` (G) are in the order of ``edges``, its ``regulators`` first; ``band`` (G) is the expression band in the
-    partner. ``cells`` says which cells: ``all`` or ``within_cell_type``.
+    partner. ``cells`` says which cells: ``all`` or ``within_cell_type``. ``left_out`` counts genes without a score.
     """
 
     cells: str
     genes: NDArray[np.str_]
     edges: PairedEdges
     band: NDArray[np.int64]
+    left_out: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +171,7 @@ def _within(one: PreparedCells, other: PreparedCells, whole: CellView) -> CellVi
     """Scores inside the cell types that both have, averaged with the same weights in both species.
 
     The weight of a type is its smaller number of cells, so that neither composition enters. A pair that has no type in
-    which both genes vary in both species scores 0 in both: nothing speaks for an edge.
+    which both genes vary in both species has no score, so that one of its genes is left out (`_scored`).
     """
     types = shared_types(one, other)
     if isinstance(types, str):
@@ -184,7 +185,7 @@ def _within(one: PreparedCells, other: PreparedCells, whole: CellView) -> CellVi
         weight += size * known
         for sums, scores in zip(total, found, strict=True):
             sums += size * np.where(known, scores, 0.0)
-    tables = [sums / np.where(weight > 0, weight, 1.0) for sums in total]
+    tables = [sums / np.where(weight > 0, weight, np.nan) for sums in total]
     return _view(WITHIN, whole.genes, regulators, tables, other)
 
 
@@ -219,11 +220,7 @@ def _view(
     partner: PreparedCells,
 ) -> CellView | str:
     """Pairs of the genes that vary in both species; expression bands by detection in the partner."""
-    known: Any = np.ones(genes.size, dtype=np.bool_)
-    for table in tables:  # a gene that is constant over the cells has no score with any regulator
-        finite = np.isfinite(table)
-        known[:regulators] &= finite.any(axis=1)
-        known[regulators:] &= finite[:, regulators:].any(axis=0)
+    known = _scored(np.isfinite(tables[0]) & np.isfinite(tables[1]))
     rows = known[:regulators]
     if int(rows.sum()) < FEWEST_REGULATORS:
         return f"{int(rows.sum())} regulators vary over the cells of both species; {FEWEST_REGULATORS} are needed"
@@ -237,7 +234,26 @@ def _view(
         genes=kept,
         edges=paired_edges(one, other),
         band=(rank * EXPRESSION_BANDS // kept.size).astype(np.int64),
+        left_out=int((~known).sum()),
     )
+
+
+def _scored(finite: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Genes (G) that have a score with each other kept gene, from scores at hand (R x G, regulators first).
+
+    While a pair has none, the gene with the largest share of missing pairs goes, so that few are lost.
+    """
+    regulators = finite.shape[0]
+    known = np.ones(finite.shape[1], dtype=np.bool_)
+    while True:
+        rows = known[:regulators]
+        missing = np.where(rows[:, None] & known[None, :], ~finite, False)
+        share = np.concatenate([missing.sum(axis=1), missing[:, regulators:].sum(axis=0)]).astype(np.float64)
+        share[:regulators] /= max(1, int(known.sum()))
+        share[regulators:] /= max(1, int(rows.sum()))
+        if not share.any():
+            return known
+        known[np.flatnonzero(share == share.max())[-1]] = False
 
 
 def _regulator_names(view: CellView) -> list[str]:

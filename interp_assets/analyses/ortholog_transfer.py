@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.analyses import ortholog_tables as tables
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Simulated
 from interp_assets.analyses.ortholog_pairs import (
     ALL_CELLS,
     FEWEST_TARGETS,
@@ -22,6 +22,7 @@ from interp_assets.analyses.ortholog_pairs import (
     species_pair,
 )
 from interp_assets.analyses.rows import chosen_settings, collect, generator, row, sample_or_reason, skip, skip_all
+from interp_assets.analyses.weakest import pooled_source
 from interp_assets.stats.edge_transfer import (
     permutation_p,
     permuted_agreement,
@@ -67,7 +68,8 @@ def ortholog_transfer(inputs: AnalysisInputs) -> AnalysisOutput:
     if isinstance(pair, str):
         return skip_all(inputs, pair, role=sample)
     found = [_compare(inputs, view, used) for view in (pair.whole, pair.within) if isinstance(view, CellView)]
-    results = [_row(inputs, sample, pair, found, spec.test_id, used) for spec in inputs.tests]
+    both = pooled_source(one for one in (sample, sample.partner) if one is not None)
+    results = [_row(inputs, both, pair, found, spec.test_id, used) for spec in inputs.tests]
     return collect(inputs, results, tables.all_tables(sample, pair, found, float(used["ortholog_floor"])))
 
 
@@ -121,7 +123,7 @@ def _by_regulator(view: CellView, kept: NDArray[np.bool_]) -> NDArray[np.float64
 
 def _row(
     inputs: AnalysisInputs,
-    sample: CellSample,
+    both: CellSample | Simulated,
     pair: SpeciesPair,
     found: list[Transfer],
     test_id: str,
@@ -129,18 +131,19 @@ def _row(
 ) -> TestResult:
     whole = found[0]
     pairs = int(whole.passing.sum())
-    settings = _settings(pair, found, used)
+    interval = test_id == "A06.1"
+    settings = _settings(pair, found, {k: v for k, v in used.items() if k != "bootstrap" or interval})
     if test_id != "A06.3" and pairs < FEWEST_PAIRS:
         told = (
             f"{pairs} pairs reach |rho| of {used['ortholog_floor']} in both species, {FEWEST_PAIRS} are needed; "
             "lower `ortholog_floor` or give datasets of more cells"
         )
-        return skip(inputs, test_id, told, role=sample, settings=settings)
+        return skip(inputs, test_id, told, role=both, settings=settings)
     make = {"A06.1": _spearman, "A06.2": _signs, "A06.3": _overlap, "A06.4": _spread}[test_id]
     numbers = make(whole)
     if isinstance(numbers, str):
-        return skip(inputs, test_id, numbers, role=sample, settings=settings)
-    return row(inputs, sample, test_id, settings={**settings, **numbers.pop("told", {})}, layer=None, **numbers)
+        return skip(inputs, test_id, numbers, role=both, settings=settings)
+    return row(inputs, both, test_id, settings={**settings, **numbers.pop("told", {})}, layer=None, **numbers)
 
 
 def _null_numbers(null: NDArray[np.float64]) -> dict[str, Any]:
@@ -182,7 +185,7 @@ def _signs(whole: Transfer) -> dict[str, Any]:
 
 
 def _row_top(whole: Transfer) -> int:
-    """Place in ``tops`` of the k that the row tells: 1,000, less where that is more than a tenth of the pairs."""
+    """Place in ``tops`` of the k told: 1,000, less where that is over a tenth of the pairs, at least the smallest."""
     most = min(ROW_TOP, whole.passing.size // 10)
     return max((at for at, k in enumerate(whole.tops) if k <= most), default=0)
 
@@ -242,11 +245,12 @@ def _settings(pair: SpeciesPair, found: list[Transfer], used: dict[str, Any]) ->
         "cells": "all control cells",
         "edge_label_null_sd": _null_numbers(edge.spearman)["null_sd"],
         "least_targets": FEWEST_TARGETS,
-        "missing_rule": "constant genes left out",
+        "missing_rule": "constant genes left out; within cell types also genes that share no type with a partner",
         "null": WHY_GENES,
         "reference": pair.reference,
         "score": "signed Spearman",
         "within_cell_type_spearman": _number(within.spearman) if within is not None else None,
+        "within_cell_type_genes_left_out": within.view.left_out if within is not None else None,
         "within_cell_type_reason": pair.within if isinstance(pair.within, str) else "",
     }
 

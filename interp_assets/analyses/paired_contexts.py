@@ -186,20 +186,27 @@ def context_row(
         test_id,
         settings={**used, **told},
         layer=context.scores.layer,
-        statistic=found.test.statistic,
-        effect=found.mean,
-        effect_kind="delta_auroc",
-        ci_low=found.interval.low,
-        ci_high=found.interval.high,
-        p=found.test.p,
-        n=found.n,
-        unit="perturbation",
         null_name="no difference",
-        null_mean=0.0,
-        resamples_requested=found.interval.resamples_requested,
-        resamples_done=found.interval.resamples_done,
-        direction=f"{what}, {told_power(found)}",
+        **evidence_numbers(found, what),
     )
+
+
+def evidence_numbers(found: ContextEvidence, what: str) -> dict[str, Any]:
+    """Numbers of a row on paired AUROCs of one context, ``what`` naming the difference."""
+    return {
+        "statistic": found.test.statistic,
+        "effect": found.mean,
+        "effect_kind": "delta_auroc",
+        "ci_low": found.interval.low,
+        "ci_high": found.interval.high,
+        "p": found.test.p,
+        "n": found.n,
+        "unit": "perturbation",
+        "null_mean": 0.0,
+        "resamples_requested": found.interval.resamples_requested,
+        "resamples_done": found.interval.resamples_done,
+        "direction": f"{what}, {told_power(found)}",
+    }
 
 
 def told_power(found: ContextEvidence) -> str:
@@ -207,12 +214,18 @@ def told_power(found: ContextEvidence) -> str:
 
     The reading goes by the interval of the mean, the p by ranks; on skewed differences the two may part.
     """
-    parted = found.reading in ("greater", "smaller") and found.test.p > ALPHA
-    told = " by the interval of the mean, which the signed-rank test does not confirm" if parted else ""
+    apart, ranked = found.reading in ("greater", "smaller"), found.test.p <= ALPHA
+    told = ""
+    if apart and not ranked:
+        told = " by the interval of the mean, which the signed-rank test does not confirm"
+    elif ranked and not apart:
+        told = f" by the interval of the mean, though the signed-rank p is at most {ALPHA:g}"
+    best = f"reads {found.reading}{told}; smallest attainable p {found.test.smallest_p:.3g}"
+    if found.test.smallest_p > ALPHA:
+        return f"{best}, so no difference can be found at level {ALPHA:g}"
     return (
-        f"reads {found.reading}{told}; smallest attainable p {found.test.smallest_p:.3g}, detectable difference "
-        f"{found.detectable:.3g} at power .8, power {found.power_at_margin:.2g} at the margin "
-        f"{found.equivalence.margin:g}"
+        f"{best}, detectable difference {found.detectable:.3g} at power .8, power {found.power_at_margin:.2g} at the "
+        f"margin {found.equivalence.margin:g}"
     )
 
 

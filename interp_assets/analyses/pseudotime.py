@@ -5,7 +5,6 @@ What belongs here: lags, nulls, rows and tables. Which pairs are tested and how 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -24,12 +23,14 @@ from interp_assets.analyses.trajectories import (
     Lineage,
     lineage,
 )
+from interp_assets.analyses.weakest import pooled_source
 from interp_assets.stats.edge_transfer import permutation_p
 from interp_assets.stats.lagged import (
     OUTCOMES,
     LaggedPairs,
     LagPeaks,
     binned_means,
+    joined_peaks,
     lag_peaks,
     random_pair_peaks,
     shuffled_peaks,
@@ -43,7 +44,6 @@ LINEAGE_ROWS: Final = {"A07.4": ROLES[0], "A07.5": ROLES[1], "A07.6": ROLES[2]}
 NULLS: Final = ("shuffled", "random_pairs")
 COMPUTED: Final = "computed"
 STORED: Final = "stored"
-WEAKEST_FIRST: Final = ("simulated", "semi_synthetic", "archived", "real")
 SETTINGS: Final = (
     "bootstrap",
     "directionality_pairs",
@@ -75,7 +75,7 @@ class _Tested:
 
 
 def pseudotime_directionality(inputs: AnalysisInputs) -> AnalysisOutput:
-    """Lagged cross-correlation of curated signed pairs along pseudotime that never saw the genes under test.
+    """Lagged cross-correlation of curated signed pairs along pseudotime computed without the genes under test.
 
     Cells are ordered by diffusion pseudotime on the most variable of the untested genes, rooted on the side of cells
     that the dataset knows to be early, cut into bins of equal size, and the regulator is compared with the target over
@@ -93,7 +93,7 @@ def pseudotime_directionality(inputs: AnalysisInputs) -> AnalysisOutput:
     reasons: dict[str, str] = {}
     for number, role in enumerate(ROLES):
         sample = sample_or_reason(inputs, role)
-        found = sample if isinstance(sample, str) else lineage(sample, used)
+        found = sample if isinstance(sample, str) else _known_already(sample, tested) or lineage(sample, used)
         if isinstance(found, str):
             reasons[role] = found
         else:
@@ -104,6 +104,11 @@ def pseudotime_directionality(inputs: AnalysisInputs) -> AnalysisOutput:
     whole = _together([one.audit for one in tested.values()])
     results = [_row(inputs, tested, whole, reasons, spec.test_id, used) for spec in inputs.tests]
     return collect(inputs, results, _tables(tested, whole))
+
+
+def _known_already(sample: CellSample, tested: Mapping[str, _Tested]) -> str:
+    """Why a dataset is not tested a second time: its pairs would count twice."""
+    return next((f"same as {role}" for role, one in tested.items() if one.lineage.sample.dataset == sample.dataset), "")
 
 
 def _test(inputs: AnalysisInputs, found: Lineage, number: int, used: Mapping[str, Any]) -> _Tested:
@@ -140,18 +145,9 @@ def _ordered_only(found: Lineage) -> LaggedPairs:
 def _together(audits: list[Audit]) -> Audit:
     """Pairs of all lineages side by side; draw k of the whole is draw k of every lineage."""
     return Audit(
-        observed=_joined([audit.observed for audit in audits]),
-        nulls={name: _joined([audit.nulls[name] for audit in audits]) for name in NULLS},
+        observed=joined_peaks([audit.observed for audit in audits], axis=-1),
+        nulls={name: joined_peaks([audit.nulls[name] for audit in audits], axis=-1) for name in NULLS},
         tf=np.concatenate([audit.tf for audit in audits]),
-    )
-
-
-def _joined(parts: list[LagPeaks]) -> LagPeaks:
-    return LagPeaks(
-        lag=np.concatenate([part.lag for part in parts], axis=-1),
-        peak=np.concatenate([part.peak for part in parts], axis=-1),
-        outcome=np.concatenate([part.outcome for part in parts], axis=-1),
-        score=np.concatenate([part.score for part in parts], axis=-1),
     )
 
 
@@ -178,9 +174,9 @@ def _row(
     lost = "" if role is not None else "; ".join(f"{name} left out: {why}" for name, why in reasons.items())
     return row(
         inputs,
-        _source([one.lineage.sample for one in chosen]),
+        pooled_source(one.lineage.sample for one in chosen),
         test_id,
-        settings=_settings(chosen, audit, used),
+        settings=_settings(chosen, audit, {k: v for k, v in used.items() if k != "bootstrap" or "ci_low" in numbers}),
         layer=None,
         reason=lost,
         n=int(audit.observed.lag.size),
@@ -261,7 +257,8 @@ def _settings(chosen: list[_Tested], audit: Audit, used: Mapping[str, Any]) -> d
         **used,
         "bins": "equal numbers of cells",
         "components": COMPONENTS,
-        "genes_under_test": "left out of the ordering and its root",
+        "cells_in_several_lineages": _shared_cells(chosen),
+        "genes_under_test": "left out of the ordering; the dataset says which cells are early and of the lineage",
         "least_detection": LEAST_DETECTION,
         "lineages": {one.lineage.sample.role: {**_plain(one.lineage.facts)} for one in chosen},
         "neighbours": NEIGHBOURS,
@@ -278,38 +275,41 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(fact, float) and np.isnan(fact) else fact for name, fact in facts.items()}
 
 
-def _source(samples: list[CellSample]) -> CellSample | Simulated:
-    """Where a row's data come from: one lineage, or all of them named together with the weakest origin and fit."""
-    if len(samples) == 1:
-        return samples[0]
-    origins = [str(sample.data_origin) for sample in samples]
-    return Simulated(
-        dataset=" + ".join(dict.fromkeys(sample.dataset for sample in samples)),
-        data_origin=min(origins, key=WEAKEST_FIRST.index),
-        role_fit="full" if all(sample.role_fit == "full" for sample in samples) else "partial",
-        cells_hash=hashlib.sha256("".join(sample.cells_hash for sample in samples).encode()).hexdigest(),
-    )
+def _shared_cells(chosen: list[_Tested]) -> int:
+    """Cells that several lineages have, by name: the lineages are shuffled apart, as if they had none."""
+    names = [one.lineage.sample.cells for one in chosen]
+    counts = pd.Series(np.concatenate([cells.obs.index[cells.control] for cells in names])).value_counts()
+    return int((counts > 1).sum())
 
 
 def _tables(tested: Mapping[str, _Tested], whole: Audit) -> dict[str, pd.DataFrame]:
     scopes = {"all": whole, **{role: one.audit for role, one in tested.items()}}
+    samples = {"all": [one.lineage.sample for one in tested.values()]}
+    samples |= {role: [one.lineage.sample] for role, one in tested.items()}
+    told = {scope: _origin(pooled_source(held)) for scope, held in samples.items()}
     return {
         "pseudotime_pairs": pd.concat([frame for one in tested.values() for frame in _pairs(one)], ignore_index=True),
         "pseudotime_lags": pd.concat([_curves(one) for one in tested.values()], ignore_index=True),
-        "pseudotime_null": pd.DataFrame(line for scope, audit in scopes.items() for line in _against(scope, audit)),
+        "pseudotime_null": pd.DataFrame(
+            {**line, **told[scope]} for scope, audit in scopes.items() for line in _against(scope, audit)
+        ),
         "pseudotime_draws": pd.concat(
-            [frame for scope, audit in scopes.items() for frame in _draws(scope, audit)], ignore_index=True
+            [frame.assign(**told[scope]) for scope, audit in scopes.items() for frame in _draws(scope, audit)],
+            ignore_index=True,
         ),
         "pseudotime_outcomes": pd.DataFrame(
-            line for scope, audit in scopes.items() for line in _outcomes(scope, audit)
+            {**line, **told[scope]} for scope, audit in scopes.items() for line in _outcomes(scope, audit)
         ),
         "pseudotime_lineages": pd.DataFrame([{**_where(one), **one.lineage.facts} for one in tested.values()]),
     }
 
 
 def _where(one: _Tested) -> dict[str, str]:
-    sample = one.lineage.sample
-    return {"role": sample.role, "dataset": sample.dataset, "data_origin": str(sample.data_origin)}
+    return {"role": one.lineage.sample.role, **_origin(one.lineage.sample)}
+
+
+def _origin(source: CellSample | Simulated) -> dict[str, str]:
+    return {"dataset": source.dataset, "data_origin": str(source.data_origin)}
 
 
 def _pairs(one: _Tested) -> Iterator[pd.DataFrame]:

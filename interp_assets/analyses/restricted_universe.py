@@ -29,9 +29,9 @@ from interp_assets.stats.replication import studentised_interval
 READING: Final = "restricted_attention"
 CONDITIONS: Final = ("wide, all", "wide, same perturbations", "restricted", "restricted, attention read again")
 COLUMNS: Final = (
-    *("role", "dataset", "condition", "layer", "n_genes", "n_perturbations", "mean_attention", "mean_correlation"),
-    *("mean_variance", "mean_difference", "ci_low", "ci_high", "p", "change", "change_ci_low", "change_ci_high"),
-    *("change_p", "resamples_requested", "resamples_done", "reason"),
+    *("role", "dataset", "condition", "layer", "n_genes", "n_perturbations", "attention_missing_share"),
+    *("mean_attention", "mean_correlation", "mean_variance", "mean_difference", "ci_low", "ci_high", "p", "change"),
+    *("change_ci_low", "change_ci_high", "change_p", "resamples_requested", "resamples_done", "reason"),
 )
 
 
@@ -158,8 +158,9 @@ def universe_table(inputs: AnalysisInputs, found: Universes, number: int, resamp
 
     ``mean_difference`` is attention minus correlation with its interval and signed-rank p; ``change`` is that of the
     restricted conditions minus that of the same perturbations in the whole universe. Never read the change off the
-    rows of all perturbations: they are other perturbations. ``mean_variance`` shows what the restriction does to a
-    gene-level baseline.
+    rows of all perturbations: they are other perturbations. ``attention_missing_share`` of the pairs (read again: of
+    those of perturbed genes) have no attention and were given the lowest one. ``mean_variance`` shows what the
+    restriction does to a gene-level baseline.
     """
     rows = []
     for place, name in enumerate(CONDITIONS):
@@ -172,6 +173,7 @@ def universe_table(inputs: AnalysisInputs, found: Universes, number: int, resamp
             rows.append(record | {"reason": found.why_not})
             continue
         record |= {"n_genes": scores.role.genes.size, "n_perturbations": scores.attention.size}
+        record |= {"attention_missing_share": scores.missing_share["attention"]}
         if scores.attention.size < 2:
             rows.append(record | {"reason": "fewer than two perturbations can be evaluated"})
             continue

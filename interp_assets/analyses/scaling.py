@@ -26,10 +26,20 @@ from qc_standards.records import TestResult
 
 ROLE: Final = "tissues[2]"
 SETTINGS: Final = ("analysis_depth", "mantel_permutations", "scaling_bootstrap", "scaling_cells", "scaling_seeds")
+# What each row used of them beside cells and seeds; the analysis layer stands in the tables alone.
+USED: Final[Mapping[str, tuple[str, ...]]] = {
+    "A01.1": ("mantel_permutations",),
+    "A01.2": ("mantel_permutations", "scaling_bootstrap"),
+    "A01.3": ("mantel_permutations",),
+    "A01.4": ("scaling_bootstrap",),
+    "A01.5": ("scaling_bootstrap",),
+    "A01.6": ("scaling_bootstrap",),
+}
 # Draws share one pool of cells: with more cells all of them come nearer to the same edges, noise of the pool included,
 # and then F1 of any reference may fall in every seed. Relabelled copies of the reference fall alike.
 P_RULE: Final = (
-    "larger of two: the exact test over seeds, and references with relabelled target genes in the same draws"
+    "larger of two: the exact test over seeds, and references with relabelled target genes in the same draws; the "
+    "second was added after the exact test alone had called trends of unrelated references"
 )
 FEWEST_CELLS: Final = 20
 FEWEST_SEEDS: Final = 3
@@ -108,7 +118,7 @@ def _row(
 ) -> TestResult:
     source = scaling.source
     wanted = 1 if test_id == "A01.3" else 0
-    settings = _settings(scaling, used)
+    settings = _settings(scaling, {name: used[name] for name in ("scaling_cells", "scaling_seeds", *USED[test_id])})
     if wanted >= len(source.references):
         names = ", ".join(one.name for one in source.references)
         why = f"{source.sample.dataset}: only one reference network has {FEWEST_POSITIVES} pairs among the read genes "
@@ -116,6 +126,12 @@ def _row(
         return skip(inputs, test_id, why, role=source.sample, settings=settings, layer=None)
     reference = source.references[wanted].name
     settings |= {"reference": reference, "pairs": _pairs(source, wanted)}
+    settings |= _means(scaling, reference, "missing_share")
+    # Pairs that no cell held are level, and the kept ones of them would be the same in every draw.
+    if test_id == "A01.4" and scaling.values(reference, "missing_share").max() > 1.0 - KEPT_SHARE:
+        why = f"{source.sample.dataset}: some draws hold fewer pairs than the {KEPT_SHARE:.0%} that are kept, so that "
+        why += "their edges cannot be compared; use larger scaling_cells"
+        return skip(inputs, test_id, why, role=source.sample, settings=settings, layer=None)
     numbers = {
         "A01.1": _falling,
         "A01.2": _ranked,
@@ -162,7 +178,7 @@ def _falling(_: AnalysisInputs, scaling: Scaling, __: pd.DataFrame, reference: s
         "settings": told | {"auroc_falls": auroc_falls} | _means(scaling, reference, "f1", "auroc", "hits", "expected"),
         "statistic": float(found.below),
         "effect": float(found.below),
-        "p": max(found.p, p_relabelled),
+        "p": float(np.max([found.p, p_relabelled])),
         "n": found.n,
         "unit": "seed",
         "null_name": "relabelled target genes",
@@ -171,7 +187,7 @@ def _falling(_: AnalysisInputs, scaling: Scaling, __: pd.DataFrame, reference: s
         "resamples_requested": int(falls.size),
         "resamples_done": int(falls.size),
         "direction": f"seeds of {found.n} in which F1 of the kept edges falls from {scaling.counts[LOW]} to "
-        f"{scaling.counts[MIDDLE]} cells; more than half means that more cells recover less at the top",
+        f"{scaling.counts[MIDDLE]} cells; more than half means that more cells recover less at the top. p: {P_RULE}",
     }
 
 
@@ -192,7 +208,7 @@ def _ranked(
         "effect": float(np.median(differences)),
         "ci_low": interval.low,
         "ci_high": interval.high,
-        "p": max(found.p, p_relabelled),
+        "p": float(np.max([found.p, p_relabelled])),
         "n": found.n,
         "unit": "seed",
         "null_name": "relabelled target genes",
@@ -201,7 +217,7 @@ def _ranked(
         "resamples_requested": interval.resamples_requested,
         "resamples_done": interval.resamples_done,
         "direction": f"median of F1 at {scaling.counts[MIDDLE]} minus F1 at {scaling.counts[LOW]} cells; below 0 means "
-        "that more cells recover less at the top",
+        f"that more cells recover less at the top. The interval takes seeds as independent. p: {P_RULE}",
     }
 
 
@@ -243,7 +259,7 @@ def _repeated(inputs: AnalysisInputs, scaling: Scaling, _: pd.DataFrame, __: str
         "resamples_done": interval.resamples_done,
         "direction": f"overlap of kept edges between seeds at {scaling.counts[MIDDLE]} over that at "
         f"{scaling.counts[LOW]} cells, minus 1; below 0 means that edges repeat less. Larger draws of one dataset "
-        "share more cells, which raises the overlap",
+        "share more cells, which raises the overlap; pairs of one tier share seeds, which the test does not know",
     }
 
 
@@ -298,9 +314,12 @@ def _both_metrics(
     at_each_k |= {f"recall_{k}": scaling.values(reference, f"recall_{k}").mean(axis=0).tolist() for k in TOP}
     return {
         "settings": at_each_k
-        | _means(scaling, reference, "auroc", "auprc", "f1", "missing_share")
+        | _means(scaling, reference, "auroc", "auprc", "f1")
         | {
             "auroc_of_pairs_seen_by_fewest": seen,
+            "seeds_with_seen_pairs": np.isfinite(scaling.values(reference, "auroc_seen_by_fewest"))
+            .sum(axis=0)
+            .tolist(),
             "auroc_falls": int((rise < 0).sum()),
             "f1_falls": int((scaling.differences(reference, "f1", HIGH) < 0).sum()),
         },

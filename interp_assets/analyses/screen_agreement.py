@@ -22,6 +22,7 @@ from interp_assets.analyses.rows import (
 )
 from interp_assets.cells.composition import COMPOSITION_SHIFT
 from interp_assets.cells.outcome_tables import positions
+from interp_assets.cells.own_change import EXPECTED
 from interp_assets.readings.records import Reading
 from interp_assets.stats.rank_association import (
     LEAST_ORDERS,
@@ -48,6 +49,7 @@ TESTS: Final[Mapping[str, tuple[str, bool]]] = {
     "A05.6": (SCREENS[3], True),
 }
 SETTINGS: Final = ("agreement_bootstrap", "agreement_shuffles")
+LEVEL: Final = 0.05
 READ_OUTS: Final = ("logit_change", "cosine_distance")
 BASELINES: Final = ("target_expression", "source_expression")
 LEAST_PAIRS: Final = 10
@@ -141,6 +143,8 @@ def _linked(inputs: AnalysisInputs, role: str, reading: Reading | str) -> _Linke
             f"{sample.dataset}: deletions were read in other cells than those of the screen; "
             f"materialise {READING} again"
         )
+    if sample.labels.modality.lower() not in EXPECTED:
+        return f"{sample.dataset}: whether {sample.labels.modality!r} raises or lowers a gene is not known"
     table = reading.tables["deletion_pairs"]
     pairs = table[table["role"] == role].reset_index(drop=True)
     measured = _measured(sample, pairs)
@@ -157,7 +161,7 @@ def _linked(inputs: AnalysisInputs, role: str, reading: Reading | str) -> _Linke
 
 def _direction(sample: CellSample) -> float:
     """-1 where the screen raises its genes, so that every measured effect is that of lowering the source."""
-    return -1.0 if sample.labels.modality.lower() in ("crispra", "overexpression", "activation") else 1.0
+    return -1.0 if EXPECTED[sample.labels.modality.lower()] == "up" else 1.0
 
 
 def _measured(sample: CellSample, pairs: pd.DataFrame) -> NDArray[np.float64]:
@@ -319,5 +323,16 @@ def _row(
         null_sd=test.sd,
         resamples_requested=test.requested,
         resamples_done=test.done,
-        direction=f"{adjusting}{lacking}positive: the model and the screen move targets the same way; {power}",
+        direction=f"{adjusting}{lacking}positive: the model and the screen move targets the same way; "
+        f"{_parted(agreement)}{power}",
     )
+
+
+def _parted(found: _Agreement) -> str:
+    """In words where interval and p part: the one is held against 0, the other against shuffled sources."""
+    apart = found.interval.low > 0.0 or found.interval.high < 0.0
+    if apart and found.test.p > LEVEL:
+        return f"the interval leaves 0 out, but with shuffled sources the mean is {found.test.mean:.2f} and p large; "
+    if not apart and found.test.p <= LEVEL:
+        return f"the interval holds 0, but with shuffled sources the mean is {found.test.mean:.2f} and p small; "
+    return ""

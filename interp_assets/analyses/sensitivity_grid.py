@@ -238,10 +238,10 @@ def _table(role: RoleInputs, reading: Reading, grid: _Grid, tests: Mapping[str, 
                     "gene_level_best": "" if best is None else GENE_LEVEL[best],
                     "gene_level_auroc": gene_level,
                     "gene_level_minus_score": gene_level - mean,
-                    "gene_level_wins": bool(gene_level > mean),
+                    "gene_level_wins": bool(gene_level > mean) if np.isfinite(gene_level - mean) else pd.NA,
                 }
             )
-    return pd.DataFrame(rows).astype({"layer": "Int64"})
+    return pd.DataFrame(rows).astype({"layer": "Int64", "gene_level_wins": "boolean"})
 
 
 def _base_difference(inputs: AnalysisInputs, role: RoleInputs, grid: _Grid, layer: int) -> pd.DataFrame:
@@ -252,14 +252,13 @@ def _base_difference(inputs: AnalysisInputs, role: RoleInputs, grid: _Grid, laye
     for score, values in grid.auroc.items():
         told = primary[(primary["score"] == score) & (primary["subset"] == "all")].set_index("perturbation")["auroc"]
         mine = pd.Series(values[own], index=grid.perturbations).dropna()
-        same = set(told.index) == set(mine.index)
-        difference = float((mine - told.reindex(mine.index)).abs().max()) if same and len(mine) else np.nan
-        if not same:
+        if set(told.index) != set(mine.index):
             raise ValueError(
                 f"{role.dataset}: the base condition of the grid tests {len(mine)} perturbations, analysis 19 "
                 f"{len(told)}; cells or labels have changed since the grid was read, materialise {READING} again"
             )
-        rows.append({"score": score, "base_difference": difference})
+        difference = (mine - told.reindex(mine.index)).abs().max()
+        rows.append({"score": score, "base_difference": float(difference)})
     return pd.DataFrame(rows).assign(condition=_name_in(grid, own, inputs))
 
 
@@ -302,6 +301,7 @@ def _row(
         "conditions": len(grid.conditions),
         "conditions_same_as_another": int((~counted).sum()),
         "conditions_untested": int(np.isnan(p).sum()),
+        "largest_missing_share": _plain(pd.Series(grid.filled["attention"][counted]).max()),
         "base_difference": _plain(base["base_difference"].item()),
     }
     if not np.isfinite(mean).any():
@@ -325,7 +325,7 @@ def _row(
         }
     else:
         interval = percentile_interval(drawn.mean.max(axis=1) - drawn.mean.min(axis=1), requested=used["bootstrap"])
-        wins = table[(table["score"] == "attention") & (table["same_as"] == "")]["gene_level_wins"]
+        wins = table[(table["score"] == "attention") & (table["same_as"] == "")]["gene_level_wins"].dropna()
         numbers = {
             "statistic": int(wins.sum()),
             "effect": float(np.nanmax(mean) - np.nanmin(mean)),

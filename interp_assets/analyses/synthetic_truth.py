@@ -277,7 +277,7 @@ def _circuit_summary(circuits: pd.DataFrame) -> pd.DataFrame:
 def _circuit_row(inputs: AnalysisInputs, circuits: pd.DataFrame) -> TestResult:
     used = chosen_settings(inputs, "bootstrap", "simulated_circuits")
     by = {truth: part.pivot(index="circuit", columns="estimator", values="rho") for truth, part in _by_truth(circuits)}
-    rho = by["contribution"].dropna()
+    rho = by["contribution"][["shapley", "single_restored"]].dropna()
     settings = used | {
         "components": int(circuits["components"].iloc[0]),
         "left_out": len(by["contribution"]) - len(rho),

@@ -17,6 +17,7 @@ from interp_assets.cells.moments import detection, moments
 from interp_assets.cells.universe import seurat_dispersion
 from interp_assets.edges.records import Reference
 from interp_assets.stats.diffusion import diffusion_pseudotime
+from interp_assets.stats.edge_transfer import spearman
 from interp_assets.stats.lagged import LaggedPairs
 
 VARIABLE_GENES: Final = 2000
@@ -196,9 +197,10 @@ def _split(genes: _Genes, table: pd.DataFrame) -> tuple[NDArray[np.int64], NDArr
 
 
 def _variable(genes: _Genes, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Most variable of the allowed genes that any cell expresses."""
+    """Most variable of the allowed genes that any cell expresses; one without a dispersion is none of them."""
     at = np.flatnonzero(allowed & (genes.detected > 0))
-    score = np.nan_to_num(seurat_dispersion(genes.log[:, at]), nan=-np.inf)
+    score = seurat_dispersion(genes.log[:, at])
+    at, score = at[~np.isnan(score)], score[~np.isnan(score)]
     return np.asarray(np.sort(at[np.argsort(-score, kind="stable")[:VARIABLE_GENES]]), dtype=np.int64)
 
 
@@ -220,8 +222,6 @@ def _stored(obs: pd.DataFrame, fewest: int) -> NDArray[np.float64] | None:
 
 
 def _agreement(computed: NDArray[np.float64], stored: NDArray[np.float64] | None) -> float:
-    from interp_assets.stats.edge_transfer import spearman
-
     if stored is None:
         return float("nan")
     both = np.isfinite(computed) & np.isfinite(stored)

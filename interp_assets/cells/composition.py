@@ -17,7 +17,7 @@ def composition_shift(
 
     Sum over types of |share among perturbed - share among control cells|: 0 where the mix is the same, 2 where no
     type is shared (paper section 5, analysis 5). ``obs`` has ``perturbation`` and ``cell_type``; a cell without a type
-    is of the type "".
+    is of the type "". A perturbation without cells has no mix and is left out.
     """
     if CELL_TYPE not in obs.columns or not control.any():
         return {}
@@ -28,6 +28,8 @@ def composition_shift(
     found = {}
     for name in perturbations.tolist():
         own = (names == name) & ~control
-        shares = np.bincount(code[own], minlength=types.size) / max(1, int(own.sum()))
+        if not own.any():
+            continue
+        shares = np.bincount(code[own], minlength=types.size) / own.sum()
         found[name] = float(np.abs(shares - usual).sum())
     return found

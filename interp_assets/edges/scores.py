@@ -1,7 +1,7 @@
-"""Edge scores that need no model: absolute Spearman and two trivial pairwise baselines.
+"""Edge scores that need no model: absolute Spearman, two trivial pairwise baselines, and token order.
 
-All are symmetric, genes x genes in universe order, and computed over exactly the sampled control cells;
-``cells_hash`` travels with them. The diagonal is a self pair and is never scored downstream.
+All are genes x genes in universe order, symmetric but for token order, and computed over exactly the sampled control
+cells; ``cells_hash`` travels with them. The diagonal is a self pair and is never scored downstream.
 """
 
 from __future__ import annotations

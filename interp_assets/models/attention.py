@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AttentionMassError", "ExtractionSettings", "check_mass", "extract_attention"]
 
-_MASS_TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
+MASS_TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 _MASS_ROWS = 4
 
 
@@ -255,7 +255,7 @@ class _Run:
 
         def sink(layer: int, attention: LayerAttention) -> None:
             seen.append(layer)
-            check_mass(attention, batch, layer, _MASS_TOLERANCE[self.facts.dtype])
+            check_mass(attention, batch, layer, MASS_TOLERANCE[self.facts.dtype])
             if attention.form == "logsumexp":
                 add_logsumexp(sums.array[layer], attention, positions, heads=self.heads_kept)
             else:
@@ -336,7 +336,7 @@ def _facts(
     facts = run.facts
     rows = int(run.cells.gene.size)
     kept = [float(block.sum(dtype=np.float64)) / (rows * facts.heads) for block in sums]
-    wrong = [layer for layer, mass in enumerate(kept) if not 0 < mass <= 1 + _MASS_TOLERANCE[facts.dtype]]
+    wrong = [layer for layer, mass in enumerate(kept) if not 0 < mass <= 1 + MASS_TOLERANCE[facts.dtype]]
     if wrong:
         raise AttentionMassError(f"layer {wrong[0]}: mean weight on scored genes is {kept[wrong[0]]}, not in (0, 1]")
     return {

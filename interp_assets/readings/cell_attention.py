@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from interp_assets.interventions.cells import CellRows, cell_rows, encoded_cells, subset
 from interp_assets.interventions.readouts import row_weights
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, LayerAttention, TokenBatch, load_model
-from interp_assets.models.attention import check_mass
+from interp_assets.models.attention import MASS_TOLERANCE, check_mass
 from interp_assets.models.attention_plan import ScoredCells, plan_batches, token_batch
 from interp_assets.models.attention_settings import resolve_device
 from interp_assets.readings.records import ReadData, Reading, ReadingContext
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import torch
 
 BATCH_TOKENS: Final = 4096
-MASS_TOLERANCE: Final = {"float32": 1e-3, "bfloat16": 3e-2}
 GIBIBYTE: Final = 2**30
 NO_MODEL: Final = "a table of finished scores has no model whose single cells could be read"
 NO_HIDDEN: Final = "the adapter of this model hands over attention only, so cells have no embedding"

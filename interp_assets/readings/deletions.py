@@ -11,7 +11,6 @@ makes the target likelier, that is, where the model expects more of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,10 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.interventions.cells import encoded_cells
-from interp_assets.models.adapter import SCORE_FAMILIES, TokenBatch, load_model
+from interp_assets.models.adapter import SCORE_FAMILIES, load_model
 from interp_assets.models.attention_plan import ScoredCells
 from interp_assets.models.attention_settings import resolve_device
 from interp_assets.models.interventions import InterventionModel
+from interp_assets.readings.coalitions import Sequences
 from interp_assets.readings.records import ReadData, Reading, ReadingContext
 
 if TYPE_CHECKING:
@@ -294,13 +294,14 @@ def _at_places(
     logits = np.full(len(sequences), np.nan)
     states = np.zeros((len(sequences), facts.width))
     direction = None if output is None else _centred(output.weight, target)
-    for chosen in _batches(sequences):
-        batch = _padded([sequences[number] for number in chosen], facts.padding)
+    at_places, asked = np.array(places, dtype=np.int64), np.full(len(sequences), target, dtype=np.int64)
+    held = Sequences(tokens=[tokens.astype(np.int64) for tokens in sequences], at=at_places, asked=asked)
+    for chosen, batch in held.batches(facts.padding, BATCH_TOKENS):
         blocks = model.blocks(batch, form=facts.forms[0])
         hidden = blocks.start()
         for layer in range(facts.layers):
             hidden = blocks.step(layer, hidden)
-        at = torch.tensor([places[number] for number in chosen], device=hidden.device)
+        at = torch.from_numpy(held.at[chosen]).to(hidden.device)
         here = hidden[torch.arange(len(chosen), device=hidden.device), at]
         states[chosen] = here.double().cpu().numpy()
         if output is not None and direction is not None:
@@ -312,20 +313,3 @@ def _at_places(
 def _centred(weight: torch.Tensor, target: int) -> torch.Tensor:
     """Row of the output matrix that gives the logit of a token less the mean logit of the vocabulary."""
     return weight[target].double() - weight.double().mean(dim=0)
-
-
-def _batches(sequences: list[NDArray[np.int32]]) -> Iterable[list[int]]:
-    """Numbers of sequences that run together, longest first, at most `BATCH_TOKENS` padded tokens."""
-    order = sorted(range(len(sequences)), key=lambda number: -sequences[number].size)
-    while order:
-        size = max(1, BATCH_TOKENS // sequences[order[0]].size)
-        yield order[:size]
-        order = order[size:]
-
-
-def _padded(sequences: list[NDArray[np.int32]], padding: int) -> TokenBatch:
-    lengths = np.array([tokens.size for tokens in sequences], dtype=np.int64)
-    tokens = np.full((lengths.size, int(lengths.max())), padding, dtype=np.int64)
-    for row, own in enumerate(sequences):
-        tokens[row, : own.size] = own
-    return TokenBatch(tokens=tokens, lengths=lengths)

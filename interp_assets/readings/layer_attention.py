@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.models.adapter import AttentionForm, AttentionModel, LayerAttention, LayerSink, TokenBatch
-from interp_assets.models.attention import check_mass
+from interp_assets.models.attention import MASS_TOLERANCE, check_mass
 from interp_assets.models.attention_kernel import Positions, add_logsumexp, add_softmax
 from interp_assets.models.attention_plan import (
     ScoredCells,
@@ -31,8 +31,6 @@ from interp_assets.models.interventions import InterventionModel
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-MASS_TOLERANCE: Final = {"float32": 1e-3, "bfloat16": 3e-2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ Int = NDArray[np.int64]
 CalibratorName = Literal["raw", "platt", "isotonic"]
 CALIBRATORS: Final[tuple[CalibratorName, ...]] = ("raw", "platt", "isotonic")
 FIT, CALIBRATE, TEST = 0, 1, 2
-SHARES: Final = (0.5, 0.25, 0.25)
 
 
 def split_parts(strata: ArrayLike, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -179,3 +178,12 @@ def perturbation_shares(held: NDArray[np.bool_], perturbation: Int, weights: Flo
 def perturbation_weights(perturbations: int, resamples: int, rng: np.random.Generator) -> Float:
     """Bootstrap weights over perturbations (B x T) as floats."""
     return group_weights(perturbations, resamples, rng).astype(np.float64)
+
+
+def contradicted_p(gain: Float) -> float:
+    """(resamples whose gain is not above 0 + 1) / (resamples + 1); one without a number speaks for nothing either.
+
+    >>> contradicted_p(np.array([0.2, 0.1, -0.3, np.nan]))
+    0.6
+    """
+    return float((1 + (~(gain > 0.0)).sum()) / (gain.size + 1))

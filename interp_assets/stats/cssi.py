@@ -303,6 +303,11 @@ def best_of(gains: Mapping[str, Float]) -> tuple[Float, NDArray[np.intp]]:
 
 
 def exceedance_p(null: ArrayLike, observed: float) -> float:
-    """(null draws at or above the observed value + 1) / (null draws + 1); missing draws count as exceeding."""
+    """(null draws at or above the observed value + 1) / (null draws + 1); missing draws count as exceeding.
+
+    NaN where the observed value is missing: what was not seen is not judged.
+    """
+    if not np.isfinite(observed):
+        return float("nan")
     draws: NDArray[Any] = np.asarray(null, dtype=np.float64).ravel()
     return float((np.count_nonzero(~(draws < observed)) + 1) / (draws.size + 1))

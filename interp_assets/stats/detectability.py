@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
+from interp_assets.stats.repeated import weighted_correlations
 from interp_assets.stats.resampling import group_weights
 
 Float = NDArray[np.float64]
@@ -124,8 +125,8 @@ class Agreement:
     """How a prediction and what was observed go together over the cells of a grid.
 
     ``r`` Pearson, ``rho`` Spearman, ``rmse`` root mean squared difference, ``p`` of r being as great with the
-    observed values dealt out at random (``null_mean``, ``null_sd``), ``cells`` of the grid. NaN where one side is
-    constant.
+    observed values dealt out at random (``null_mean``, ``null_sd``), ``cells`` of the grid, ``permutations`` done. NaN
+    and no permutation where one side is constant.
     """
 
     r: float
@@ -157,9 +158,7 @@ def agreement(predicted: ArrayLike, observed: ArrayLike, rng: np.random.Generato
     rmse = float(np.sqrt(((x - y) ** 2).mean()))
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         nan = float("nan")
-        return Agreement(
-            r=nan, rho=nan, rmse=rmse, p=nan, null_mean=nan, null_sd=nan, cells=x.size, permutations=permutations
-        )
+        return Agreement(r=nan, rho=nan, rmse=rmse, p=nan, null_mean=nan, null_sd=nan, cells=x.size, permutations=0)
     standard = _standardised(x)
     shuffled = rng.permuted(np.tile(_standardised(y), (permutations, 1)), axis=1) @ standard
     r = float(standard @ _standardised(y))
@@ -180,11 +179,7 @@ def correlation_draws(
 ) -> NDArray[np.float64]:
     """Pearson r of resampled grid cells, one a draw; NaN where a draw has no spread."""
     x, y = (np.asarray(side, dtype=np.float64).ravel() for side in (predicted, observed))
-    w = group_weights(x.size, resamples, rng) / x.size
-    mean_x, mean_y = w @ x, w @ y
-    covariance = w @ (x * y) - mean_x * mean_y
-    spread = (w @ x**2 - mean_x**2) * (w @ y**2 - mean_y**2)
-    return np.asarray(np.where(spread > 1e-15, covariance / np.sqrt(np.maximum(spread, 1e-15)), np.nan))
+    return weighted_correlations(x[:, None], y[:, None], group_weights(x.size, resamples, rng))
 
 
 def _standardised(values: ArrayLike) -> Float:

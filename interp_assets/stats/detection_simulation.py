@@ -169,6 +169,8 @@ def detection_rates(
     if not seeds or not effects or not cells or min(cells) < 2:
         raise ValueError("simulating detection needs a seed, an effect and numbers of cells of two or more")
     true = np.arange(edges) < round(true_share * edges)
+    if not true.any():
+        raise ValueError(f"{true_share} of {edges} edges is none; without a true edge there is no true positive rate")
     shift = np.asarray(effects)[:, None] * true[None, :]
     found = np.zeros((len(ESTIMATORS), 2, len(effects), len(cells)))
     for seed in seeds:
@@ -197,7 +199,7 @@ def _rates(statistic: Float, degrees: int, true: NDArray[np.bool_], level: float
     p = 2.0 * stdtr(degrees, -np.abs(statistic))
     called = false_discovery_control(p, axis=1) <= level
     hits = (called & true).sum(axis=1)
-    return np.stack([hits / max(1, int(true.sum())), (called.sum(axis=1) - hits) / np.maximum(called.sum(axis=1), 1)])
+    return np.stack([hits / int(true.sum()), (called.sum(axis=1) - hits) / np.maximum(called.sum(axis=1), 1)])
 
 
 def signal_auroc(score: ArrayLike, signal: NDArray[np.bool_]) -> Float:

@@ -10,7 +10,7 @@ is nobody, 2**i component i alone, 2**K - 1 everybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -26,7 +26,6 @@ BUDGETS: Final[tuple[Budget, ...]] = ("uniform", "proportional", "concentrated")
 LAMBDAS: Final = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 Z_95: Final = 1.96
 MOST_EXACT: Final = 10
-BLOCK: Final = 200_000  # coalitions handed to a callback at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,12 +244,6 @@ def harsanyi_dividends(values: ArrayLike) -> Float:
     return d
 
 
-def interaction_by_order(values: ArrayLike) -> Float:
-    """Sums of interactions by number of components, ... x (K + 1); entries from 2 on add up to the residual R."""
-    d, size = _by_size(values)
-    return np.stack([d[..., size == s].sum(axis=-1) for s in range(int(size.max()) + 1)], axis=-1)
-
-
 def aggregate_interaction(values: ArrayLike) -> Float:
     """Summed absolute interaction of order two and above: what A_lb bounds from below."""
     d, size = _by_size(values)
@@ -294,60 +287,6 @@ class SampledShapley:
     permutations: int
     independent: int
     efficiency_gap: float
-
-
-def sampled_shapley(
-    value: Callable[[NDArray[np.bool_]], ArrayLike],
-    components: int,
-    rng: np.random.Generator,
-    *,
-    permutations: int,
-    antithetic: bool = True,
-) -> SampledShapley:
-    """Shapley values from random orders of joining: the mean marginal contribution of each component.
-
-    Parameters
-    ----------
-    value : takes memberships B x K (bool) and returns B values, the same for the same coalition.
-    components : K.
-    permutations : orders drawn; with ``antithetic`` an even number, every second one the reverse of the one before.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two independent orders are asked for, or values are missing or of the wrong number.
-    """
-    step = 2 if antithetic else 1
-    if components < 1 or permutations < 2 * step or permutations % step:
-        raise ValueError(f"{permutations} permutations of {components} components: use an even number of at least 4")
-    drawn = rng.permuted(np.tile(np.arange(components), (permutations // step, 1)), axis=1)
-    orders = np.stack([drawn, drawn[:, ::-1]], axis=1).reshape(-1, components) if antithetic else drawn
-    ends = _called(value, np.repeat(np.array([[False], [True]]), components, axis=1))
-    marginals = np.empty((permutations, components))
-    at_once = max(1, BLOCK // components)
-    for start in range(0, permutations, at_once):
-        block = orders[start : start + at_once]
-        marginals[start : start + at_once] = _marginals(value, block, ends)
-    return shapley_from_marginals(marginals, total=float(ends[1] - ends[0]), antithetic=antithetic)
-
-
-def _marginals(value: Callable[[NDArray[np.bool_]], ArrayLike], orders: NDArray[np.int64], ends: Float) -> Float:
-    """Marginal contributions, permutations x K, by component and not by position."""
-    count, components = orders.shape
-    position = np.argsort(orders, axis=1)
-    joined = position[:, None, :] < np.arange(1, components)[None, :, None]
-    chain = np.empty((count, components + 1))
-    chain[:, 0], chain[:, -1] = ends
-    if components > 1:
-        chain[:, 1:-1] = _called(value, joined.reshape(-1, components)).reshape(count, components - 1)
-    return np.take_along_axis(np.diff(chain, axis=1), position, axis=1)
-
-
-def _called(value: Callable[[NDArray[np.bool_]], ArrayLike], members: NDArray[np.bool_]) -> Float:
-    found = np.asarray(value(members), dtype=np.float64)
-    if found.shape != (members.shape[0],) or not np.isfinite(found).all():
-        raise ValueError(f"value() must give one finite number for each of {members.shape[0]} coalitions")
-    return found
 
 
 def shapley_from_marginals(

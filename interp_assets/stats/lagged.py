@@ -9,6 +9,7 @@ regulator moves first (paper section 5, analysis 7).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -184,7 +185,7 @@ def shuffled_peaks(pairs: LaggedPairs, rng: np.random.Generator, shuffles: int) 
             means[at] = (np.add.reduceat(values[rng.permutation(cells)], starts, axis=0) / sizes).T
         found = cross_correlation(means[:, pairs.regulator], means[:, pairs.target], pairs.lags)
         parts.append(lag_peaks(found, pairs.expected_sign, pairs.weak))
-    return _joined(parts)
+    return joined_peaks(parts, axis=0)
 
 
 def random_pair_peaks(
@@ -224,10 +225,11 @@ def random_pair_peaks(
     return lag_peaks(found, pairs.expected_sign, pairs.weak)
 
 
-def _joined(parts: list[LagPeaks]) -> LagPeaks:
+def joined_peaks(parts: Sequence[LagPeaks], *, axis: int) -> LagPeaks:
+    """Peaks one after the other along an axis: 0 for further draws, -1 for further pairs."""
     return LagPeaks(
-        lag=np.concatenate([part.lag for part in parts]),
-        peak=np.concatenate([part.peak for part in parts]),
-        outcome=np.concatenate([part.outcome for part in parts]),
-        score=np.concatenate([part.score for part in parts]),
+        lag=np.concatenate([part.lag for part in parts], axis=axis),
+        peak=np.concatenate([part.peak for part in parts], axis=axis),
+        outcome=np.concatenate([part.outcome for part in parts], axis=axis),
+        score=np.concatenate([part.score for part in parts], axis=axis),
     )

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from interp_assets.stats.edge_transfer import permutation_p
+
 Float = NDArray[np.float64]
 Codes = NDArray[np.intp]
 ClassifierName = Literal["logistic", "random_forest"]
@@ -173,7 +175,7 @@ class LinearNull:
     @property
     def p(self) -> float:
         """(permutations that reach the AUC + 1) / (permutations + 1)."""
-        return float((1 + (self.draws >= self.auc).sum()) / (self.draws.size + 1))
+        return permutation_p(self.auc, self.draws)
 
 
 def permute_within(blocks: Codes, rng: np.random.Generator, draws: int) -> Codes:
@@ -269,7 +271,7 @@ class DonorGap:
     @property
     def p(self) -> float:
         """(permutations whose gap is as large + 1) / (permutations + 1)."""
-        return float((1 + (self.draws >= self.gap).sum()) / (self.draws.size + 1))
+        return permutation_p(self.gap, self.draws)
 
 
 def donor_gap(

@@ -75,11 +75,14 @@ def resampled_rank_correlations(
 def permutation_p(observed: ArrayLike, null: ArrayLike) -> Float:
     """Two-sided p, (1 + number of |null| >= |observed|) / (1 + draws), for C numbers against N x C draws.
 
+    NaN where the observed number or one of its draws is none: nothing was tested.
+
     >>> permutation_p([0.9], [[0.1], [-0.95], [0.2]]).tolist()
     [0.5]
     """
     size, draws = np.abs(np.asarray(observed, dtype=np.float64)), np.abs(np.asarray(null, dtype=np.float64))
-    return np.asarray((1 + (draws >= size - TOLERANCE).sum(axis=0)) / (1 + draws.shape[0]), dtype=np.float64)
+    p = (1 + (draws >= size - TOLERANCE).sum(axis=0)) / (1 + draws.shape[0])
+    return np.where(np.isfinite(size) & np.isfinite(draws).all(axis=0), p, np.nan)
 
 
 def _scaled_ranks(values: Float) -> Float:

@@ -305,16 +305,20 @@ def tie_shares(score: ArrayLike, positive: ArrayLike, rng: np.random.Generator, 
 def keep_top_targets(score: ArrayLike, regulators: ArrayLike, kept: int) -> Float:
     """Scores R x G with all but the ``kept`` best targets of each regulator set to 0, self pairs too.
 
-    Scores are shifted so that the lowest kept one stays above 0. Among equal scores the first genes are kept.
+    Scores are shifted so that the lowest kept one stays above 0. Among equal scores the first genes are kept. A missing
+    score (NaN) is never kept, so that a regulator with fewer observed targets keeps fewer.
     """
     values, own = np.array(score, dtype=np.float64), np.asarray(regulators, dtype=np.int64)
-    values[np.arange(values.shape[0]), own] = -np.inf
+    values[np.arange(values.shape[0]), own] = np.nan
     if not 1 <= kept < values.shape[1]:
         raise ValueError(f"kept = {kept} of {values.shape[1] - 1} targets a regulator")
+    if np.isnan(values).all():
+        raise ValueError("no target has a score, so that none can be kept")
+    # NaN sorts last, so that missing targets come behind all observed ones.
     best = np.argsort(-values, axis=1, kind="stable")[:, :kept]
     chosen = np.take_along_axis(values, best, axis=1)
     out = np.zeros(values.shape)
-    np.put_along_axis(out, best, chosen - chosen.min() + 1.0, axis=1)
+    np.put_along_axis(out, best, np.where(np.isnan(chosen), 0.0, chosen - np.nanmin(chosen) + 1.0), axis=1)
     return out
 
 

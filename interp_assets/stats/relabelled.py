@@ -128,11 +128,15 @@ def relabelled_recovery(score: ArrayLike, targets: RelabelledTargets) -> Relabel
 def relabelled_p(observed: float, null: ArrayLike, alternative: Literal["two-sided", "greater", "less"]) -> float:
     """Share of copies at least as extreme as the observed value, (k + 1) / (n + 1); two-sided is farther from 0.
 
+    A copy without a number shows nothing and is no copy. NaN where the observed value or every copy is missing.
+
     >>> relabelled_p(0.9, [0.1, -0.95, 0.2], "two-sided"), relabelled_p(0.9, [0.1, -0.95, 0.2], "greater")
     (0.5, 0.25)
     """
     values = np.asarray(null, dtype=np.float64)
     values = values[np.isfinite(values)]
+    if not np.isfinite(observed) or values.size == 0:
+        return float("nan")
     extreme = {
         "two-sided": np.abs(values) >= abs(observed) - SLACK,
         "greater": values >= observed - SLACK,

@@ -72,7 +72,7 @@ def repeated_correlation(
         null_mean=float(null.mean()),
         null_sd=float(null.std()),
         permutations=permutations,
-        by_unit=np.array([_pearson(a, b) for a, b in zip(first, second, strict=True)]),
+        by_unit=np.array([pearson(a, b) for a, b in zip(first, second, strict=True)]),
         interval=_over_units(first, second, rng, resamples),
     )
 
@@ -80,17 +80,23 @@ def repeated_correlation(
 def _over_units(x: Float, y: Float, rng: np.random.Generator, resamples: int) -> Interval:
     if x.shape[0] < 2:
         return Interval(float("nan"), float("nan"), resamples, 0)
-    weights = group_weights(x.shape[0], resamples, rng).astype(np.float64)
+    weights = group_weights(x.shape[0], resamples, rng)
+    return percentile_interval(weighted_correlations(x, y, weights), requested=resamples)
+
+
+def weighted_correlations(x: Float, y: Float, weights: ArrayLike) -> Float:
+    """Pearson r over units x conditions for every weighting of the units (resamples x units); NaN without spread."""
+    drawn = np.asarray(weights, dtype=np.float64)
     total = float(x.size)
     mean_x, mean_y, both, square_x, square_y = (
-        weights @ table.sum(axis=1) / total for table in (x, y, x * y, x**2, y**2)
+        drawn @ table.sum(axis=1) / total for table in (x, y, x * y, x**2, y**2)
     )
     spread = (square_x - mean_x**2) * (square_y - mean_y**2)
-    draws = np.where(spread > 0, (both - mean_x * mean_y) / np.sqrt(np.where(spread > 0, spread, 1.0)), np.nan)
-    return percentile_interval(draws, requested=resamples)
+    return np.asarray(np.where(spread > 1e-15, (both - mean_x * mean_y) / np.sqrt(np.maximum(spread, 1e-15)), np.nan))
 
 
-def _pearson(x: Float, y: Float) -> float:
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
+def pearson(x: Float, y: Float) -> float:
+    """Pearson r of two vectors; NaN where one is constant or has fewer than two values."""
+    if x.size < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])

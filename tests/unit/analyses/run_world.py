@@ -26,7 +26,8 @@ class Knobs:
     """``signal`` is added to an edge, in all cells or (``typed``) in those of its type.
 
     ``spread`` is how much wider than others its attention varies over cells, ``holding`` the share of the genes that
-    a cell holds. ``order`` is added to attention from a gene that is expressed more than its target.
+    a cell holds. ``order`` is added to attention from a gene that comes before its target in the order of tokens;
+    a cell then holds genes with counts alone.
     """
 
     role: str = "tissues[2]"
@@ -49,8 +50,13 @@ def kinds() -> np.ndarray:
 
 
 def edges(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Edge e of ``net`` goes from row e % ROWS to a gene that is no row; those of ``other`` lie elsewhere."""
+    """Edge e of ``net`` goes from row e % ROWS to a gene that is no row; those of ``other`` lie elsewhere.
+
+    ``single`` lists as many targets of one row alone.
+    """
     number = np.arange(EDGES)
+    if name == "single":
+        return np.zeros(EDGES, dtype=np.int32), (ROWS + number).astype(np.int32)
     shift = {"net": 0, "other": 5}[name]
     return (number % ROWS).astype(np.int32), (ROWS + (number + shift * (1 + number // ROWS)) % 32).astype(np.int32)
 
@@ -102,10 +108,13 @@ def cell_values(knobs: Knobs) -> tuple[np.ndarray, np.ndarray]:
         inside = kinds() == number % len(HELD) if knobs.typed else np.ones(CELLS, dtype=bool)
         of_edge = value[:, inside, source[number], target[number]]
         value[:, inside, source[number], target[number]] = 1 + (of_edge - 1) * knobs.spread + knobs.signal
+    held = rng.random((CELLS, GENES)) < knobs.holding
     if knobs.order:
-        expressed = counts(knobs.seed)
+        held &= counts(knobs.seed) > 0
+        share = counts(knobs.seed) / counts(knobs.seed).sum(axis=1, keepdims=True)
+        expressed = share / np.array([np.median(column[column > 0]) for column in share.T])
         value += knobs.order * (expressed[:, :ROWS, None] > expressed[:, None, :])
-    return value, rng.random((CELLS, GENES)) < knobs.holding
+    return value, held
 
 
 def reading(knobs: Knobs) -> Reading:

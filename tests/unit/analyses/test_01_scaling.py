@@ -63,6 +63,9 @@ def test_edges_that_stand_out_by_noise_alone_sink_with_cells():
     first, second = result(output, "A01.1"), result(output, "A01.2")
     assert first.effect >= 8
     assert first.p <= 0.05
+    for row in (first, second):  # here relabelled references are the weaker evidence, and they decide
+        used = json.loads(row.settings_used)
+        assert row.p == used["p_relabelled"] > used["p_exact"]
     assert second.p <= 0.05
     assert second.effect < 0
     assert result(output, "A01.6").effect < 0
@@ -78,8 +81,11 @@ def test_noise_is_no_trend():
     assert np.mean(aurocs) == pytest.approx(0.5, abs=0.06)
 
 
-def test_a_run_equals_a_slow_computation(found):
-    knobs = world.Knobs(signal=0.35)
+@pytest.mark.parametrize("holding", [0.7, 0.12])
+def test_a_run_equals_a_slow_computation(holding):
+    """With few genes in a cell most pairs of a small draw are held by none and tie with the lowest."""
+    knobs = world.Knobs(signal=0.35, holding=holding)
+    found = scale(signal=0.35, holding=holding)
     inputs = world.run_inputs(1, SETTINGS, knobs)
     value, held = world.cell_values(knobs)
     source = run_cells(inputs, "tissues[2]")
@@ -93,6 +99,8 @@ def test_a_run_equals_a_slow_computation(found):
         count = both.sum(axis=0)
         total = (mean[drawn] * both).sum(axis=0)
         score[count > 0] = total[count > 0] / count[count > 0]
+        if cells == 20:
+            fewest = count > 0
         score[np.arange(world.ROWS), np.arange(world.ROWS)] = np.nan
         score = np.where(np.isnan(score), np.nanmin(score), score)
         member = np.zeros(score.shape, dtype=bool)
@@ -102,14 +110,40 @@ def test_a_run_equals_a_slow_computation(found):
             (runs["seed"] == 3) & (runs["cells"] == cells) & (runs["edge"] == edge) & (runs["reference"] == "net")
         ].iloc[0]
         assert line["auroc"] == pytest.approx(roc_auc_score(member[pair], score[pair]), abs=1e-6)
+        assert line["missing_share"] == pytest.approx((count[pair] == 0).mean())
+        assert (line["missing_share"] > 0.4) == (holding < 0.5)
+        if edge == "attention_layer_mean":
+            seen = pair & fewest
+            expected = roc_auc_score(member[seen], score[seen])
+            assert line["auroc_seen_by_fewest"] == pytest.approx(expected, abs=1e-6)
         assert line["auprc"] == pytest.approx(average_precision_score(member[pair], score[pair]), abs=1e-6)
+        # Scores vary, so that the kept edges lie above the tie of missing pairs.
         best = np.argsort(-score[pair], kind="stable")[: line["kept"]]
         assert line["kept"] == round(0.05 * pair.sum()) == 16
         assert line["hits"] == pytest.approx(member[pair][best].sum())
         assert line["f1"] == pytest.approx(2 * line["hits"] / (16 + 24))
         assert line["expected"] == pytest.approx(16 * 24 / pair.sum())
         assert line["observed_types"] == len(set(world.kinds()[drawn]))
-    np.testing.assert_array_equal(run_scores(source, np.sort(order[:20]), "attention")[1].shape, (8, 40))
+    both = held[order[:20]][:, : world.ROWS, None] & held[order[:20]][:, None, :]
+    observed = both.any(axis=0) & pair
+    assert np.array_equal(run_scores(source, np.sort(order[:20]), "attention")[1], observed)
+
+
+def test_kept_edges_of_draws_that_hold_too_few_pairs_are_not_compared():
+    output = scale(holding=0.04)
+    assert [row.test_id for row in output.results if row.status is Status.SKIPPED] == ["A01.4"]
+    assert "hold fewer pairs than the 5% that are kept" in result(output, "A01.4").reason
+    assert json.loads(result(output, "A01.4").settings_used)["missing_share"][0] > 0.95
+
+
+def test_rows_say_when_their_p_was_decided_and_name_the_settings_they_used(found):
+    for test in ("A01.1", "A01.2", "A01.3"):
+        assert "was added after the exact test alone" in result(found, test).direction
+    named = {row.test_id: set(json.loads(row.settings_used)) & set(SETTINGS) for row in found.results}
+    always = {"scaling_cells", "scaling_seeds"}
+    assert named["A01.1"] == named["A01.3"] == always | {"mantel_permutations"}
+    assert named["A01.2"] == always | {"mantel_permutations", "scaling_bootstrap"}
+    assert named["A01.4"] == named["A01.5"] == named["A01.6"] == always | {"scaling_bootstrap"}
 
 
 def test_correlation_of_a_subset_equals_the_edges_of_the_project():

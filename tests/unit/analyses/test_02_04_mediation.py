@@ -108,12 +108,12 @@ def games_of(seed=0, *, pairwise=0.0, kinds=tuple(K), roles=ROLES, profile=None)
     return found
 
 
-def sample(role, origin="real", fit="full"):
+def sample(role, origin="real", fit="full", cells_hash=""):
     cells = PreparedCells(
         dataset=f"set {role[8]}", species="human", data_origin=origin,
         counts=csr_matrix((2, 2), dtype=np.int32), log=csr_matrix((2, 2), dtype=np.float32),
         genes=np.array(["A", "B"]), obs=pd.DataFrame(index=["c0", "c1"]), control=np.ones(2, dtype=bool),
-        cells_hash=role[8] * 64, universe=np.array(["A", "B"]),
+        cells_hash=cells_hash or role[8] * 64, universe=np.array(["A", "B"]),
     )  # fmt: skip
     labels = replace(no_outcomes(cells), data_origin=origin)
     return CellSample(role=role, role_fit=fit, cells=cells, labels=labels, references={}, primary_reference="")
@@ -300,7 +300,15 @@ def test_run_pairs_of_one_cell_are_left_out_of_the_rows_and_reported_beside(inte
     assert [result.n for result in output.results] == [8, 8]
     assert json.loads(output.results[0].settings_used)["run_pairs"] == {"of_one_cell": 4, "tested": 8}
     components = output.tables["mediation_components"]
-    assert components.loc[components["cells"] == 1, "se"].isna().all()
+    assert components.loc[components["cells"] == 1, ["sd", "se"]].isna().all().all()
+    assert components.loc[components["cells"] > 1, ["sd", "se"]].notna().all().all()
+    one_cell = output.tables["mediation_run_pairs"].query("cells == 1")
+    assert one_cell["total_sd"].isna().all()
+    assert not one_cell["se_known"].any()
+    # without a standard error 5 of 100 is no expectation
+    assert summary["binomial_p"].isna().groupby("subset").all().to_dict() == {
+        "all": True, "more_than_one_cell": False, "one_cell": True,
+    }  # fmt: skip
     single = trace(games_of(), cells=1)
     assert {result.reason for result in mediation_bias(inputs_of(2, single)).results} == {ONE_CELL}
 
@@ -312,10 +320,31 @@ def test_rows_name_their_tissues_and_repeat_to_the_bit(interacting, found):
     used = json.loads(row.settings_used)
     assert used["datasets"] == {role: f"set {role[8]}" for role in ROLES}
     assert used["components"] == K
+    assert row.direction.endswith("; over set 1, set 2, set 3")
     again = mediation_bias(inputs_of(2, interacting))
     assert again.results == found.results
     for name, table in found.tables.items():
         assert table.equals(again.tables[name])
+
+
+def test_a_row_is_no_finding_where_chance_makes_as_many_bounds():
+    """Parts add up in 150 run-pairs: 2**-k of those above 0 is small, the p of the row is the binomial one."""
+    pairs = tuple((f"TF{n}", f"T{n}") for n in range(50))
+    rng = np.random.default_rng(4)
+    games = {(role, pair, "mlp"): game(rng, K["mlp"]) for role in ROLES for pair in pairs}
+    reading = trace(games, cells=30, kinds=("mlp",))
+    row = results_of(mediation_bias(inputs_of(2, reading, mediation_bootstrap=2)))["A02.1"]
+    used = json.loads(row.settings_used)
+    assert used["positive"] >= 4
+    assert row.p == used["binomial_p"] == stats.binomtest(used["positive"], 150, 0.05, alternative="greater").pvalue
+    assert row.p > used["signed_rank_p"] == pytest.approx(0.5 ** used["positive"])
+
+
+@pytest.mark.parametrize(("number", "analysis"), [(2, mediation_bias), (4, cross_tissue)])
+def test_effects_read_in_other_cells_are_refused(interacting, number, analysis):
+    samples = {**{role: sample(role) for role in ROLES}, "tissues[2]": sample("tissues[2]", cells_hash="f" * 64)}
+    with pytest.raises(ValueError, match=r"other cells than those of tissues\[2\]; materialise mediation again"):
+        analysis(inputs_of(number, interacting, samples=samples))
 
 
 @pytest.mark.parametrize(("number", "analysis"), [(2, mediation_bias), (4, cross_tissue)])
@@ -367,6 +396,7 @@ def test_planted_agreement_is_found_with_its_size():
         used = json.loads(row.settings_used)
         assert abs(used["mismatched_mean_rho"]) < 0.5
         assert (used["comparisons"], len(used["rho"])) == (4, 4)
+        assert row.direction.endswith(f"; over set {a}, set {b}")
     assert rows["A04.4"].p <= 0.05
     assert rows["A04.4"].effect == table["rho"].abs().max()
     assert rows["A04.5"].statistic == (table["q"] <= 0.05).sum() > 0
@@ -424,7 +454,8 @@ def test_tissues_that_are_missing_or_the_same_cells_are_not_compared(interacting
     assert rows["A04.4"].n == 4
     pairs = interacting.tables["run_pairs"].assign(cells_hash="1" * 64)
     same = replace(interacting, tables={**interacting.tables, "run_pairs": pairs})
-    for result in cross_tissue(inputs_of(4, same)).results:
+    samples = {role: sample(role, cells_hash="1" * 64) for role in ROLES}
+    for result in cross_tissue(inputs_of(4, same, samples=samples)).results:
         assert result.status is Status.SKIPPED
         assert "tissues[1] and tissues[2] hold the same cells" in result.reason
     lone = cross_tissue(inputs_of(4, trace(games_of(roles=ROLES[:1]))))

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import spearmanr
 
 from interp_assets.analyses.inputs import AnalysisInputs, CellSample
-from interp_assets.analyses.ortholog_pairs import shared_genes, target_bands
+from interp_assets.analyses.ortholog_pairs import shared_genes, species_pair, target_bands
 from interp_assets.analyses.ortholog_tables import category
 from interp_assets.analyses.ortholog_transfer import ortholog_transfer
 from interp_assets.cells.outcomes import no_outcomes
@@ -115,6 +115,8 @@ def test_conserved_edges_are_found(conserved):
     assert spread.p is None
     assert spread.n == 12
     assert json.loads(rho.settings_used)["partner"] == "species1"
+    assert ["bootstrap" in json.loads(row.settings_used) for row in conserved.results] == [True, False, False, False]
+    assert {(row.dataset, row.role_fit) for row in conserved.results} == {("species0 + species1", "partial")}
 
 
 def test_noise_is_not_transferred():
@@ -231,6 +233,49 @@ def test_without_shared_types_the_whole_is_still_compared():
     assert output.results[0].status is Status.RUN
     assert "no cell type has" in json.loads(output.results[0].settings_used)["within_cell_type_reason"]
     assert set(output.tables["ortholog_summary"]["cells"]) == {"all"}
+
+
+def test_a_row_is_as_weak_as_the_weaker_species():
+    sample = world("conserved")
+    labels = replace(sample.labels, data_origin="real")
+    assert run(replace(sample, labels=labels)).results[0].data_origin == "simulated"
+
+
+def test_pairs_that_share_no_cell_type_are_left_out_and_not_0():
+    sample = world("conserved")
+
+    def apart(one):
+        log, types = one.cells.log.tolil(), one.cells.obs["cell_type"].to_numpy()
+        log[np.flatnonzero(types == "a"), 3] = 0.0
+        log[np.flatnonzero(types == "b"), 40] = 0.0
+        return replace(one, cells=replace(one.cells, log=log.tocsr()))
+
+    pair = species_pair(replace(apart(sample), partner=apart(sample.partner)))
+    assert (pair.whole.left_out, pair.within.left_out) == (0, 1)
+    assert set(pair.whole.genes) - set(pair.within.genes) == {"G040"}
+    assert (pair.within.edges.first != 0).all()
+
+
+def test_names_permuted_within_expression_are_another_null(conserved):
+    null = conserved.tables["ortholog_null"].query("cells == 'all' and pairs == 'all' and statistic == 'spearman'")
+    mean = null.set_index("null")["null_mean"]
+    assert mean["gene_label_within_expression"] != mean["gene_label"]
+
+
+def test_types_are_weighed_by_their_smaller_number_of_cells():
+    sample = world("conserved")
+    types = [np.repeat(["a", "b"], sizes) for sizes in ((40, 120), (60, 100))]
+    samples = [
+        replace(one, cells=replace(one.cells, obs=one.cells.obs.assign(cell_type=of)))
+        for one, of in zip((sample, sample.partner), types, strict=True)
+    ]
+    within = species_pair(replace(samples[0], partner=samples[1])).within
+    place = [GENES.tolist().index(gene) for gene in within.genes]
+    for one, of, scores in zip(samples, types, (within.edges.first, within.edges.second), strict=True):
+        log = one.cells.log.toarray()[:, place]
+        each = [spearmanr(log[of == name]).statistic for name in ("a", "b")]
+        expected = (40 * each[0] + 100 * each[1]) / 140
+        np.testing.assert_allclose(scores, expected[within.edges.row, within.edges.column], atol=1e-12)
 
 
 def test_it_is_the_same_twice(conserved):

@@ -185,7 +185,19 @@ def test_tables_hold_every_pair_lag_and_draw(found):
     outcomes = found.tables["pseudotime_outcomes"].query("scope == 'all'")
     assert outcomes["n_pairs"].sum() == 32
     assert outcomes[["share", "share_shuffled", "share_random_pairs"]].sum().to_numpy() == pytest.approx(1.0)
+    for name, table in found.tables.items():
+        assert set(table["data_origin"]) == {"simulated"}, name
+    named = null.groupby("scope")["dataset"].unique().explode().to_dict()
+    assert named == {"all": "line1 + line2", "trajectory[1]": "line1", "trajectory[2]": "line2"}
     told = json.loads(found.results[0].settings_used)
+    assert told["cells_in_several_lineages"] == 0
+    assert ["bootstrap" in json.loads(row.settings_used) for row in found.results[:5]] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
     assert set(told["lineages"]) == {"trajectory[1]", "trajectory[2]"}
 
 
@@ -210,6 +222,25 @@ def test_what_cannot_be_tested_is_skipped_with_its_reason(half, change, told):
 
 def test_too_few_genes_to_order_the_cells(half):
     assert "variable genes are left" in run(trajectory(background=60)).results[0].reason
+
+
+def test_a_dataset_in_two_roles_counts_once(half):
+    output = run(half, replace(half, role="trajectory[2]"))
+    rate, second = output.results[0], output.results[4]
+    assert (rate.n, rate.dataset) == (16, "line1")
+    assert (second.status, second.reason) == (Status.SKIPPED, "same as trajectory[1]")
+
+
+def test_cells_of_two_lineages_are_counted_and_the_weakest_origin_is_told(half):
+    other = trajectory(2)
+    obs = other.cells.obs.set_axis([*half.cells.obs.index[:7], *other.cells.obs.index[7:]])
+    other = replace(other, cells=replace(other.cells, obs=obs), labels=replace(other.labels, data_origin="real"))
+    output = run(half, other)
+    assert json.loads(output.results[0].settings_used)["cells_in_several_lineages"] == 7
+    assert [row.data_origin for row in output.results[:5]] == ["simulated"] * 4 + ["real"]
+    outcomes = output.tables["pseudotime_outcomes"].set_index("scope")["data_origin"]
+    assert set(outcomes["all"]) == {"simulated"}
+    assert set(outcomes["trajectory[2]"]) == {"real"}
 
 
 def test_it_is_the_same_twice(half, found):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
+from interp_assets.analyses import donor_audit
 from interp_assets.analyses.donor_leakage import donor_leakage
 from interp_assets.analyses.inputs import AnalysisInputs, CellSample
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.records import Reference
+from interp_assets.stats.leakage import donor_gap
 from qc_standards.records import Status
 from qc_standards.registry import tests_of_analysis
 from qc_standards.standards import shipped_standards
@@ -101,6 +104,10 @@ def test_a_planted_donor_effect_is_found_in_every_row(planted):
     assert left_out.effect > left_out.null_mean + 4 * left_out.null_sd
     assert left_out.n == 6
     assert json.loads(left_out.settings_used)["ratio_to_null"] > 1.5
+    assert rows["A08.3"].dataset == rows["A08.4"].dataset == rows["A08.6"].dataset == "immune + lung"
+    assert rows["A08.1"].dataset == "immune"
+    assert rows["A08.6"].n == 600
+    assert json.loads(left_out.settings_used)["edges_without_sd"] == {"immune": 0, "lung": 0}
     assert rows["A08.6"].effect > 0.55
     assert 0.0 < rows["A08.6"].statistic < 0.2
 
@@ -177,6 +184,30 @@ def test_what_cannot_be_audited_is_skipped_with_its_reason(sample, told):
         assert rows[name].status == Status.SKIPPED
         assert told in rows[name].reason
         assert rows[name].effect is None
+
+
+def test_the_gap_permutes_donors_within_cell_types_only(monkeypatch):
+    seen = []
+
+    def kept(features, state, donor, fold, permuted):
+        seen.append((state, permuted))
+        return donor_gap(features, state, donor, fold, permuted)
+
+    monkeypatch.setattr(donor_audit, "donor_gap", kept)
+    donor_leakage(make(make_sample(ROLES[2], "lung")))
+    ((state, permuted),) = seen
+    assert permuted.shape == (40 // 5, 300)
+    assert (state[permuted] == state).all()
+    assert (permuted != np.arange(300)).any(axis=1).all()
+
+
+def test_a_type_rarer_than_the_donors_has_no_gap_and_says_so():
+    sample = make_sample(ROLES[2], "lung", donors=14)
+    kind = sample.cells.obs["cell_type"].to_numpy().copy()
+    kind[:12] = "rare"
+    cells = replace(sample.cells, obs=sample.cells.obs.assign(cell_type=kind))
+    row = by_id(donor_leakage(make(replace(sample, cells=cells))))["A08.5"]
+    assert (row.status, row.reason) == (Status.SKIPPED, "a cell type of lung has 12 cells, fewer than its 14 donors")
 
 
 def test_cells_without_types_have_no_reading_within_them():

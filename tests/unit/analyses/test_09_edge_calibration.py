@@ -16,6 +16,7 @@ from interp_assets.analyses.calibration_screens import PERMISSIVE, PUBLISHED, po
 from interp_assets.analyses.edge_calibration import edge_calibration
 from interp_assets.analyses.inputs import AnalysisInputs, CellSample
 from interp_assets.cells.records import PreparedCells, ScreenLabels
+from interp_assets.stats.calibration import calibrated
 from interp_assets.stats.expression_scorers import SCORERS
 from qc_standards.records import Status
 from qc_standards.registry import tests_of_analysis
@@ -109,6 +110,7 @@ def test_calibration_lowers_the_error_and_a_screen_of_other_rate_breaks_it(found
     used = json.loads(rows["A09.5"].settings_used)
     assert used["ece"]["constant"] == pytest.approx(used["ece"]["transferred"], abs=0.05)
     assert used["truth"] == {"fourth": PERMISSIVE}
+    assert (rows["A09.1"].dataset, rows["A09.5"].dataset) == ("first + third", "fourth + third")
 
 
 def test_tables_meet_their_standards(found):
@@ -204,6 +206,26 @@ def test_a_screen_without_folds_keeps_its_labels():
     table = strict.labels.table.assign(lfc=0.09)
     none = screen_pairs(replace(strict, labels=replace(strict.labels, table=table)))
     assert none.label.sum() == 0
+
+
+def test_a_perturbed_gene_is_no_target_of_itself():
+    screen = make_screen(THIRD, "third", tables=False)
+    label = screen.labels.label.copy()
+    label[np.arange(40), np.arange(40)] = 1
+    pairs = screen_pairs(replace(screen, labels=replace(screen.labels, label=label)))
+    assert np.bincount(pairs.perturbation).tolist() == [89] * 40
+
+
+def test_thresholds_come_from_the_part_between(found):
+    sample = make_screen(FOURTH, "fourth", seed=2, rate=0.1)
+    split = split_pairs(screen_pairs(sample), np.random.default_rng([0, 9, 2]), 20)
+    learned = split.fit.scores["pearson"], split.fit.label
+    held, new = (calibrated("platt", *learned, part.scores["pearson"]) for part in (split.calibrate, split.test))
+    missed = np.sort(np.where(split.calibrate.label == 1, 1 - held, held))
+    threshold = missed[int(np.ceil((missed.size + 1) * 0.8 - 1e-9)) - 1]
+    covered = np.where(split.test.label == 1, 1 - new, new) <= threshold
+    table = found.tables["conformal"].set_index(["context", "scorer", "nominal"])
+    assert table.loc[("fourth", "pearson", 0.8), "coverage"] == pytest.approx(covered.mean(), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr, wilcoxon
 
-from interp_assets.analyses.cssi_validation import cssi_validation
+from interp_assets.analyses.cell_scores import cell_attention
+from interp_assets.analyses.cssi_attention import judged_attention
+from interp_assets.analyses.cssi_validation import _attention_row, attention_table, cssi_validation
+from interp_assets.stats.state_mixtures import blood_cells
 from qc_standards.records import Status
 
 spec = importlib.util.spec_from_file_location("cssi_world", Path(__file__).parent / "cssi_world.py")
@@ -86,7 +89,71 @@ def test_planted_recovery_counts_edges(found):
     assert (table["edges"] == 22).all()
     assert table.loc["ratio", "value"] == pytest.approx(table.loc["max", "value"] / table.loc["pooled", "value"])
     assert (table["resamples_done"] == 100).all()
-    assert result(found, "A10.4").p >= 1 / 101
+    # The first dataset of the design, by hand: absolute correlation of all cells, and the largest within a known type.
+    mixture = blood_cells(np.random.default_rng([0, 10, 3, 0]))
+    split = mixture.regulators.size
+
+    def correlated(cells):
+        chosen = mixture.expression[cells][:, np.r_[mixture.regulators, mixture.targets]]
+        return np.abs(np.corrcoef(chosen.T)[:split, split:])
+
+    types = [mixture.state == kind for kind in range(mixture.states)]
+    expected = {
+        "pooled": correlated(np.ones(mixture.state.size, dtype=bool)),
+        "max": np.max([correlated(cells) for cells in types if cells.sum() >= 20], axis=0),
+    }
+    for name, score in expected.items():
+        best = np.argsort(-score.ravel())[:100]
+        assert table.loc[name, "value"] == pytest.approx(mixture.true.ravel()[best].sum())
+    row = result(found, "A10.4")
+    assert row.ci_low <= row.effect <= row.ci_high
+    assert row.effect > 1
+    assert (row.p <= 0.025) == (table.loc["difference", "ci_low"] > 0)
+    assert "A user has estimated strata" in row.direction
+    assert "as many as known states" in row.direction
+
+
+def test_every_simulated_row_names_its_strata_as_known(found):
+    for test in ("A10.1", "A10.2", "A10.3", "A10.4", "A10.5"):
+        row = result(found, test)
+        used = json.loads(row.settings_used)
+        assert used["strata"] == "oracle"
+        assert used["estimated_strata"] == "k-means strata, as many as known states"
+        assert "A user has estimated strata, not known ones" in row.direction
+    assert json.loads(result(found, "A10.5").settings_used)["datasets_left_out"] == {"oracle": 0, "estimated": 0}
+
+
+def test_stratified_attention_equals_pooling_the_cells_of_each_stratum():
+    inputs = world.cssi_inputs(10, SETTINGS, world.cell_reading(0.45), world.sample())
+    judged = judged_attention(inputs, 20, 6, np.random.default_rng(0))
+    view = cell_attention(inputs.readings["cell_attention"], "layer_selection")
+    labels = np.random.default_rng(1).integers(-1, 3, judged.cells)  # -1 is no stratum
+    (score,), size = judged.scores(labels, [1])
+    assert size.tolist() == np.bincount(labels + 1)[1:].tolist()
+    pair = np.arange(world.ROWS)[:, None] != np.arange(world.GENES)[None, :]
+    for stratum in range(3):
+        expected = view.pooled(1, labels == stratum)[0]
+        np.testing.assert_allclose(score[stratum], expected[pair], atol=1e-12)
+    assert judged.true.sum() == 12
+
+
+def test_a_cell_without_a_type_is_in_no_known_stratum():
+    cells = world.sample()
+    cells.cells.obs.loc[cells.cells.obs.index[:10], "cell_type"] = None
+    inputs = world.cssi_inputs(10, SETTINGS, world.cell_reading(0.45), cells)
+    judged = judged_attention(inputs, 20, 6, np.random.default_rng(0))
+    assert np.bincount(judged.oracle + 1).tolist() == [10, 50, 60, 60, 60]
+
+
+def test_strata_under_the_minimum_size_skip_the_real_row():
+    inputs = world.cssi_inputs(10, SETTINGS, world.cell_reading(0.45), world.sample())
+    judged = judged_attention(inputs, 20, 6, np.random.default_rng(0))
+    judged = replace(judged, estimated=np.arange(judged.cells) % 60)
+    table, maxima = attention_table(judged, SETTINGS, np.random.default_rng(0))
+    row = _attention_row(inputs, judged, table, maxima, SETTINGS)
+    assert row.status is Status.SKIPPED
+    assert "no estimated stratum holds 20 cells" in row.reason
+    assert row.p is None
 
 
 def test_edges_of_one_state_are_found_in_real_attention(found):
@@ -106,8 +173,6 @@ def test_edges_of_one_state_are_found_in_real_attention(found):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_noise_attention_gives_no_finding(seed):
     from interp_assets.analyses import rows
-    from interp_assets.analyses.cssi_attention import judged_attention
-    from interp_assets.analyses.cssi_validation import attention_table
     from interp_assets.stats.cssi import exceedance_p
 
     inputs = world.cssi_inputs(10, SETTINGS, world.cell_reading(0.0, seed), world.sample(), seed)
@@ -125,7 +190,6 @@ def test_what_is_missing_skips_the_real_row_only():
         "fills no role layer_selection": cssi_validation(world.cssi_inputs(10, small)),
     }
     from interp_assets.analyses import rows
-    from interp_assets.analyses.cssi_attention import judged_attention
 
     cases = {
         "was not read": (None, cells),

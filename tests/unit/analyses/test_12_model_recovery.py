@@ -13,9 +13,13 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from interp_assets.analyses.model_recovery import multi_model_recovery
-from interp_assets.analyses.model_scores import KINDS
+from interp_assets.analyses.cell_runs import RunReference, run_cells, run_scores
+from interp_assets.analyses.model_recovery import _judge, _Models, _recovery, multi_model_recovery
+from interp_assets.analyses.model_scores import KINDS, model_scores
 from interp_assets.edges.records import Reference
+from interp_assets.stats.mantel import gene_permutations
+from interp_assets.stats.relabelled import relabelled_targets
+from interp_assets.stats.resampling import group_weights
 from qc_standards.records import Status
 
 spec = importlib.util.spec_from_file_location("run_world", Path(__file__).with_name("run_world.py"))
@@ -111,6 +115,51 @@ def test_a_score_below_one_half_recovers_nothing_whatever_relabelling_says(recov
     assert row.p > 0.95
 
 
+def test_the_larger_of_both_p_counts():
+    """Regulators with many targets have low scores: relabelled targets fall below one half, and the score less far."""
+    rng = np.random.default_rng(0)
+    own, genes = np.arange(6), 40
+    candidate = own[:, None] != np.arange(genes)[None, :]
+    member = np.zeros((6, genes), dtype=bool)
+    for row, targets in enumerate((14, 12, 10, 1, 1, 1)):
+        member[row, 6 : 6 + targets] = True
+    score = rng.normal(size=member.shape) + 1.0 * member - 3.0 * (own < 3)[:, None]
+    reference = RunReference(name="net", directed=True, rows=own, own=own, candidate=candidate, member=member)
+    inputs = world.run_inputs(12, SETTINGS, world.Knobs())
+    relabelled = relabelled_targets(member, own, gene_permutations(genes, 99, rng))
+    weights = group_weights(6, 400, rng)
+    judged = _judge(inputs, reference, "attention_layer_mean", score, weights, relabelled)
+    models = _Models(source=None, counts=(1,), made={}, judged={("net", 1, "attention_layer_mean"): judged})
+    found = _recovery(models, reference)
+    assert judged.counted.auroc < 0.5
+    assert found["settings"]["p_relabelled"] == 0.01
+    assert found["p"] == found["settings"]["p_against_half"] > 0.5
+    assert "was added after the first alone" in found["direction"]
+
+
+def test_one_regulator_has_no_interval_and_no_p(recover):
+    output = recover(references=("net", "single"))
+    row = result(output, "A12.2")
+    assert row.status is Status.RUN
+    assert row.effect is not None
+    assert (row.p, row.ci_low, row.ci_high) == (None, None, None)
+    assert "could not be computed" in row.reason
+    used = json.loads(result(output, "A12.4").settings_used)
+    assert (used["intervals"], used["intervals_absent"]) == (3, 3)
+    table = output.tables["model_comparison"].set_index("reference")
+    assert table.loc["single", "ci_low"].isna().all()
+    assert (table.loc["single", "resamples_done"] == 0).all()
+
+
+def test_a_layer_chosen_on_the_same_data_is_told(recover):
+    output = recover()
+    assert "chosen by its recovery on this very dataset" in result(output, "A12.3").direction
+    for test in ("A12.1", "A12.2", "A12.4"):
+        used = json.loads(result(output, test).settings_used)
+        assert used["layer_rule"] == "mean over all layers; none is chosen"
+        assert not {"analysis_depth", "folds"} & set(used)
+
+
 def test_numbers_equal_sklearn(recover):
     output = recover(signal=0.4)
     knobs = world.Knobs(role="layer_selection", signal=0.4)
@@ -135,14 +184,24 @@ def test_numbers_equal_sklearn(recover):
     assert side["difference"] == pytest.approx(side["auroc_attention"] - side["auroc"])
 
 
-def test_attention_that_is_token_order_loses_all_of_it(recover):
-    output = recover(order=3.0)
-    cells = world.sample(world.Knobs(role="layer_selection", order=3.0)).cells
-    assert cells.counts.shape == (world.CELLS, world.GENES)
-    attention, order = score(output, "attention_layer_mean"), score(output, "token_order")
-    assert attention["auroc"] == pytest.approx(order["auroc"], abs=0.05)
-    without = score(output, "attention_without_token_order")
-    assert abs(without["auroc"] - 0.5) <= abs(attention["auroc"] - 0.5) + 0.1
+def test_attention_that_is_token_order_loses_all_of_it():
+    inputs = world.run_inputs(12, SETTINGS, world.Knobs(role="layer_selection", order=3.0))
+    source = run_cells(inputs, "layer_selection")
+    made = model_scores(source, np.arange(world.CELLS), every=True, folds=4, seed=[0])
+    pair = source.references[0].candidate
+    order = made.scores["token_order"][pair]
+    assert spearmanr(made.scores["attention_layer_mean"][pair], order).statistic > 0.7
+    assert abs(spearmanr(made.scores["attention_without_token_order"][pair], order).statistic) < 0.1
+
+
+def test_pairs_that_no_cell_holds_are_never_among_the_top():
+    inputs = world.run_inputs(12, SETTINGS, world.Knobs(role="layer_selection", holding=0.12))
+    source, cells = run_cells(inputs, "layer_selection"), np.arange(40)
+    observed = run_scores(source, cells, "attention_layer_mean")[1]
+    assert (observed.sum(axis=1) < 20).any()
+    kept = model_scores(source, cells, every=True, folds=4, seed=[0]).scores["attention_top_20"] > 0
+    assert not (kept & ~observed).any()
+    assert np.array_equal(kept.sum(axis=1), np.minimum(observed.sum(axis=1), 20))
 
 
 def test_ties_decide_truncated_scores(recover):

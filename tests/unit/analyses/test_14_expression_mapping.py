@@ -134,6 +134,24 @@ def test_missing_pairs_are_filled_and_told(tissues):
     assert found["spearman_observed"] > found["spearman"] > 0
 
 
+def test_what_is_filled_or_not_compared_is_told(tissues):
+    def altered(role):
+        score = role.correlation.score.copy()
+        score[0] = score[:, 0] = np.nan
+        dataset = role.dataset if role.role == "tissues[3]" else "one"
+        return replace(role, dataset=dataset, correlation=replace(role.correlation, score=score))
+
+    output = attention_mapping(tissues(missing=0.1, alter=altered))
+    used = json.loads(output.results[1].settings_used)
+    assert used["missing_share_of_quantity"] == pytest.approx(2 / GENES)
+    assert used["missing_share"] == pytest.approx(0.1, abs=0.02)
+    across = output.results[2]
+    assert across.n == 4
+    assert json.loads(across.settings_used)["absent"] == {
+        "tissues[1] with tissues[2]": "both are one; only different datasets are compared"
+    }
+
+
 def test_one_dataset_in_two_roles_and_absent_tissues_are_no_pair(tissues):
     same = attention_mapping(tissues(names=TISSUES[:2], alter=lambda role: replace(role, dataset="one")))
     assert same.results[2].status is Status.SKIPPED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from interp_assets.analyses.sensitivity_grid import CHANCE, EDGES, GENE_LEVEL, LEVEL, conditions, sensitivity_grid
+from interp_assets.analyses.sensitivity_grid import (
+    CHANCE,
+    EDGES,
+    GENE_LEVEL,
+    LEVEL,
+    conditions,
+    name_of,
+    sensitivity_grid,
+)
 from interp_assets.readings.records import Reading
 from interp_assets.stats.ranking import fill_missing
 from qc_standards.records import Status
@@ -178,6 +187,25 @@ def test_conditions_of_equal_numbers_count_once(ask):
     assert set(wide["same_as"]) == {f"fold {fold}, cells x1, genes x1" for fold in ("0.25", "0.5", "1")}
 
 
+@pytest.mark.parametrize(
+    ("capped", "distinct"),
+    [((), 27), (("edge_cells",), 27), (("outcome_cells",), 27), (("edge_cells", "outcome_cells"), 18)],
+)
+def test_only_a_cap_on_both_sides_makes_a_copy(capped, distinct):
+    """Most screens compare with all control cells they have, while edges still come from more of them."""
+    facts = {name: [25, 100, 100 if name in capped else 500] for name in ("edge_cells", "outcome_cells")}
+    facts |= {"genes_tested": [10, 20, 50], "genes_scored": [9, 18, 40], "log_fold": 0.5}
+    facts |= {"cell_factors": [0.25, 1.0, 5.0], "gene_factors": [0.5, 1.0, 2.5]}
+    found = {name_of(condition.place, facts): condition for condition in conditions(facts)}
+    assert len(found) == 27
+    assert sum(not condition.same_as for condition in found.values()) == distinct
+    for condition in found.values():
+        if condition.same_as:
+            original = found[condition.same_as]
+            assert original.same_as == ""
+            assert (original.fold, original.cells, original.genes) == (condition.fold, 1, condition.genes)
+
+
 def test_untestable_conditions_leave_no_p(ask):
     def weak(found):
         arrays = dict(found.arrays)
@@ -189,6 +217,26 @@ def test_untestable_conditions_leave_no_p(ask):
     assert result.p is None
     assert "no test" in result.reason
     assert result.effect == 12
+
+
+def test_a_condition_without_attention_is_neither_won_nor_lost(ask):
+    def unread(found):
+        arrays = {name: np.array(values) for name, values in found.arrays.items()}
+        arrays["attention"][0], arrays["attention_lowest"][0] = np.nan, np.nan
+        return replace(found, arrays=arrays)
+
+    output = sensitivity_grid(ask("confound", change=unread, targets=20, missing=0.1))
+    table = output.tables["sensitivity_grid"]
+    own = table[(table["score"] == "attention") & (table["same_as"] == "")]
+    silent = own["mean_auroc"].isna()
+    assert silent.sum() == 6
+    assert own.loc[silent, "gene_level_wins"].isna().all()
+    assert own.loc[~silent, "gene_level_wins"].notna().all()
+    second = row_of(output, 2)
+    assert second.statistic == (own["gene_level_auroc"] > own["mean_auroc"]).sum()
+    assert "conditions of 12 in which" in second.direction
+    used = json.loads(second.settings_used)
+    assert used["largest_missing_share"] == own["filled_share"].max() > 0.05
 
 
 def test_nothing_evaluable_is_skipped(ask, make_inputs):

@@ -17,9 +17,9 @@ from interp_assets.analyses.paired_contexts import told_power
 from interp_assets.analyses.replication import second_screen_replication, small_screen_replication
 from interp_assets.analyses.residualisation import cross_fitted_residualisation
 from interp_assets.stats.replication import context_evidence
-from qc_standards.evidence import TABLE_COLUMNS
 from qc_standards.records import Status
 from qc_standards.registry import tests_of_analysis
+from qc_standards.standards import required_columns, shipped_standards
 
 NUMBERS = {"second_screen": 28, "small_screens[1]": 33}
 RUN = {"second_screen": second_screen_replication, "small_screens[1]": small_screen_replication}
@@ -122,6 +122,8 @@ def test_five_run_and_stay_undecided_four_are_skipped(ask):
     assert five.results[0].p == 0.0625
     assert set(five.tables["replication_33"]["reading"]) == {"undecided"}
     assert (five.tables["replication_33"]["power_at_margin"] == 0).all()
+    assert "no difference can be found at level 0.05" in five.results[0].direction
+    assert "detectable" not in five.results[0].direction
     four = run(ask, "small_screens[1]", perturbations=4)
     assert {result.status for result in four.results} == {Status.SKIPPED}
     assert "evaluated: 4, which reach a two-sided p of 0.125 at best; at least 5" in four.results[0].reason
@@ -163,9 +165,10 @@ def test_nearly_the_same_score_is_equal_by_its_test(ask):
 
 
 def test_the_table_is_what_the_standard_reads(ask):
-    wanted = TABLE_COLUMNS.get("context_replication")
+    wanted = required_columns(shipped_standards()["QCS-31"])
     table = run(ask, "second_screen").tables["replication_28"]
-    assert wanted is None or set(wanted) <= set(table.columns)
+    assert len(wanted) == 13
+    assert set(wanted) <= set(table.columns)
     assert not table.duplicated(["comparison", "context"]).any()
     assert table.notna().all().all()
     assert (table["ci_low"] <= table["mean_difference"]).all()
@@ -199,3 +202,14 @@ def test_a_reading_that_the_ranks_do_not_confirm_says_so():
     assert skewed.test.p > 0.05
     assert "does not confirm" in told_power(parted)
     assert "does not confirm" not in told_power(replace(skewed, reading="undecided"))
+
+
+def test_a_p_that_the_interval_does_not_confirm_says_so():
+    tailed = context_evidence([0.02] * 11 + [0.03, -0.4], 0.02, np.random.default_rng(0), 2000)
+    assert tailed.test.p <= 0.05
+    assert tailed.interval.low < 0 < tailed.interval.high
+    assert tailed.reading == "undecided"
+    assert "reads undecided by the interval of the mean, though the signed-rank p is at most 0.05;" in told_power(
+        tailed
+    )
+    assert "though" not in told_power(replace(tailed, reading="greater"))

@@ -106,6 +106,7 @@ def test_p_is_corrected_and_the_row_says_what_it_assumes(ask):
     assert "folds share training data" in result.direction
     assert (result.resamples_requested, result.resamples_done) == (200, 200)
     assert len(used["chosen_layers"]) == 5
+    assert "analysis_depth" not in used  # the row's layer is chosen, not fixed beforehand
 
 
 def test_two_guides_of_a_gene_stay_in_one_fold(ask):

@@ -152,6 +152,7 @@ def test_the_condition_read_again_stands_beside_the_published_one(ask):
     role = inputs.roles[OTHER]
     same = replace(inputs, readings={"restricted_attention": read_again(role)})
     table = protocol(cross_context_battery(same))
+    assert (table["attention_missing_share"] == 0.0).all()
     last = "restricted, attention read again"
     assert tuple(table.index) == CONDITIONS
     assert table.loc[last, "mean_attention"] == pytest.approx(table.loc["restricted", "mean_attention"], abs=1e-9)
@@ -228,6 +229,23 @@ def test_direct_targets_leave_unlisted_responders_out(ask):
     assert first["attention"] == pytest.approx(
         roc_auc_score(label[kept], role.attention.layer_matrix(13).score[source][kept]), abs=1e-12
     )
+
+
+def test_shares_of_pairs_without_attention_are_told(ask):
+    inputs = ask(without=(PRIMARY, SMALL), missing=0.25)
+    role = inputs.roles[OTHER]
+    read = read_again(role)
+    held = np.array(read.arrays["attention"])
+    inputs = replace(inputs, readings={"restricted_attention": read})
+    output = cross_context_battery(inputs)
+    share = json.loads(by_id(output)["A37.12"].settings_used)["missing_share"]
+    assert share["attention"] == pytest.approx(
+        np.isnan(role.attention.layer_matrix(13).score).sum() / (90 * 89), abs=0.02
+    )
+    assert share["attention"] > 0.2
+    told = protocol(output)["attention_missing_share"]
+    assert told["restricted, attention read again"] == pytest.approx(np.isnan(held).mean(), abs=0.02)
+    assert (told > 0.2).all()
 
 
 def test_few_direct_targets_are_listed_and_not_averaged(ask):

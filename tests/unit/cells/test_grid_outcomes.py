@@ -123,6 +123,7 @@ def test_the_mix_of_cell_types_is_compared_with_controls():
     )
     control = (obs["perturbation"] == "control").to_numpy()
     assert composition_shift(obs, np.array(["x", "y"]), control) == {"x": 0.0, "y": 2.0}
+    assert composition_shift(obs, np.array(["x", "gone"]), control) == {"x": 0.0}
     assert composition_shift(obs.drop(columns="cell_type"), np.array(["x"]), control) == {}
 
 

@@ -207,7 +207,15 @@ def confound_tables(gain: float) -> dict[str, pd.DataFrame]:
 
 # Written by an analysis exactly as its standard defines it.
 AS_CONTRACTED = frozenset(
-    {"nested_layer_choice", "cssi_null", "label_leakage", "edge_balance", "calibration", "conformal"}
+    {
+        "context_replication",
+        "nested_layer_choice",
+        "cssi_null",
+        "label_leakage",
+        "edge_balance",
+        "calibration",
+        "conformal",
+    }
 )
 
 

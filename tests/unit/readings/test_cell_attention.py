@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,42 +12,34 @@ import pytest
 from interp_assets.analyses.cell_scores import cell_attention
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.cells.records import PreparedCells
-from interp_assets.edges.layers import settled_depth
 from interp_assets.edges.records import Reference
 from interp_assets.models.attention import ExtractionSettings, extract_attention
 from interp_assets.models.geneformer import load_geneformer
-from interp_assets.models.releases import read_release
 from interp_assets.readings import cell_attention as module
 from interp_assets.readings.catalogue import reading
 from interp_assets.readings.records import ReadData, ReadingContext, kept_files, read_files
 
-MODELS = Path(__file__).parent.parent / "models" / "conftest.py"
 
-
-def shared(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location("readings_models_conftest", MODELS)
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return getattr(found, name)
+@pytest.fixture(scope="module")
+def cells(models) -> PreparedCells:
+    return models.toy_cells.__wrapped__()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    make = shared("write_release").__wrapped__
-    return make(tmp_path_factory.mktemp("single_cells"))(peak=6.0)
+def ask(peaked_release, cells, make_context) -> Callable[..., ReadingContext]:
+    """Function: a context that keeps so many entries."""
+    data, absent = data_of(cells), {"layer_selection": "study toy fills no role layer_selection"}
+    return lambda entries=10**6: make_context(
+        peaked_release, data, settings={"cell_attention_entries": entries}, absent=absent, seed=3
+    )
 
 
 @pytest.fixture(scope="module")
-def cells() -> PreparedCells:
-    return shared("toy_cells").__wrapped__()
+def context(ask) -> ReadingContext:
+    return ask()
 
 
-@pytest.fixture(scope="module")
-def context(folder, cells) -> ReadingContext:
-    return context_of(folder, cells)
-
-
-def context_of(folder: Path, cells: PreparedCells, entries: int = 10**6) -> ReadingContext:
+def data_of(cells: PreparedCells) -> ReadData:
     universe = cells.universe
     listed = np.array([0, 3, 8, 25], dtype=np.int32)  # the last one is unknown to the release
     reference = Reference(
@@ -61,18 +51,8 @@ def context_of(folder: Path, cells: PreparedCells, entries: int = 10**6) -> Read
         regulators=listed,
     )
     labels = replace(no_outcomes(cells), perturbations=universe[[5]])
-    data = ReadData(
+    return ReadData(
         role="tissues[2]", cells=cells, labels=labels, references={"net": reference}, primary_reference="net"
-    )
-    return ReadingContext(
-        study="toy",
-        release=read_release(folder),
-        data={"tissues[2]": data},
-        absent={"layer_selection": "study toy fills no role layer_selection"},
-        settings={"cell_attention_entries": entries},
-        choice=settled_depth(0.5, "a test"),
-        seed=3,
-        device="cpu",
     )
 
 
@@ -109,22 +89,11 @@ def test_a_part_of_the_cells_equals_an_extraction_of_that_part(context, found, c
     edges = extract_attention(context.release, fewer, tmp_path / "part", ExtractionSettings(device="cpu"))
     score, count = view.pooled(1, part)
     np.testing.assert_allclose(score, edges.layer_matrix(1).score[view.rows], atol=2e-6)
-    mean, again = view.pooled_mean(part)
-    np.testing.assert_allclose(mean, (view.pooled(0, part)[0] + score) / 2, atol=1e-7)
-    assert np.array_equal(count, again)
     assert np.array_equal(view.counts(part), count)
 
 
-def test_strata_equal_one_pooling_each(found):
+def test_a_cell_is_pooled_once(found):
     view = cell_attention(found, "tissues[2]")
-    labels = np.random.default_rng(0).integers(-1, 3, view.cells.size)
-    score, count = view.by_stratum(0, labels, 3)
-    for stratum in range(3):
-        alone, behind = view.pooled(0, np.flatnonzero(labels == stratum))
-        np.testing.assert_allclose(score[stratum], alone, atol=1e-12)
-        assert np.array_equal(count[stratum], behind)
-    with pytest.raises(ValueError, match="labels of shape"):
-        view.by_stratum(0, labels, 2)
     with pytest.raises(ValueError, match="given twice"):
         view.pooled(0, [1, 1])
 
@@ -154,11 +123,11 @@ def test_model_without_blocks_has_no_embedding_and_the_same_scores(context, foun
     np.testing.assert_allclose(plain.arrays["tissues_2_value"], found.arrays["tissues_2_value"], atol=1e-7)
 
 
-def test_cap_draws_cells_at_random_and_says_how_many(folder, cells, found):
+def test_cap_draws_cells_at_random_and_says_how_many(ask, found):
     whole = found.facts["roles"]["tissues[2]"]
     assert whole["cells_used"] == whole["cells_with_scored_genes"] == 11
     assert not whole["cells_drawn"]
-    one, other = (module.read(context_of(folder, cells, entries=whole["entries"])) for _ in range(2))
+    one, other = (module.read(ask(entries=whole["entries"])) for _ in range(2))
     told = one.facts["roles"]["tissues[2]"]
     assert told["cells_drawn"]
     assert 2 <= told["cells_used"] < 11

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from interp_assets.cells.outcomes import no_outcomes
-from interp_assets.edges.layers import settled_depth
 from interp_assets.edges.records import Reference
 from interp_assets.models.geneformer import load_geneformer
 from interp_assets.models.releases import read_release
 from interp_assets.readings import deletions as module
 from interp_assets.readings.catalogue import reading
-from interp_assets.readings.records import ReadData, ReadingContext, kept_files
+from interp_assets.readings.records import ReadData, kept_files
 
-HERE = Path(__file__).parent.parent
 ROLE = "agreement_screens[1]"
 GENES = 30
 
 
-def _module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"deletions_{path.parent.name}_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-example, models = _module(HERE / "interventions" / "example_bert.py"), _module(HERE / "models" / "conftest.py")
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, example, models) -> Path:
     return example.write_bert(tmp_path_factory.mktemp("deletions") / "tiny", models.seal, layers=3, head="untied")
 
 
 @pytest.fixture(scope="module")
-def cells():
+def cells(example, models):
     """40 cells, 30 genes; sequences of at most 22 genes, so that the longest are cut."""
     counts = example.toy_counts(40, GENES, seed=4)
     return models.prepared_cells(counts, [f"G{number}" for number in range(GENES)], control=np.arange(40) != 7)
@@ -59,7 +45,7 @@ def labels_of(cells, rng):
 
 
 @pytest.fixture(scope="module")
-def ask(folder, cells):
+def ask(folder, cells, make_context):
     """Function: a context on the toy screen; the reference lists two targets of G0 and one of G1."""
 
     def factory(seed=0, held=None, settings=None, **changes):
@@ -79,17 +65,8 @@ def ask(folder, cells):
             references={"curated": listed},
             primary_reference="curated",
         )
-        context = ReadingContext(
-            study="toy",
-            release=read_release(folder),
-            data={ROLE: replace(data, **(held or {}))},
-            absent={},
-            settings={"agreement_pairs": 10, "deletion_cells": 6} | (settings or {}),
-            choice=settled_depth(0.5, "a test"),
-            seed=0,
-            device="cpu",
-        )
-        return replace(context, **changes)
+        wanted = {"agreement_pairs": 10, "deletion_cells": 6} | (settings or {})
+        return replace(make_context(folder, replace(data, **(held or {})), settings=wanted), **changes)
 
     return factory
 
@@ -104,7 +81,7 @@ def test_the_catalogue_names_it():
     assert reading("deletions").roles == tuple(f"agreement_screens[{n}]" for n in (1, 2, 3, 4))
 
 
-def test_effects_equal_a_naive_forward_pass(found, folder, cells):
+def test_effects_equal_a_naive_forward_pass(found, folder, cells, example):
     naive, model = example.Naive(folder), load_geneformer(read_release(folder))
     encoded = module.encoded_cells(model, cells, cells.genes)
     held = module._held(encoded).toarray()
@@ -167,7 +144,7 @@ def test_a_rerun_gives_the_same_bytes(ask, found):
     assert again == kept_files("d", found, lambda frame: frame.to_csv().encode())
 
 
-def test_a_release_without_a_head_has_distances_only(ask, tmp_path):
+def test_a_release_without_a_head_has_distances_only(ask, example, models, tmp_path):
     bare = example.write_bert(tmp_path / "bare", models.seal, layers=2, head="none")
     table = module.read(ask(release=read_release(bare))).tables["deletion_pairs"]
     assert table["logit_change"].isna().all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO
@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from interp_assets.cells.outcomes import no_outcomes
-from interp_assets.edges.layers import settled_depth
 from interp_assets.edges.records import Reference
 from interp_assets.models.geneformer import GeneformerModel, load_geneformer
 from interp_assets.models.releases import read_release
@@ -31,7 +30,6 @@ from interp_assets.readings.coalitions import (
 from interp_assets.readings.records import ReadData, Reading, ReadingContext, kept_files, read_files
 from interp_assets.readings.tf_target_pairs import choose_pairs, directed_pairs, pair_sequence, tissue_of
 
-TESTS = Path(__file__).parent.parent
 LAYERS, HEADS, TOKENS = 3, 4, 14
 SETTINGS = {
     "mediation_pairs": 2,
@@ -41,16 +39,6 @@ SETTINGS = {
     "mediation_permutations": 4,
 }
 ALL_HEADS = [(layer, head) for layer in range(LAYERS) for head in range(HEADS)]
-
-
-def shared(path: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"mediation_{Path(path).stem}", TESTS / path)
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
-
-
-example, models = shared("interventions/example_bert.py"), shared("models/conftest.py")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +52,7 @@ def _one_thread():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, example, models) -> Path:
     return example.write_bert(tmp_path_factory.mktemp("traced") / "tiny", models.seal, layers=LAYERS, heads=HEADS)
 
 
@@ -79,31 +67,35 @@ def network(genes: np.ndarray, pairs: list[tuple[str, str]], *, directed: bool =
 PAIRS = [("G3", "G8"), ("G3", "G9"), ("G11", "G4"), ("G20", "G20"), ("G2", "X0")]
 
 
-def tissue(role: str, seed: int, pairs=PAIRS, *, directed: bool = True) -> ReadData:
-    genes = [f"G{number}" for number in range(30)]
-    counts = np.hstack([example.toy_counts(9, 30, seed), np.ones((9, 1), dtype=int)])
-    cells = models.prepared_cells(counts, [*genes, "X0"], [*genes[:25], "X0"], control=np.arange(9) != 6)
-    cells = replace(cells, dataset=f"toy{seed}", cells_hash=str(seed) * 64)
-    references = {"net": network(cells.universe, pairs, directed=directed)}
-    return ReadData(role=role, cells=cells, labels=no_outcomes(cells), references=references, primary_reference="net")
+@pytest.fixture(scope="module")
+def tissue(example, models) -> Callable[..., ReadData]:
+    """Function: a tissue of nine cells, eight of them control, whose network lists some pairs."""
+
+    def make(role: str, seed: int, pairs=PAIRS, *, directed: bool = True) -> ReadData:
+        genes = [f"G{number}" for number in range(30)]
+        counts = np.hstack([example.toy_counts(9, 30, seed), np.ones((9, 1), dtype=int)])
+        cells = models.prepared_cells(counts, [*genes, "X0"], [*genes[:25], "X0"], control=np.arange(9) != 6)
+        cells = replace(cells, dataset=f"toy{seed}", cells_hash=str(seed) * 64)
+        references = {"net": network(cells.universe, pairs, directed=directed)}
+        return ReadData(
+            role=role, cells=cells, labels=no_outcomes(cells), references=references, primary_reference="net"
+        )
+
+    return make
 
 
-def context_of(folder: Path, *data: ReadData, **settings: int) -> ReadingContext:
-    return ReadingContext(
-        study="toy",
-        release=read_release(folder),
-        data={one.role: one for one in data},
-        absent={"tissues[3]": "study toy fills no role tissues[3]"},
-        settings={**SETTINGS, **settings},
-        choice=settled_depth(0.5, "a test"),
-        seed=3,
-        device="cpu",
+@pytest.fixture(scope="module")
+def ask(make_context) -> Callable[..., ReadingContext]:
+    """Function: a context on some tissues, settings changed by name."""
+    absent = {"tissues[3]": "study toy fills no role tissues[3]"}
+    return lambda folder, *data, **settings: make_context(
+        folder, *data, settings={**SETTINGS, **settings}, absent=absent, seed=3
     )
 
 
 @pytest.fixture(scope="module")
-def context(folder) -> ReadingContext:
-    return context_of(folder, tissue("tissues[1]", 0), tissue("tissues[2]", 1))
+def context(ask, folder, tissue) -> ReadingContext:
+    return ask(folder, tissue("tissues[1]", 0), tissue("tissues[2]", 1))
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +103,9 @@ def found(context) -> Reading:
     return module.read(context)
 
 
-def naive_effects(folder: Path, data: ReadData, pair: tuple[str, str], cell: int, changes: list[dict]) -> list[float]:
+def naive_effects(naive: Any, data: ReadData, pair: tuple[str, str], cell: int, changes: list[dict]) -> list[float]:
     """m of every change by hand: the sequence from the counts, a float64 pass with loops, logits subtracted."""
-    naive, names = example.Naive(folder), data.cells.genes.tolist()
+    names = data.cells.genes.tolist()
     counts = data.cells.counts[np.flatnonzero(data.cells.control)].toarray()[cell][:30]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda gene: (-counts[gene], gene))[:22]
     source, target = (names.index(gene) for gene in pair)
@@ -143,7 +135,8 @@ def test_catalogue_row_reads_it():
 
 
 @pytest.mark.parametrize(("granularity", "components"), [("mlp", LAYERS), ("heads", LAYERS * HEADS)])
-def test_every_effect_equals_the_forward_pass_by_hand(context, found, folder, granularity, components):
+def test_every_effect_equals_the_forward_pass_by_hand(context, found, folder, example, granularity, components):
+    naive = example.Naive(folder)
     everything = (1 << components) - 1
     for name in ("effects", "sets"):
         table = found.tables[name]
@@ -157,7 +150,7 @@ def test_every_effect_equals_the_forward_pass_by_hand(context, found, folder, gr
                 coalitions = coalitions[:: 1 if components < 5 else 7]  # a seventh of the many sets of heads
                 own = own.iloc[:: 1 if components < 5 else 7]
             changes = [change_of(granularity, coalition) for coalition in coalitions]
-            expected = naive_effects(folder, context.data[role], (regulator, target), int(cell), changes)
+            expected = naive_effects(naive, context.data[role], (regulator, target), int(cell), changes)
             np.testing.assert_allclose(own["effect"], expected, atol=5e-5)
             largest = max(largest, *map(abs, expected))
         assert largest > 0.05  # far above the tolerance
@@ -267,7 +260,7 @@ def test_pairs_of_most_cells_in_most_tissues_come_first_and_genes_stand_once():
     assert choose_pairs(held(one={}), 3, 6) == []
 
 
-def test_pairs_come_from_one_directed_network_without_self_pairs(folder):
+def test_pairs_come_from_one_directed_network_without_self_pairs(folder, tissue):
     genes = np.array(["A", "B", "C"])
     listed = network(genes, [("A", "B"), ("C", "C"), ("A", "C"), ("A", "B")])
     assert directed_pairs(listed, {"A", "B", "C"}) == [("A", "B"), ("A", "C")]
@@ -312,29 +305,29 @@ def test_a_change_that_changes_nothing_is_caught(context, monkeypatch):
     assert "silencing all mlp changed no read-out in any of 4 cells" in module.read(context)
 
 
-def test_what_cannot_be_traced_has_a_reason(folder, tmp_path, context):
+def test_what_cannot_be_traced_has_a_reason(ask, folder, tissue, example, models, tmp_path, context):
     headless = example.write_bert(tmp_path / "bare", models.seal, head="none")
-    assert "no token prediction head" in module.read(context_of(headless, tissue("tissues[1]", 0)))
+    assert "no token prediction head" in module.read(ask(headless, tissue("tissues[1]", 0)))
     table = replace(context, release=SimpleNamespace(family="edge_table", name="table"))
     assert module.read(table) == module.NO_MODEL
     assert module.read(replace(context, data={})) == "study toy fills no role tissues[3]"
-    undirected = context_of(folder, tissue("tissues[1]", 0, directed=False))
+    undirected = ask(folder, tissue("tissues[1]", 0, directed=False))
     assert "no directed reference lists a pair" in module.read(undirected)
     with pytest.raises(ValueError, match="even number of at least 4"):
-        module.read(context_of(folder, tissue("tissues[1]", 0), mediation_permutations=3))
+        module.read(ask(folder, tissue("tissues[1]", 0), mediation_permutations=3))
 
 
-def test_a_pair_that_no_cell_holds_leaves_its_tissue_out(folder):
+def test_a_pair_that_no_cell_holds_leaves_its_tissue_out(ask, folder, tissue):
     one, two = tissue("tissues[1]", 0), tissue("tissues[2]", 1)
     counts = two.cells.counts.toarray()
     counts[:, 3] = 0
     empty = replace(two, cells=replace(two.cells, counts=type(two.cells.counts)(counts)))
     only = [("G3", "G8")]
     one, empty = (replace(d, references={"net": network(d.cells.universe, only)}) for d in (one, empty))
-    found = module.read(context_of(folder, one, empty))
+    found = module.read(ask(folder, one, empty))
     assert set(found.tables["run_pairs"]["role"]) == {"tissues[1]"}
     assert "no control cell holds both genes" in found.facts["reasons"]["tissues[2]"]
-    assert "no control cell holds both" in module.read(context_of(folder, empty))
+    assert "no control cell holds both" in module.read(ask(folder, empty))
 
 
 def test_same_context_same_numbers_and_files_keep_them(context, found, tmp_path):

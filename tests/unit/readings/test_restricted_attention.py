@@ -2,64 +2,35 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.cells.records import PreparedCells
-from interp_assets.edges.layers import settled_depth
 from interp_assets.models.attention import ExtractionSettings, extract_attention
 from interp_assets.models.geneformer import load_geneformer
-from interp_assets.models.releases import read_release
 from interp_assets.readings import restricted_attention as module
 from interp_assets.readings.catalogue import reading
-from interp_assets.readings.records import ReadData, ReadingContext, kept_files
+from interp_assets.readings.records import ReadData, kept_files
 
-MODELS = Path(__file__).parent.parent / "models" / "conftest.py"
 SHARE = 0.5
 
 
-def shared(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location("restricted_models_conftest", MODELS)
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return getattr(found, name)
+@pytest.fixture(scope="module")
+def cells(models) -> PreparedCells:
+    return models.toy_cells.__wrapped__()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    make = shared("write_release").__wrapped__
-    return make(tmp_path_factory.mktemp("fewer_genes"))(peak=6.0)
-
-
-@pytest.fixture(scope="module")
-def cells() -> PreparedCells:
-    return shared("toy_cells").__wrapped__()
-
-
-@pytest.fixture(scope="module")
-def ask(folder, cells):
+def ask(peaked_release, cells, make_context):
     """Function: a context on the toy cells, some universe genes perturbed."""
 
-    def factory(perturbed=slice(0, None, 2), share=SHARE, data=None, **changes):
+    def factory(perturbed=slice(0, None, 2), share=SHARE, **changes):
         labels = replace(no_outcomes(cells), perturbations=cells.universe[perturbed])
         held = ReadData(role=module.ROLE, cells=cells, labels=labels, references={}, primary_reference="")
-        context = ReadingContext(
-            study="toy",
-            release=read_release(folder),
-            data={module.ROLE: held} if data is None else data,
-            absent={},
-            settings={"restricted_share": share},
-            choice=settled_depth(0.5, "a test"),
-            seed=0,
-            device="cpu",
-        )
-        return replace(context, **changes)
+        return replace(make_context(peaked_release, held, settings={"restricted_share": share}), **changes)
 
     return factory
 
@@ -74,8 +45,8 @@ def test_the_catalogue_names_it():
     assert reading("restricted_attention").roles == (module.ROLE,)
 
 
-def test_genes_are_the_most_variable_known_ones(found, folder, cells):
-    model = load_geneformer(read_release(folder))
+def test_genes_are_the_most_variable_known_ones(found, ask, cells):
+    model = load_geneformer(ask().release)
     known = cells.universe[model.known(cells.universe)]
     column = {str(gene): number for number, gene in enumerate(cells.genes)}
     log = cells.log[cells.control].toarray()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,39 +20,29 @@ from interp_assets.cells.grid_outcomes import edge_sets, grid_outcomes
 from interp_assets.cells.outcomes import labels_from_cells
 from interp_assets.cells.prepare import CONTROL, cells_hash, normalised_log
 from interp_assets.cells.records import PreparedCells
-from interp_assets.edges.layers import settled_depth
 from interp_assets.edges.records import Reference
 from interp_assets.models.attention import ExtractionSettings, extract_attention
 from interp_assets.models.geneformer import load_geneformer
 from interp_assets.models.releases import read_release
 from interp_assets.readings import sensitivity_grid as module
 from interp_assets.readings.catalogue import reading
-from interp_assets.readings.records import ReadData, ReadingContext, kept_files
+from interp_assets.readings.records import ReadData, kept_files
 from interp_assets.settings import RoleFilling
 from interp_assets.stats.ranking import fill_missing
 from qc_standards.records import Status
 from qc_standards.registry import tests_of_analysis
 
-MODELS = Path(__file__).parent.parent / "models" / "conftest.py"
 RULE = LabelRule(log_fold=0.2, min_cells=10)
 DEPTH = 0.5
 
 
-def shared(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location("grid_models_conftest", MODELS)
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return getattr(found, name)
+@pytest.fixture(scope="module")
+def folder(peaked_release):
+    return peaked_release
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    make = shared("write_release").__wrapped__
-    return make(tmp_path_factory.mktemp("grid"))(peak=6.0)
-
-
-@pytest.fixture(scope="module")
-def cells() -> PreparedCells:
+def cells(models) -> PreparedCells:
     """60 unperturbed cells, 20 of them the control sample, four perturbations of 25; 46 genes, 20 scored, 6 unknown."""
     rng = np.random.default_rng(3)
     names = np.repeat([CONTROL, "G1", "G2", "G3", "G4"], [60, 25, 25, 25, 25])
@@ -65,7 +52,7 @@ def cells() -> PreparedCells:
         own = np.isin(genes, [f"G{(7 * number + k) % 20}" for k in range(6)])
         rate[np.ix_(names == f"G{number}", own)] *= 4.0
     counts = rng.poisson(rate)
-    cells = shared("prepared_cells")(counts, genes.tolist())
+    cells = models.prepared_cells(counts, genes.tolist())
     control = np.zeros(names.size, dtype=bool)
     control[rng.permutation(60)[:20]] = True
     universe = np.array([f"G{number}" for number in range(19)] + ["X0"])
@@ -93,22 +80,13 @@ def grid(cells):
 
 
 @pytest.fixture(scope="module")
-def ask(folder, cells, labels, grid):
+def ask(folder, cells, labels, grid, make_context):
     """Function: a context on the toy screen."""
 
     def factory(**changes):
         held = ReadData(role=module.ROLE, cells=cells, labels=labels, references={}, primary_reference="", grid=grid)
-        context = ReadingContext(
-            study="toy",
-            release=read_release(folder),
-            data={module.ROLE: replace(held, **changes.pop("held", {}))},
-            absent={},
-            settings={"grid_edge_cells": 10_000},
-            choice=settled_depth(DEPTH, "a test"),
-            seed=0,
-            device="cpu",
-        )
-        return replace(context, **changes)
+        held = replace(held, **changes.pop("held", {}))
+        return replace(make_context(folder, held, settings={"grid_edge_cells": 10_000}, depth=DEPTH), **changes)
 
     return factory
 

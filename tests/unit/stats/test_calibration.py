@@ -15,6 +15,7 @@ from interp_assets.stats.calibration import (
     calibrated,
     conformal_sets,
     conformal_threshold,
+    contradicted_p,
     equal_mass_bins,
     equal_width_bins,
     perturbation_shares,
@@ -138,3 +139,9 @@ def test_a_class_without_calibration_pairs_is_never_excluded():
     found = conformal_sets(np.array([0.1, 0.2]), np.zeros(2, dtype=np.int8), np.array([0.9]), 0.5, by_class=True)
     assert found.edge.tolist() == [True]
     assert found.other.tolist() == [False]
+
+
+def test_a_resample_without_a_number_speaks_against_the_gain():
+    draws = np.array([0.2, 0.1, 0.3, -0.1])
+    assert contradicted_p(draws) == 2 / 5
+    assert contradicted_p(np.append(draws, [0.0, np.nan])) == 4 / 7

@@ -166,6 +166,7 @@ def test_edge_p_is_level_without_association():
 def test_exceedance_and_best_choice():
     assert exceedance_p([0.1, 0.2, 0.3], 0.2) == 3 / 4
     assert exceedance_p([0.1, np.nan], 5.0) == 2 / 3
+    assert np.isnan(exceedance_p([0.1, 0.2], np.nan))
     best, which = best_of({"a": np.array([0.1, np.nan]), "b": np.array([0.0, 0.5])})
     assert best.tolist() == [0.1, 0.5]
     assert which.tolist() == [0, 1]

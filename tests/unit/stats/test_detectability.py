@@ -93,7 +93,9 @@ def test_agreement_of_noise_has_its_level_and_never_a_p_of_zero():
     p = [d.agreement(rng.normal(size=20), rng.normal(size=20), rng, 99).p for _ in range(300)]
     assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.09
     assert min(d.agreement(np.arange(9.0), np.arange(9.0), rng, 50).p, 1.0) >= 1 / 51
-    assert np.isnan(d.agreement(np.ones(5), np.arange(5.0), rng, 10).r)
+    flat = d.agreement(np.ones(5), np.arange(5.0), rng, 10)
+    assert np.isnan([flat.r, flat.p, flat.null_mean]).all()
+    assert flat.permutations == 0
 
 
 def test_correlation_draws_equal_a_loop_over_resamples():

@@ -149,3 +149,8 @@ def test_gaussian_detection_equals_drawn_observations_and_the_closed_form():
 def test_what_cannot_be_estimated_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_without_a_true_edge_there_is_no_rate():
+    with pytest.raises(ValueError, match="is none"):
+        s.detection_rates("gaussian", (0.1,), (50,), [[0]], edges=10, true_share=0.01)

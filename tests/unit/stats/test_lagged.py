@@ -13,6 +13,7 @@ from interp_assets.stats.lagged import (
     bin_starts,
     binned_means,
     cross_correlation,
+    joined_peaks,
     lag_peaks,
     random_pair_peaks,
     shuffled_peaks,
@@ -137,3 +138,9 @@ def test_random_pairs_draw_two_genes_of_their_pools():
     found = random_pair_peaks(means, [[0, 1], [2, 3]], [[0, 1], [4, 5]], pairs, rng, 200)
     assert set(found.lag[:, 0]) == {-1, 1}
     assert set(found.lag[:, 1]) == {1, 2, 3}
+
+
+def test_peaks_are_joined_over_draws_or_pairs():
+    part = lag_peaks(np.random.default_rng(0).normal(size=(4, 3, 5)), [1, -1, 1], 0.1)
+    assert joined_peaks([part, part], axis=0).lag.shape == (8, 3)
+    assert joined_peaks([part, part], axis=-1).score.shape == (4, 6)

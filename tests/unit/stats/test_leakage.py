@@ -17,6 +17,8 @@ from interp_assets.stats.edge_balance import (
 )
 from interp_assets.stats.leakage import (
     PENALTY,
+    DonorGap,
+    LinearNull,
     balanced_accuracy,
     cramers_v,
     cross_validated,
@@ -202,3 +204,10 @@ def test_cramers_v_of_extremes():
     assert cramers_v(code, code[::-1].copy()) == pytest.approx(1.0)
     assert cramers_v(np.tile([0, 1], 30), np.repeat([0, 1, 2], 20)) == pytest.approx(0.0)
     assert np.isnan(cramers_v(code, np.zeros(60, dtype=int)))
+
+
+def test_a_classifier_without_an_auc_has_no_p():
+    draws = np.array([0.4, 0.5, 0.6])
+    assert np.isnan(LinearNull(float("nan"), draws).p)
+    assert LinearNull(0.55, draws).p == 2 / 4
+    assert np.isnan(DonorGap(np.array([np.nan]), np.array([0.5]), draws).p)

@@ -48,6 +48,11 @@ def test_permutation_p_is_the_exact_one_up_to_its_draws():
     assert null.mean() == pytest.approx(0.0, abs=0.02)
 
 
+def test_nothing_observed_or_drawn_has_no_p():
+    null = np.array([[0.1, 0.1, 0.1], [0.9, np.nan, 0.9]])
+    assert permutation_p([0.5, 0.5, np.nan], null) == pytest.approx([2 / 3, np.nan, np.nan], nan_ok=True)
+
+
 def test_profiles_of_one_source_are_permuted_together():
     rng = np.random.default_rng(2)
     first, second = rng.normal(size=(2, 8))

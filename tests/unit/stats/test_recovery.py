@@ -205,5 +205,12 @@ def test_ties_taken_apart_equal_counting():
     for row in range(5):
         best = np.sort(score[row, candidate[row]])[::-1][:4]
         np.testing.assert_allclose(np.sort(score[row, kept[row] > 0])[::-1], best)
+    missing = score.copy()
+    missing[0, 3:] = np.nan
+    few = keep_top_targets(missing, own, 4)
+    assert np.array_equal(few[0] > 0, candidate[0] & (np.arange(30) < 3))
+    assert np.array_equal(few[1:] > 0, kept[1:] > 0)
+    with pytest.raises(ValueError, match="no target has a score"):
+        keep_top_targets(np.full(score.shape, np.nan), own, 4)
     with pytest.raises(ValueError, match="kept = 30"):
         keep_top_targets(score, own, 30)

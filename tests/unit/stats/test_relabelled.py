@@ -104,3 +104,5 @@ def test_p_counts_copies_in_the_wanted_direction():
     assert relabelled_p(0.2, null, "greater") == 2 / 4
     assert relabelled_p(0.2, null, "two-sided") == 3 / 4
     assert relabelled_p(-0.4, null, "less") == 1 / 4
+    assert np.isnan(relabelled_p(0.2, [np.nan, np.nan], "greater"))
+    assert np.isnan(relabelled_p(np.nan, null, "greater"))
