@@ -35,7 +35,6 @@ NOT_BUILT = "analysis not built"
 NO_INTERVENTIONS = "no interventions were run on this release"
 NOT_READ = "nothing of this name was read from the release"
 NOT_FOR_CONTROLS = "controls run only the rows that claims need"
-WEAKEST_FIRST = (DataOrigin.SIMULATED, DataOrigin.SEMI_SYNTHETIC, DataOrigin.ARCHIVED, DataOrigin.REAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +279,7 @@ def evaluation_table(
     judged = {spec.test_id for spec in tests_of_role(PRIMARY_ROLE)}
     run = [result for result in results if result.status is Status.RUN]
     origins = {result.data_origin for result in run if result.data_origin and result.test_id in judged}
-    weakest = next((str(origin) for origin in WEAKEST_FIRST if origin in origins), "none")
+    weakest = next((str(origin) for origin in reversed(DataOrigin) if origin in origins), "none")
     filled = {study.roles[role].role_fit for role in roles} | {result.role_fit for result in run}
     primary = roles.get(PRIMARY_ROLE)
     evaluated = {cells_of.get(inputs.dataset, inputs.dataset) for inputs in roles.values()}

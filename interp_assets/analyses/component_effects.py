@@ -16,11 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from interp_assets.analyses.inputs import AnalysisInputs, CellSample
+from interp_assets.analyses.inputs import AnalysisInputs, CellSample, Pooled
+from interp_assets.analyses.pooled import pooled_source
 from interp_assets.analyses.rows import reading_or_reason, sample_or_reason
 from interp_assets.readings.records import Reading
 from interp_assets.stats.games import NonAdditivity, non_additivity
-from qc_standards.records import DataOrigin
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -188,18 +188,13 @@ def traced(inputs: AnalysisInputs) -> tuple[Reading, list[RunPair]] | str:
     return (reading, found) if found else "no regulator-target pair was traced in any tissue"
 
 
-def tissue_source(inputs: AnalysisInputs, roles: Sequence[str]) -> CellSample | str:
-    """The tissue a row over several tissues is filed under: the one of weakest origin, then of weakest fit.
-
-    The others are named in the row's direction (`over_datasets`) and settings.
-    """
+def tissue_source(inputs: AnalysisInputs, roles: Sequence[str]) -> CellSample | Pooled | str:
+    """The tissues a row rests on, as one record; or why one of them has no cells."""
     samples = [sample_or_reason(inputs, role) for role in roles]
     reasons = [sample for sample in samples if isinstance(sample, str)]
     if reasons:
         return "; ".join(dict.fromkeys(reasons))
-    held = [sample for sample in samples if isinstance(sample, CellSample)]
-    order = [str(origin) for origin in DataOrigin]
-    return max(held, key=lambda sample: (order.index(str(sample.data_origin)), sample.role_fit == "partial"))
+    return pooled_source(sample for sample in samples if isinstance(sample, CellSample))
 
 
 def reading_settings(reading: Reading, pairs: Sequence[RunPair]) -> dict[str, Any]:
@@ -211,11 +206,6 @@ def reading_settings(reading: Reading, pairs: Sequence[RunPair]) -> dict[str, An
         "datasets": {pair.role: pair.dataset for pair in pairs},
         "references": {pair.role: pair.reference for pair in pairs},
     }
-
-
-def over_datasets(pairs: Sequence[RunPair]) -> str:
-    """Which data a row over several tissues rests on, since it is filed under one of them."""
-    return f"over {', '.join(dict.fromkeys(pair.dataset for pair in pairs))}"
 
 
 def rank_agreement(first: Float, second: Float) -> float:

@@ -15,7 +15,6 @@ from scipy.stats import false_discovery_control
 from interp_assets.analyses.component_effects import (
     ROLES,
     RunPair,
-    over_datasets,
     reading_settings,
     tissue_source,
     traced,
@@ -271,12 +270,11 @@ def _filed(
     direction: str,
     **numbers: Any,
 ) -> TestResult:
-    """Row filed under the weakest of its tissues."""
+    """Row over all tissues of its comparisons."""
     source = tissue_source(inputs, list(dict.fromkeys(role for one in comparisons for role in one.roles)))
     if isinstance(source, str):
         return skip(inputs, test_id, source)
-    over = over_datasets([pair for one in comparisons for pair in (one.first, one.second)])
-    return row(inputs, source, test_id, settings=settings, layer=None, direction=f"{direction}; {over}", **numbers)
+    return row(inputs, source, test_id, settings=settings, layer=None, direction=direction, **numbers)
 
 
 def _tissue_row(

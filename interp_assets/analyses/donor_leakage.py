@@ -25,8 +25,8 @@ from interp_assets.analyses.donor_audit import (
 )
 from interp_assets.analyses.donor_tables import audit_tables
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput
+from interp_assets.analyses.pooled import pooled_source
 from interp_assets.analyses.rows import chosen_settings, collect, row, sample_or_reason, skip
-from interp_assets.analyses.weakest import pooled_source
 from interp_assets.stats.edge_balance import LeaveOneOut
 from interp_assets.stats.edge_transfer import permutation_p
 from interp_assets.stats.leakage import CLASSIFIERS, fold_interval

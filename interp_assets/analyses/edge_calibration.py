@@ -15,9 +15,9 @@ import numpy as np
 from interp_assets.analyses.calibration_judged import ALPHAS, NUMBER, Float, Judged, Sets, carry, conformal, judge
 from interp_assets.analyses.calibration_screens import Pairs, Split, pooled, screen_pairs, split_pairs
 from interp_assets.analyses.calibration_tables import calibration_tables
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Simulated
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Pooled
+from interp_assets.analyses.pooled import pooled_source
 from interp_assets.analyses.rows import chosen_settings, collect, generator, row, sample_or_reason, skip
-from interp_assets.analyses.weakest import pooled_source
 from interp_assets.stats.calibration import contradicted_p
 from interp_assets.stats.expression_scorers import SCORERS
 from interp_assets.stats.resampling import percentile_interval
@@ -128,7 +128,7 @@ def _settings(used: Mapping[str, Any], split: Split, **facts: Any) -> dict[str, 
     }
 
 
-def _spoken_for(screens: Mapping[str, _Screen | str], split: Split) -> CellSample | Simulated:
+def _spoken_for(screens: Mapping[str, _Screen | str], split: Split) -> CellSample | Pooled:
     samples = [one.sample for one in screens.values() if isinstance(one, _Screen)]
     return pooled_source(sample for sample in samples if sample.dataset in split.whole.datasets)
 

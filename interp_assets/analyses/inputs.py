@@ -101,10 +101,20 @@ class CellSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Simulated:
-    """Stands for the data of a row that simulates its own, or pools several datasets: no model and no single role.
+class Pooled:
+    """Stands for the data of a row over several datasets (`analyses.pooled`): all names, weakest origin and fit."""
 
-    Settings and seed determine every simulated cell, so that without a ``cells_hash`` the row states a hash of these.
+    dataset: str
+    data_origin: str
+    role_fit: str
+    cells_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """Stands for the data of a row that simulates its own: no dataset, no role, no model.
+
+    Settings and seed determine every simulated cell, so that the row states a hash of these as its ``cells_hash``.
     """
 
     dataset: str = "simulation"

@@ -15,7 +15,6 @@ from interp_assets.analyses.coalition_tables import complete_values, interaction
 from interp_assets.analyses.component_effects import (
     ROLES,
     RunPair,
-    over_datasets,
     rank_agreement,
     reading_settings,
     tissue_source,
@@ -366,7 +365,7 @@ def _filed(
     direction: str,
     **numbers: Any,
 ) -> TestResult:
-    """Row over run-pairs of all tissues, filed under the weakest of them."""
+    """Row over run-pairs of all tissues."""
     return row(
         inputs,
         source,
@@ -380,6 +379,6 @@ def _filed(
         null_mean=0.0,
         resamples_requested=interval.resamples_requested,
         resamples_done=interval.resamples_done,
-        direction=f"{direction}; {over_datasets(tested)}",
+        direction=direction,
         **numbers,
     )

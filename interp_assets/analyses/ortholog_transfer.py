@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.analyses import ortholog_tables as tables
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Simulated
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Pooled
 from interp_assets.analyses.ortholog_pairs import (
     ALL_CELLS,
     FEWEST_TARGETS,
@@ -21,8 +21,8 @@ from interp_assets.analyses.ortholog_pairs import (
     Transfer,
     species_pair,
 )
+from interp_assets.analyses.pooled import pooled_source
 from interp_assets.analyses.rows import chosen_settings, collect, generator, row, sample_or_reason, skip, skip_all
-from interp_assets.analyses.weakest import pooled_source
 from interp_assets.stats.edge_transfer import (
     permutation_p,
     permuted_agreement,
@@ -123,7 +123,7 @@ def _by_regulator(view: CellView, kept: NDArray[np.bool_]) -> NDArray[np.float64
 
 def _row(
     inputs: AnalysisInputs,
-    both: CellSample | Simulated,
+    both: CellSample | Pooled,
     pair: SpeciesPair,
     found: list[Transfer],
     test_id: str,

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Simulated
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Pooled
+from interp_assets.analyses.pooled import pooled_source
 from interp_assets.analyses.rows import chosen_settings, collect, generator, row, sample_or_reason, skip, skip_all
 from interp_assets.analyses.trajectories import (
     COMPONENTS,
@@ -23,7 +24,6 @@ from interp_assets.analyses.trajectories import (
     Lineage,
     lineage,
 )
-from interp_assets.analyses.weakest import pooled_source
 from interp_assets.stats.edge_transfer import permutation_p
 from interp_assets.stats.lagged import (
     OUTCOMES,
@@ -308,7 +308,7 @@ def _where(one: _Tested) -> dict[str, str]:
     return {"role": one.lineage.sample.role, **_origin(one.lineage.sample)}
 
 
-def _origin(source: CellSample | Simulated) -> dict[str, str]:
+def _origin(source: CellSample | Pooled) -> dict[str, str]:
     return {"dataset": source.dataset, "data_origin": str(source.data_origin)}
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, RoleInputs, Simulated
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, Pooled, RoleInputs, Simulated
 from interp_assets.edges.layers import resolve_layer
 from interp_assets.readings.records import Reading
 from qc_standards.records import Status, TestResult, TestSpec, skipped
 
-Source = RoleInputs | CellSample | Simulated
+Source = RoleInputs | CellSample | Pooled | Simulated
 
 
 def canonical_json(settings: Mapping[str, Any]) -> str:
@@ -131,7 +131,7 @@ def row(
         reason = f"{', '.join(unfinished)} could not be computed from these data"
     text = canonical_json(settings)
     facts = _provenance(inputs, role)
-    if not facts["cells_hash"] and isinstance(role, Simulated):
+    if isinstance(role, Simulated):
         facts["cells_hash"] = hashlib.sha256(f"simulated {inputs.seed} {text}".encode()).hexdigest()
     return TestResult(
         test_id=test_id,

@@ -316,11 +316,10 @@ def test_run_pairs_of_one_cell_are_left_out_of_the_rows_and_reported_beside(inte
 def test_rows_name_their_tissues_and_repeat_to_the_bit(interacting, found):
     weak = {**{role: sample(role) for role in ROLES}, "tissues[2]": sample("tissues[2]", "semi_synthetic")}
     row = results_of(mediation_bias(inputs_of(2, interacting, samples=weak)))["A02.1"]
-    assert (row.dataset, row.data_origin) == ("set 2", "semi_synthetic")
+    assert (row.dataset, row.data_origin) == ("set 1 + set 2 + set 3", "semi_synthetic")
     used = json.loads(row.settings_used)
     assert used["datasets"] == {role: f"set {role[8]}" for role in ROLES}
     assert used["components"] == K
-    assert row.direction.endswith("; over set 1, set 2, set 3")
     again = mediation_bias(inputs_of(2, interacting))
     assert again.results == found.results
     for name, table in found.tables.items():
@@ -396,7 +395,7 @@ def test_planted_agreement_is_found_with_its_size():
         used = json.loads(row.settings_used)
         assert abs(used["mismatched_mean_rho"]) < 0.5
         assert (used["comparisons"], len(used["rho"])) == (4, 4)
-        assert row.direction.endswith(f"; over set {a}, set {b}")
+        assert row.dataset == f"set {a} + set {b}"
     assert rows["A04.4"].p <= 0.05
     assert rows["A04.4"].effect == table["rho"].abs().max()
     assert rows["A04.5"].statistic == (table["q"] <= 0.05).sum() > 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from interp_assets.analyses.inputs import CellSample, Simulated
+from interp_assets.analyses.inputs import CellSample, Pooled
 from qc_standards.records import DataOrigin
 
 
-def pooled_source(samples: Iterable[CellSample]) -> CellSample | Simulated:
+def pooled_source(samples: Iterable[CellSample]) -> CellSample | Pooled:
     """The sample itself where there is one dataset; else all datasets named together, each once.
 
     Origin is the weakest of them, the role fits in full only if it does in all, and the hash is over the hashes of
@@ -23,7 +23,7 @@ def pooled_source(samples: Iterable[CellSample]) -> CellSample | Simulated:
     if len(each) == 1:
         return each[0]
     order = [str(origin) for origin in DataOrigin]
-    return Simulated(
+    return Pooled(
         dataset=" + ".join(held),
         data_origin=max((str(sample.data_origin) for sample in each), key=order.index),
         role_fit="full" if all(sample.role_fit == "full" for sample in each) else "partial",

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from interp_assets.analyses.weakest import pooled_source
+from interp_assets.analyses.pooled import pooled_source
 
 
 def sample(dataset, origin="real", fit="full"):
