@@ -6,7 +6,8 @@ BIN         := $(VENV)/bin
 TORCH       ?= torch==2.13.0
 STUDY       ?= demo
 RELEASE     ?=
-# Test processes side by side; one file stays in one process, so that what a file sets up is made once.
+# Test processes side by side; one file stays in one process, so that what a file sets up is made once, and files start
+# in the order of their folders: the long ones of the platform first, so that no process ends alone with one of them.
 JOBS        ?= 2
 STORE       ?= store
 export INTERP_STORE := $(abspath $(STORE))
@@ -36,7 +37,7 @@ evaluate: setup  ## Evaluate the shipped releases (STUDY=demo, RELEASE=all)
 	$(BIN)/interp evaluate --study $(STUDY) $(if $(RELEASE),--release $(RELEASE))
 
 test: setup      ## Unit, property and platform tests (minutes)
-	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: setup     ## What CI runs beside the tests: clean evaluation, real outcomes, the gate's exit codes
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/acceptance/run.py

@@ -1,7 +1,7 @@
-"""The battery on one release in one study: inputs of each analysis, and the tables that describe the evaluation.
+"""The battery on one release in one study: inputs of each analysis, and its rows.
 
-What belongs here: gathering. What does not: statistics (``analyses``, ``stats``), judging (``qc_standards``), or
-anything that knows Dagster.
+What belongs here: gathering. What does not: statistics (``analyses``, ``stats``), the tables that describe an
+evaluation (``evaluation_tables``), judging (``qc_standards``), or anything that knows Dagster.
 """
 
 from __future__ import annotations
@@ -9,26 +9,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 import pandas as pd
 
 from interp_assets.analyses.assemble import DatasetArtefacts, role_inputs, screen_de_rate
 from interp_assets.analyses.catalogue import AnalysisRow, built
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, RoleInputs
+from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, CellSample, ControlEvidence, RoleInputs
 from interp_assets.analyses.rows import skip_all
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
-from interp_assets.edges.layers import LayerChoice, relative_depth, resolve_layer, settled_depth
+from interp_assets.edges.layers import LayerChoice, settled_depth
 from interp_assets.edges.records import AttentionEdges, Reference
 from interp_assets.interventions.records import Interventions
 from interp_assets.models.controls import is_control
-from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import PLANTED, control_regulators
 from interp_assets.readings.records import Reading
 from interp_assets.settings import COMPARED_ROLES, SELECTION_ROLE, RoleFilling, Study
 from interp_assets.storage import canonical_json
-from qc_standards.records import DataOrigin, Status, TestResult, skipped
-from qc_standards.registry import PRIMARY_ROLE, declared_tests, tests_of_analysis, tests_of_role
+from qc_standards.extended import extended_tests
+from qc_standards.records import Status, TestResult, skipped
+from qc_standards.registry import declared_tests
 
 Chosen = tuple[LayerChoice, pd.DataFrame]
 NOT_BUILT = "analysis not built"
@@ -58,6 +57,7 @@ def study_roles(
     The dataset the layer is chosen on is a role only for analyses about its data (``reads_selection``); the others
     receive the frozen choice and never see it.
     """
+    rows = tuple(rows)
     roles: dict[str, RoleInputs] = {}
     absent: dict[str, str] = {}
     for role in _asked(rows):
@@ -70,7 +70,7 @@ def study_roles(
         if gone is not None:
             absent[role] = f"{gone.dataset}: {gone.reason}"
         elif isinstance(data, DatasetArtefacts) and isinstance(edges, AttentionEdges):
-            roles[role] = _role(study, release, role, data, edges)
+            roles[role] = _role(study, release, role, data, edges, _databases(study, role, rows, data))
             if study.tf_catalogue and not data.tf_catalogue:
                 absent["tf_catalogue"] = (
                     f"catalogue {study.tf_catalogue} is not available; `interp datasets list` says why"
@@ -84,7 +84,22 @@ def _asked(rows: Iterable[AnalysisRow]) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _role(study: Study, release: str, role: str, data: DatasetArtefacts, edges: AttentionEdges) -> RoleInputs:
+def _databases(study: Study, role: str, rows: Iterable[AnalysisRow], data: DatasetArtefacts) -> Mapping[str, Reference]:
+    """Databases of the study by name, where some row compares them on this role and the dataset has them."""
+    if not any("reference_sets" in row.needs and role in row.roles for row in rows):
+        return {}
+    held = data.references
+    return {name: held[dataset] for name, dataset in study.reference_sets.items() if dataset in held}
+
+
+def _role(
+    study: Study,
+    release: str,
+    role: str,
+    data: DatasetArtefacts,
+    edges: AttentionEdges,
+    databases: Mapping[str, Reference],
+) -> RoleInputs:
     references = {name: data.references[name] for name in _listed(study, role) if name in data.references}
     return role_inputs(
         role,
@@ -95,6 +110,7 @@ def _role(study: Study, release: str, role: str, data: DatasetArtefacts, edges: 
         (study.battery.min_positives, study.battery.min_negatives),
         control_regulators(data.labels) if release == PLANTED else None,
         screen_de_rate(data.labels, study.battery.folds, study.seed),
+        databases,
     )
 
 
@@ -180,7 +196,8 @@ def layer_choice(
 class Gathered:
     """All that analyses of one release in one study may read; what is not there has its reason in ``absent``.
 
-    ``interventions`` are those on the release, or why there are none; ``readings`` by name likewise.
+    ``interventions`` are those on the release, or why there are none; ``readings`` by name likewise. ``controls`` are
+    what the study's controls came out as, for the analyses that ask for them.
     """
 
     choice: Chosen
@@ -189,6 +206,7 @@ class Gathered:
     readings: Mapping[str, Reading | str] = field(default_factory=dict)
     interventions: Interventions | str = NO_INTERVENTIONS
     absent: Mapping[str, str] = field(default_factory=dict)
+    controls: Mapping[str, ControlEvidence] = field(default_factory=dict)
 
 
 def analysis_inputs(study: Study, release: str, row: AnalysisRow, gathered: Gathered) -> AnalysisInputs:
@@ -202,7 +220,7 @@ def analysis_inputs(study: Study, release: str, row: AnalysisRow, gathered: Gath
     return AnalysisInputs(
         study=study.name,
         release=release,
-        tests=tests_of_analysis(row.number),
+        tests=row.declared,
         roles={role: gathered.roles[role] for role in row.roles if role in gathered.roles},
         absent={
             name: told[name] for name in (*row.roles, *row.readings, "tf_catalogue", "interventions") if name in told
@@ -214,6 +232,7 @@ def analysis_inputs(study: Study, release: str, row: AnalysisRow, gathered: Gath
         interventions=None if isinstance(changed, str) else changed,
         samples={role: gathered.samples[role] for role in row.roles if role in gathered.samples},
         readings={name: found for name in row.readings if not isinstance(found := readings.get(name, NOT_READ), str)},
+        controls=gathered.controls,
     )
 
 
@@ -227,7 +246,7 @@ def run_analysis(study: Study, release: str, row: AnalysisRow, gathered: Gathere
     """
     function = row.run
     if function is None:
-        raise ValueError(f"analysis {row.number} ({row.title}) is declared but not built")
+        raise ValueError(f"analysis {row.label} ({row.title}) is declared but not built")
     inputs = analysis_inputs(study, release, row, gathered)
     if is_control(release) and not row.for_controls:
         return skip_all(inputs, NOT_FOR_CONTROLS)
@@ -258,129 +277,10 @@ def all_rows(results: Iterable[TestResult], release: str) -> list[TestResult]:
     ]
 
 
-def evaluation_table(
-    study: Study,
-    card: ReleaseCard,
-    roles: Mapping[str, RoleInputs],
-    results: Iterable[TestResult],
-    cells_of: Mapping[str, str],
-    tables: Mapping[str, pd.DataFrame] | None = None,
-    choice: LayerChoice | None = None,
-) -> pd.DataFrame:
-    """One row: who is judged, on what kind of data, and what limits the verdict.
-
-    ``data_origin`` is the weakest behind the rows of the primary screen; every other row states its own, and claims
-    look at the rows they need.
-
-    ``cells_of`` names the dataset whose cells stand behind each screen; it tells whether the release was
-    trained on them. ``tables`` of the battery and ``choice`` of the layer tell what this evaluation has to show, which
-    decides what standards concern it.
-    """
-    judged = {spec.test_id for spec in tests_of_role(PRIMARY_ROLE)}
-    run = [result for result in results if result.status is Status.RUN]
-    origins = {result.data_origin for result in run if result.data_origin and result.test_id in judged}
-    weakest = next((str(origin) for origin in reversed(DataOrigin) if origin in origins), "none")
-    filled = {study.roles[role].role_fit for role in roles} | {result.role_fit for result in run}
-    primary = roles.get(PRIMARY_ROLE)
-    evaluated = {cells_of.get(inputs.dataset, inputs.dataset) for inputs in roles.values()}
-    return pd.DataFrame(
-        [
-            {
-                "study": study.name,
-                "release": card.name,
-                "release_kind": card.kind,
-                "base_release": card.base,
-                "family": card.family,
-                "release_id": card.release_id,
-                "seeds": 1,
-                "primary_reference": study.primary_reference,
-                "data_origin": weakest,
-                "context_mismatch": primary.context_mismatch if primary else "",
-                "role_fit": "partial" if "partial" in filled else "full",
-                "untrained": card.gap is not None and card.gap <= 0,
-                "held_out_gap": card.gap,
-                "trained_on_evaluated_cells": bool(evaluated & set(card.trained_on)),
-                **_shown(roles, tables or {}, choice),
-            }
-        ]
-    )
-
-
-def _shown(
-    roles: Mapping[str, RoleInputs], tables: Mapping[str, pd.DataFrame], choice: LayerChoice | None
-) -> dict[str, bool]:
-    """What the evaluation holds beyond the battery's core, each as a plain yes or no."""
-    from interp_assets.analyses.circularity import direction_reference
-
-    primary = roles.get("primary_screen")
-    own = tables.get("modality_audit", pd.DataFrame())
-    held = {name for name, table in tables.items() if len(table)}
-    return {
-        "layer_selected": choice is not None and bool(choice.dataset),
-        "direction_reference": primary is not None and not isinstance(direction_reference(primary), str),
-        "tf_catalogue": primary is not None and bool(primary.tf_catalogue),
-        "own_gene_measured": len(own) > 0 and bool((own["role"] == "primary_screen").any()),
-        "screen_own_genes": "modality_audit" in held,
-        "null_guides": "null_calibration_summary" in held,
-        "outcome_only": primary is not None and primary.baseline_label is None,
-    }
-
-
-REPLICATED = ("replication_28", "replication_33", "replication_37")
-
-
-def context_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Comparisons that several contexts made, one row a comparison and context; empty where none was repeated.
-
-    A comparison of one context only is no replication and is left to that context's own table.
-    """
-    held = [tables[name] for name in REPLICATED if len(tables.get(name, ()))]
-    if not held:
-        return pd.DataFrame()
-    every = pd.concat(held, ignore_index=True)
-    contexts = every.groupby("comparison")["context"].transform("nunique")
-    return every[contexts > 1].reset_index(drop=True)
-
-
-def lineage_table(roles: Mapping[str, RoleInputs], choice: LayerChoice) -> pd.DataFrame:
-    """One row a score: which cells and which layer it comes from, and how the layer was chosen."""
-    rows = []
-    for role, inputs in roles.items():
-        if role == SELECTION_ROLE:  # the layer is chosen there; its own rows judge no outcome at that layer
-            continue
-        attention = inputs.attention
-        layer = resolve_layer(choice.depth, attention.layers)
-        scores = {
-            "attention": attention.layer_matrix(layer),
-            "correlation": inputs.correlation,
-            **inputs.trivial,
-        }
-        for score, matrix in scores.items():
-            own = score == "attention"
-            rows.append(
-                {
-                    "score": score,
-                    "dataset": inputs.dataset,
-                    "role": role,
-                    "cells_hash": matrix.cells_hash,
-                    "layer": layer if own else -1,
-                    "layer_depth": relative_depth(layer, attention.layers) if own else float("nan"),
-                    "layer_chosen_by": choice.chosen_by if own else "no layer",
-                    "layer_chosen_on": choice.dataset if own else "",
-                    "layer_choice": choice.sha256 if own else "",
-                    "orientation": "row regulator, column target",
-                    "device": str(attention.facts.get("device", "cpu")) if own else "cpu",
-                    "dtype": str(attention.facts.get("dtype", "float32")) if own else "float64",
-                    "genes_in_universe": int(attention.facts.get("genes_in_universe", len(inputs.genes))),
-                    "genes_evaluable": len(inputs.genes),
-                    "missing_pair_share": _missing_share(inputs, matrix.score),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _missing_share(inputs: RoleInputs, score: Any) -> float:
-    """Share of the screen's candidate pairs that no cell gave a score."""
-    candidates = inputs.label >= 0
-    missing = pd.isna(score[inputs.source]) & candidates
-    return float(missing.sum() / max(int(candidates.sum()), 1))
+def extended_rows(results: Iterable[TestResult], release: str) -> list[TestResult]:
+    """One result for each declared extended test; those of analyses not built are skipped and say so."""
+    given = {result.test_id: result for result in results}
+    return [
+        given.get(spec.test_id) or skipped(spec.test_id, NOT_BUILT, release=release, effect_kind=spec.effect_kind)
+        for spec in extended_tests()
+    ]

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     analysis = commands.add_parser("analysis", help="run one analysis again and print its rows, or explain it")
-    analysis.add_argument("number", type=int, help="1 to 37")
+    analysis.add_argument("number", help="1 to 37, or E1 to E9")
     analysis.add_argument("--study", default="demo")
     analysis.add_argument("--release", help="default: the first complete release")
     analysis.add_argument("--explain", action="store_true", help="question, method, formula, null, traps, source")
@@ -58,19 +58,26 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("folder", type=Path)
     verify.set_defaults(run=_verify_release)
 
-    studies = commands.add_parser("studies", help="list or check studies").add_subparsers(required=True)
+    studies = commands.add_parser("studies", help="list, check or plan studies").add_subparsers(required=True)
     studies.add_parser("list", help="studies and the datasets of their roles").set_defaults(run=_list_studies)
     check_study = studies.add_parser("check", help="validate a study file")
     check_study.add_argument("file", type=Path)
     check_study.set_defaults(run=_check_study)
+    plan = studies.add_parser("plan", help="what a study would fetch and compute; nothing is fetched or computed")
+    plan.add_argument("name")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    plan.set_defaults(run=_plan_study)
 
-    datasets = commands.add_parser("datasets", help="list or check datasets").add_subparsers(required=True)
+    datasets = commands.add_parser("datasets", help="list, check or unlock datasets").add_subparsers(required=True)
     datasets.add_parser("list", help="declared datasets and whether their files are here").set_defaults(
         run=_list_datasets
     )
     check_dataset = datasets.add_parser("check", help="validate a dataset file and prepare what it describes")
     check_dataset.add_argument("file", type=Path)
     check_dataset.set_defaults(run=_check_dataset)
+    unlock = datasets.add_parser("unlock", help="forget the hash of a file that was trusted when it first came")
+    unlock.add_argument("name")
+    unlock.set_defaults(run=_unlock_dataset)
 
     export = commands.add_parser("export", help="write stored results as a page").add_subparsers(required=True)
     screens = export.add_parser("screens", help="scores, reach and checks of every screen of a study, as Markdown")
@@ -92,7 +99,9 @@ def _chosen(options: argparse.Namespace, releases: Sequence[str]) -> tuple[Layou
     from interp_assets.layout import read_layout
     from interp_assets.models.releases import find_releases
     from interp_assets.models.sourcing import release_card
+    from interp_assets.planning import request_study
 
+    request_study(options.study)
     layout = read_layout()
     if options.study not in layout.studies:
         raise SettingsError(f"unknown study {options.study}; known: {', '.join(layout.studies)}")
@@ -143,9 +152,9 @@ def _evaluator(layout: Layout, started: float) -> Iterator[tuple[Evaluator, Cons
 
 def _analysis(options: argparse.Namespace) -> int:
     """Explain an analysis, or run it again whatever is stored and print its rows."""
-    from interp_assets.analyses.catalogue import row
+    from interp_assets.analyses.catalogue import labelled
 
-    entry = row(options.number)
+    entry = labelled(options.number)
     if options.explain:
         from interp_assets.analyses.page import explanation
 
@@ -156,7 +165,7 @@ def _analysis(options: argparse.Namespace) -> int:
     layout, releases = _chosen(options, [options.release] if options.release else ())
     with _evaluator(layout, time.time()) as (evaluator, console):
         results = evaluator.rerun(options.study, releases[0], entry)
-        print_rows(console, f"Analysis {entry.number} of {releases[0]} in {options.study}: {entry.title}", results)
+        print_rows(console, f"Analysis {entry.label} of {releases[0]} in {options.study}: {entry.title}", results)
     return 0
 
 
@@ -228,6 +237,20 @@ def _list_studies(options: argparse.Namespace) -> int:
     return 0
 
 
+def _plan_study(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from interp_assets.planning import plan
+    from interp_assets.planning_terminal import print_plan
+
+    found = plan(options.name, Folders.from_environment())
+    if options.json:
+        print(found.as_json())
+    else:
+        print_plan(Console(), found)
+    return 0
+
+
 def _check_study(options: argparse.Namespace) -> int:
     from interp_assets.cells.datasets import load_datasets
     from interp_assets.layout import check_kinds
@@ -241,6 +264,8 @@ def _check_study(options: argparse.Namespace) -> int:
 
 
 def _list_datasets(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from interp_assets.assets.datasets import archive
     from interp_assets.cells.artefacts import raw_file
     from interp_assets.cells.records import Unavailable
@@ -248,6 +273,7 @@ def _list_datasets(options: argparse.Namespace) -> int:
 
     layout = read_layout()
     shelf = archive(layout)
+    shelf = replace(shelf, context=replace(shelf.context, allow_download=False))  # a list fetches nothing
     for name, spec in sorted(layout.datasets.items()):
         if not spec.sources:
             print(f"derived    {name}  {spec.data_origin}  from {spec.base}")
@@ -259,6 +285,17 @@ def _list_datasets(options: argparse.Namespace) -> int:
             else (f"available  {name}  {spec.data_origin}  {found.origin}")
         )
         print(state)
+    return 0
+
+
+def _unlock_dataset(options: argparse.Namespace) -> int:
+    from interp_assets.cells.datasets import dataset, load_datasets
+    from interp_assets.cells.sources import source_context, unlock
+
+    folders = Folders.from_environment()
+    spec = dataset(load_datasets(folders.config), options.name, "interp datasets unlock")
+    freed = unlock(spec, source_context(folders.store, wheels=folders.wheels))
+    print("\n".join(f"unlocked {key}" for key in freed) or f"{spec.id}: no file of it is locked")
     return 0
 
 

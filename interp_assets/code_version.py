@@ -44,11 +44,14 @@ def _source(module: str) -> Path | None:
 
 
 @cache
-def _parsed(path: Path) -> tuple[str, ast.Module]:
+def _read(module: str) -> tuple[str, tuple[str, ...]]:
+    """Hash of a module's syntax tree, and the project modules that it imports; both read once a process."""
+    path = _source(module)
+    if path is None:
+        raise ModuleNotFoundError(f"no source for module {module}")
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = ast.parse(path.read_text(encoding="utf-8"))
-    digest = hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
-    return digest, imports
+    imports = tuple(dict.fromkeys(_imported(tree, module)))
+    return hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest(), imports
 
 
 def _imported(tree: ast.Module, module: str) -> Iterable[str]:
@@ -72,16 +75,16 @@ def modules_behind(module: str) -> frozenset[str]:
     todo = [module]
     while todo:
         name = todo.pop()
-        path = _source(name)
-        if name in seen or path is None:
+        if name in seen or _source(name) is None:
             continue
         seen.add(name)
-        todo.extend(_imported(_parsed(path)[1], name))
+        todo.extend(_read(name)[1])
     return frozenset(seen)
 
 
-def _own_definitions(module: str, function: str) -> str:
-    """Dump of the top-level statements of ``module`` that ``function`` needs, found by the names they use."""
+@cache
+def _definitions(module: str) -> dict[str, list[ast.stmt]]:
+    """Top-level statements of a module, docstrings left out, by the names they bind."""
     path = _source(module)
     if path is None:
         raise ModuleNotFoundError(f"no source for module {module}")
@@ -90,6 +93,12 @@ def _own_definitions(module: str, function: str) -> str:
     for statement in tree.body:
         for name in _names_bound(statement):
             defined.setdefault(name, []).append(statement)
+    return defined
+
+
+def _own_definitions(module: str, function: str) -> str:
+    """Dump of the top-level statements of ``module`` that ``function`` needs, found by the names they use."""
+    defined = _definitions(module)
     if function not in defined:
         raise ModuleNotFoundError(f"module {module} defines no {function}")
     needed: dict[str, list[ast.stmt]] = {}
@@ -136,5 +145,5 @@ def code_version(*sources: str) -> str:
             lines.append(f"{source} {_own_definitions(module, function)}")
             reachable -= {module}
         behind |= reachable
-    lines.extend(f"{name} {_parsed(path)[0]}" for name in sorted(behind) if (path := _source(name)))
+    lines.extend(f"{name} {_read(name)[0]}" for name in sorted(behind))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -15,6 +15,7 @@ from interp_assets.analyses import catalogue  # noqa: E402
 from interp_assets.assets.analyses import analysis_asset, study_analysis_asset  # noqa: E402
 from interp_assets.assets.battery import layer_choice_asset, test_results_asset  # noqa: E402
 from interp_assets.assets.datasets import dataset_assets  # noqa: E402
+from interp_assets.assets.extended import extended_results_asset  # noqa: E402
 from interp_assets.assets.interventions import intervention_assets  # noqa: E402
 from interp_assets.assets.judgement import judgement_assets  # noqa: E402
 from interp_assets.assets.readings import reading_assets  # noqa: E402
@@ -24,7 +25,17 @@ from interp_assets.assets.twins import twin_assets  # noqa: E402
 from interp_assets.io_managers import AttentionIOManager, FilesIOManager, RecordsIOManager  # noqa: E402
 from interp_assets.layout import Layout, read_layout  # noqa: E402
 
-JUDGED_GROUPS = ("readings", "analyses", "results", "negative_twins", "judgement", "claims", "figures", "report")
+JUDGED_GROUPS = (
+    "readings",
+    "analyses",
+    "extended",
+    "results",
+    "negative_twins",
+    "judgement",
+    "claims",
+    "figures",
+    "report",
+)
 
 
 def build_definitions(layout: Layout) -> dg.Definitions:
@@ -33,12 +44,13 @@ def build_definitions(layout: Layout) -> dg.Definitions:
         *dataset_assets(layout),
         *release_assets(layout),
         *reading_assets(layout),
-        *(study_analysis_asset(layout, row) for row in catalogue.built() if row.release_free),
-        *(analysis_asset(layout, row) for row in catalogue.built()),
+        *(study_analysis_asset(layout, row) for row in catalogue.every() if row.release_free),
+        *(analysis_asset(layout, row) for row in catalogue.every()),
         layer_choice_asset(layout),
         screens_asset(layout),
         *intervention_assets(layout),
         test_results_asset(layout),
+        extended_results_asset(layout),
         *twin_assets(layout),
         *judgement_assets(layout),
     ]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
+from interp_assets.analyses import catalogue
 from interp_assets.analyses.analysis_row import AnalysisRow
 from interp_assets.assets.datasets import archive
 from interp_assets.battery import results_from_json
@@ -40,7 +41,9 @@ INPUT_ASSETS = ("study_inputs", "sample_inputs", "screen_inputs", "layer_inputs"
 FOUNDATION = ("layer_choice", "screens")
 ATTENTION_ASSETS = ("attention", "random_weights/attention")
 INTERVENTIONS = ("interventions", "random_weights/interventions")
-JUDGED = ("standards_results", "qc_verdict", "claim", "figure", "report")
+JUDGED = ("extended_results", "standards_results", "qc_verdict", "claim", "figure", "report")
+# They hold a release's numbers against the controls of the study, so they follow every battery.
+AFTER_CONTROLS = tuple(row.key for row in catalogue.extended() if "controls" in row.needs)
 
 
 class EvaluationError(RuntimeError):
@@ -116,7 +119,7 @@ def waves(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: S
         (Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study)),)
         for release in everyone
     ]
-    judged = tuple(sorted(key for key in present if key.path[0] in JUDGED))
+    judged = tuple(sorted(key for key in present if key.path[0] in (*AFTER_CONTROLS, *JUDGED)))
     yield [
         (Stage(f"verdict of {release} in {study}", judged, grid_key(release=release, study=study)),)
         for release in everyone
@@ -148,7 +151,9 @@ def _of_another(partition: str | None, release: str) -> bool:
 def _is_battery(key: dg.AssetKey) -> bool:
     """Assets on the (release, study) grid that a verdict on another release may read."""
     first, last = key.path[0], key.path[-1]
-    return first.startswith("analysis_") or last in ("test_results", "control_outcome")
+    if first in (*AFTER_CONTROLS, *JUDGED):
+        return False
+    return first.startswith(("analysis_", "extended_")) or last in ("test_results", "control_outcome")
 
 
 class Beside(Protocol):
@@ -218,7 +223,7 @@ class Evaluator:
             keys = tuple(key for key in stage.keys if key in upstream)
             if keys and not _of_another(stage.partition, release):
                 self._run(replace(stage, keys=keys))
-        self.progress.tell(f"analysis {row.number} of {release} in {study}")
+        self.progress.tell(f"analysis {row.label} of {release} in {study}")
         if row.release_free:
             self._materialise([dg.AssetKey(["of_study", row.key])], study)
         self._materialise([target], grid_key(release=release, study=study))

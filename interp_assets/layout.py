@@ -49,13 +49,13 @@ class Layout:
 
         That on which the layer is chosen is among them only where an analysis is about its data, not the choice.
         """
-        roles = {role for row in catalogue.built() for role in row.roles if role != SELECTION_ROLE}
-        roles |= {SELECTION_ROLE for row in catalogue.built() if row.reads_selection}
+        roles = {role for row in catalogue.every() for role in row.roles if role != SELECTION_ROLE}
+        roles |= {SELECTION_ROLE for row in catalogue.every() if row.reads_selection}
         return self._filling(study, sorted(roles))
 
     def attended(self, study: str) -> tuple[str, ...]:
         """Datasets on which the built analyses read a release's attention in one study."""
-        return tuple(dict.fromkeys(name for row in catalogue.built() for name in self.attended_by(row, study)))
+        return tuple(dict.fromkeys(name for row in catalogue.every() for name in self.attended_by(row, study)))
 
     def attended_by(self, row: AnalysisRow, study: str) -> tuple[str, ...]:
         """Datasets on which one analysis reads a release's attention in one study."""
@@ -63,7 +63,7 @@ class Layout:
 
     def sampled(self, study: str) -> tuple[str, ...]:
         """Datasets whose cells the built analyses and the readings of a model look at in one study."""
-        wanted = [role for row in catalogue.built() if "cells" in row.needs for role in row.roles]
+        wanted = [role for row in catalogue.every() if "cells" in row.needs for role in row.roles]
         wanted += [role for entry in READINGS for role in entry.roles]
         return self._filling(study, sorted(set(wanted)))
 
@@ -134,7 +134,8 @@ class Layout:
         """Reference networks wanted on ``dataset``, in study order.
 
         All of a study's where its tests read the dataset, the primary one where the screen is only compared, the
-        one the layer is chosen by on the selection dataset; ``planted`` only where one was planted.
+        one the layer is chosen by on the selection dataset, the databases it names on the datasets they are compared
+        on; ``planted`` only where one was planted.
         """
         wanted: list[str] = []
         for name, study in self.studies.items():
@@ -144,8 +145,15 @@ class Layout:
                 wanted += [study.primary_reference]
             if dataset in self.selecting(name) and study.layer_reference:
                 wanted.append(study.layer_reference)
+        wanted += [database for name in self.studies for database in self._databases_on(name, dataset)]
         planted = self.datasets[dataset].kind in ("planted", "simulated")
         return tuple(name for name in dict.fromkeys(wanted) if name != PLANTED_REFERENCE or planted)
+
+    def _databases_on(self, study: str, dataset: str) -> tuple[str, ...]:
+        """Networks behind the databases of one study, where an analysis compares them on ``dataset``."""
+        roles = [role for row in catalogue.every() if "reference_sets" in row.needs for role in row.roles]
+        sets = self.studies[study].reference_sets
+        return tuple(sets.values()) if dataset in self._filling(study, roles) else ()
 
     def degree_reference(self, dataset: str) -> str:
         """Network whose out-degree is a gene feature: the first that was not planted, else the planted one."""

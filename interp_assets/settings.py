@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from interp_assets.battery_settings import BatterySettings
+
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
 ROLE = re.compile(r"^[a-z_]+(\[[1-9]\])?$")
@@ -73,92 +75,6 @@ class AttentionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatterySettings:
-    """Settings of the analyses; defaults are those of paper section 2.4 where it states them."""
-
-    analysis_depth: float = 13 / 17
-    bootstrap: int = 200
-    folds: int = 5
-    boosting: Mapping[str, float] = field(
-        default_factory=lambda: MappingProxyType({"iterations": 60, "learning_rate": 0.15, "leaves": 15})
-    )
-    power_gain: float = 0.005
-    power_simulations: int = 20
-    label_shuffles: int = 1000
-    curveball_networks: int = 200
-    curveball_trades: int = 5
-    residual_seeds: int = 10
-    residual_boosting_seeds: int = 3
-    min_positives: int = 3
-    min_negatives: int = 3
-    min_perturbations: int = 20
-    equivalence_margin: float = 0.02
-    recall_at: tuple[int, ...] = (10, 50, 100)
-    covariate_pairs: int = 100_000
-    size_matched_draws: int = 200
-    regulator_bootstrap: int = 200
-    gain_margin: float = 0.005
-    matches_per_positive: int = 5
-    matched_smd: float = 0.1
-    intervention_tokens: int = 32_000
-    random_head_sets: int = 20
-    simulation_seeds: int = 5
-    synthetic_seeds: int = 20
-    simulated_circuits: int = 200
-    detectability_draws: int = 5000
-    leakage_permutations: int = 1000
-    leakage_trees: int = 100
-    balance_draws: int = 50
-    lodo_draws: int = 1000
-    calibration_bins: int = 10
-    calibration_bootstrap: int = 200
-    ortholog_permutations: int = 1000
-    ortholog_floor: float = 0.05
-    directionality_pairs: int = 24
-    pseudotime_bins: int = 50
-    pseudotime_lags: int = 10
-    pseudotime_weak: float = 0.2
-    pseudotime_shuffles: int = 500
-    random_pair_sets: int = 200
-    cell_attention_entries: int = 24_000_000
-    grid_edge_cells: int = 10_000
-    agreement_pairs: int = 40
-    agreement_bootstrap: int = 1000
-    agreement_shuffles: int = 400
-    deletion_cells: int = 16
-    mantel_permutations: int = 1000
-    scaling_cells: tuple[int, ...] = (200, 1000, 3000)
-    scaling_seeds: int = 9
-    scaling_bootstrap: int = 10_000
-    composition_runs: int = 24
-    composition_permutations: int = 10_000
-    recovery_cells: tuple[int, ...] = (200, 500, 1000)
-    recovery_bootstrap: int = 10_000
-    cssi_draws: int = 100
-    cssi_minimum: int = 20
-    cssi_seeds: int = 10
-    cssi_run_draws: int = 5
-    cssi_scan_seeds: int = 5
-    cssi_k_max: int = 20
-    cssi_attention_draws: int = 20
-    context_bootstrap: int = 10_000
-    restricted_share: float = 2000 / 3309
-    mediation_pairs: int = 4
-    mediation_cells: int = 24
-    mediation_tokens: int = 0
-    mediation_set_cells: int = 4
-    mediation_permutations: int = 8
-    mediation_bootstrap: int = 10_000
-    tissue_bootstrap: int = 10_000
-    tissue_permutations: int = 5_000
-
-    def as_mapping(self) -> dict[str, Any]:
-        """Plain mapping of every setting, as the analyses receive it."""
-        plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {**plain, "boosting": dict(self.boosting), "recall_at": list(self.recall_at)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RoleFilling:
     """The dataset that fills a role, and how well it fits what the role stands for.
 
@@ -183,8 +99,10 @@ class Study:
     ``layer_reference`` is the network whose recovery on the `SELECTION_ROLE` dataset chooses the layer.
     ``compared_screens`` are the roles whose screens are set side by side beyond the ones the tests read,
     ``published_context``: the roles hold what the published study used, so that its numbers can be held against ours.
+    ``on_request``: it is part of a deployment only where it is named, by ``INTERP_STUDIES`` or on the command line.
     ``tf_catalogue`` a list of transcription factors, ``vocabularies`` published tokenisers whose reach on each
-    screen is counted.
+    screen is counted. ``reference_sets`` are the databases that attention is compared with layer by layer, name of the
+    database -> dataset.
     """
 
     name: str
@@ -202,6 +120,8 @@ class Study:
     tf_catalogue: str = ""
     vocabularies: tuple[str, ...] = ()
     published_context: bool = False
+    on_request: bool = False
+    reference_sets: Mapping[str, str] = field(default_factory=dict)
 
     def dataset_of(self, role: str) -> str | None:
         """Dataset that fills ``role``, or None when the study leaves it empty."""
@@ -224,22 +144,7 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
         dataset that ``known_datasets`` does not hold.
     """
     raw = _mapping(path)
-    allowed = {
-        "title",
-        "roles",
-        "primary_reference",
-        "references",
-        "attention",
-        "battery",
-        "seed",
-        "for_tests",
-        "layer_reference",
-        "compared_screens",
-        "tf_catalogue",
-        "vocabularies",
-        "published_context",
-    }
-    _only(path, "study", raw, allowed)
+    _only(path, "study", raw, {item.name for item in fields(Study)} - {"name", "path"})
     for key in ("title", "roles", "primary_reference"):
         if key not in raw:
             raise SettingsError(f"{path}: key `{key}` is missing; every study needs it")
@@ -263,6 +168,8 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
         compared_screens=compared,
         vocabularies=_listed(path, raw, "vocabularies", known_datasets),
         published_context=_truth(path, raw, "published_context"),
+        on_request=_truth(path, raw, "on_request"),
+        reference_sets=_databases(path, raw, known_datasets),
         **named,
     )
 
@@ -342,6 +249,16 @@ def _named(path: Path, raw: Mapping[str, Any], key: str, known: frozenset[str] |
     return found
 
 
+def _databases(path: Path, raw: Mapping[str, Any], known: frozenset[str] | None) -> Mapping[str, str]:
+    """Databases by name, each a dataset."""
+    found = raw.get("reference_sets", {})
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in (*found, *found.values())):
+        raise SettingsError(f"{path}: `reference_sets` must map names of databases to datasets, found {found!r}")
+    for name in found.values():
+        _check_dataset(path, "reference_sets", name, known)
+    return MappingProxyType(dict(found))
+
+
 def _check_dataset(path: Path, key: str, name: str, known: frozenset[str] | None) -> None:
     if known is not None and name not in known:
         raise SettingsError(f"{path}: `{key}` names {name}, which no dataset file describes")
@@ -413,13 +330,13 @@ def _studies(config: Path | None, wanted: str, known: frozenset[str] | None) -> 
         if unknown:
             raise SettingsError(f"INTERP_STUDIES names unknown study {', '.join(unknown)}; known: {', '.join(every)}")
         return MappingProxyType({name: every[name] for name in names})
-    return MappingProxyType({name: study for name, study in every.items() if not study.for_tests})
+    return MappingProxyType({name: study for name, study in every.items() if not (study.for_tests or study.on_request)})
 
 
 def studies(config: Path | None = None, known_datasets: frozenset[str] | None = None) -> Mapping[str, Study]:
     """Studies of this deployment by name.
 
     ``INTERP_STUDIES`` (comma separated) selects among them; without it every study is taken except those
-    marked ``for_tests``.
+    marked ``for_tests`` and those marked ``on_request``, which may download gigabytes.
     """
     return _studies(config, os.environ.get("INTERP_STUDIES", ""), known_datasets)

@@ -134,6 +134,27 @@ def _check(options: argparse.Namespace) -> int:
     return _deliver(_reported(judge, options.folder), options)
 
 
+def _say(options: argparse.Namespace) -> int:
+    """Print what may be said of a result folder, from the verdicts that its tables give today."""
+    try:
+        from qc_standards.documents import canonical_json, statement_document
+        from qc_standards.gate import check_folder
+        from qc_standards.outputs.said import markdown_lines, terminal_lines
+        from qc_standards.statements import statement
+
+        judgement = check_folder(options.folder)
+        if options.json:
+            told = canonical_json(statement_document(judgement))
+        else:
+            written = markdown_lines if options.markdown else terminal_lines
+            told = "\n".join(written(statement(judgement))).rstrip() + "\n"
+    except _BREAKS_JUDGING as error:
+        print(f"qc-gate: invalid input: {_told(error)}; nothing may be said from it", file=sys.stderr)
+        return EXIT_INVALID
+    print(told, end="")
+    return 0
+
+
 def _claims(options: argparse.Namespace) -> int:
     from qc_standards.outputs.annotations import workflow_commands
     from qc_standards.outputs.findings import invalid_input
@@ -261,6 +282,15 @@ def _add_check(commands: Any) -> None:
     check.set_defaults(run=_check)
 
 
+def _add_say(commands: Any) -> None:
+    say = commands.add_parser("say", help="print what may be said of a result folder, what must not, and why")
+    say.add_argument("folder", type=Path, help="store/<study>/<release>")
+    form = say.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON, the bytes of statement.json")
+    form.add_argument("--markdown", action="store_true", help="as markdown")
+    say.set_defaults(run=_say)
+
+
 def _add_validate(commands: Any) -> None:
     validate = commands.add_parser("validate", help="hold standards against a table, or check the declarations")
     validate.add_argument("table", nargs="?", type=Path, metavar="TABLE", help="parquet, CSV, TSV or h5ad")
@@ -281,6 +311,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_check(commands)
+    _add_say(commands)
     claims = commands.add_parser("claims", help="check claims files without results")
     claims.add_argument("files", nargs="+", type=Path, metavar="FILE")
     _add_github(claims)

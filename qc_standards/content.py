@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
+NUMBERS: Final = (bool, int, float, np.number, np.bool_)
+
 
 def _column_bytes(column: pd.Series) -> bytes:
     """Content of a column, whatever dtype holds it: numbers as float64, everything else as text."""
-    present = column.dropna()
-    numeric = all(isinstance(value, (bool, int, float, np.number, np.bool_)) for value in present)
-    if numeric:
-        numbers = pd.to_numeric(column.astype(object), errors="coerce").astype("float64").to_numpy(copy=True)
-        numbers[np.isnan(numbers)] = np.nan
-        return (numbers + 0.0).tobytes()
-    return "\x1f".join(
-        "\x00" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)
-    ).encode()
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return _number_bytes(column.to_numpy())
+    values, missing = column.astype(object).to_numpy(), column.isna().to_numpy()
+    present = values[~missing].tolist()
+    kinds = set(map(type, present))
+    if all(issubclass(kind, NUMBERS) for kind in kinds):
+        numbers = np.full(len(values), np.nan)
+        numbers[~missing] = present
+        return _number_bytes(numbers)
+    texts = iter(present if kinds == {str} else [str(value) for value in present])
+    return "\x1f".join("\x00" if gone else next(texts) for gone in missing.tolist()).encode()
+
+
+def _number_bytes(values: np.ndarray) -> bytes:
+    """Numbers as float64 with one form of NaN and one of zero."""
+    numbers = values.astype("float64")
+    numbers[np.isnan(numbers)] = np.nan
+    return (numbers + 0.0).tobytes()
 
 
 def table_hash(frame: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """Canonical JSON documents of a judgement: sorted keys, no times, no NaN; and what differs between two.
 
-What belongs here: the shape of ``standards.json``, ``claims.json`` and ``verdict.json``. What does not:
-reading or writing files (`qc_standards.results`).
+What belongs here: the shape of ``standards.json``, ``claims.json`` and ``verdict.json``, and the list of all judged
+documents. What does not: sentences (`qc_standards.statements`), reading or writing files (`qc_standards.results`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from qc_standards.content import table_hash as table_hash
 from qc_standards.criterion_parts import CriterionResult
 from qc_standards.registry import FAMILY_SIZES, registry_hash
 from qc_standards.standards import standards_hash
+from qc_standards.statements import statement_document as statement_document
 from qc_standards.suites import StandardResult
 from qc_standards.verdicts import Judgement, Verdict
 
@@ -141,11 +142,12 @@ def verdict_document(judgement: Judgement) -> dict[str, Any]:
 
 
 def documents(judgement: Judgement) -> dict[str, dict[str, Any]]:
-    """The three documents of a judgement by file name."""
+    """The documents of a judgement by file name."""
     return {
         "standards.json": standards_document(judgement),
         "claims.json": claims_document(judgement),
         "verdict.json": verdict_document(judgement),
+        "statement.json": statement_document(judgement),
     }
 
 

@@ -257,6 +257,14 @@ TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             *("ci_low", "ci_high", "coverage_edges", "coverage_others", "share_empty", "share_single"),
             *("share_double",),
         ),
+        "stability": (
+            *("quantity", "criterion", "varied", "repeats", "mean", "sd", "lowest", "highest", "readings"),
+            *("rank_agreement", "top_overlap"),
+        ),
+        "noise_ceiling": (
+            *("context", "score", "n_perturbations", "draws_requested", "draws_done", "ceiling", "ci_low", "ci_high"),
+            *("auroc", "best_baseline"),
+        ),
     }
 )
 """Columns that standards and criteria read; a table may hold more."""
@@ -278,10 +286,14 @@ def is_missing(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Results frame and tables of one release in one study."""
+    """Results frame and tables of one release in one study.
+
+    ``extended`` are its extended tests, where there are any: they say why a table is absent, and decide nothing.
+    """
 
     tests: pd.DataFrame
     tables: Mapping[str, pd.DataFrame]
+    extended: pd.DataFrame | None = None
 
     def table(self, name: str) -> pd.DataFrame:
         """Return the named table with its contracted columns.
@@ -341,11 +353,14 @@ class Evidence:
 
         A row skipped as "same as <id>" counts as run when that row was.
         """
-        named = self.tests[self.tests["test_id"].isin(list(test_ids))]
+        columns = ["test_id", "status", "reason"]
+        known = [frame[columns] for frame in (self.tests, self.extended) if frame is not None]
+        every = known[0] if len(known) == 1 else pd.concat(known)
+        named = every[every["test_id"].isin(list(test_ids))]
         idle = named[named["status"] != Status.RUN.value]
         run = set(self.tests.loc[self.tests["status"] == Status.RUN.value, "test_id"])
         grouped: dict[str, list[str]] = {}
-        for test_id, status, reason in idle[["test_id", "status", "reason"]].itertuples(index=False):
+        for test_id, status, reason in idle[columns].itertuples(index=False):
             twin = _SAME_AS.match(str(reason))
             if not (twin and twin.group(1) in run):
                 grouped.setdefault(f"{status}: {reason}", []).append(str(test_id))

@@ -28,9 +28,10 @@ from qc_standards.evidence import Evidence, is_missing
 from qc_standards.records import DataOrigin, Outcome, Status
 from qc_standards.registry import FAMILY_SIZES
 from qc_standards.results import Results, ResultsError, check_stored, check_tests, read_results
+from qc_standards.seeds import Seeds, seed_notes, seeds_behind
 from qc_standards.standards import shipped_standards
 from qc_standards.suites import StandardResult, judge_standard
-from qc_standards.verdicts import FULL_SEEDS, Case, Clause, Judgement, Verdict, decide
+from qc_standards.verdicts import FULL_SEEDS, Case, Clause, Grounds, Judgement, Verdict, behaves, decide
 
 RELEASE_KINDS: Final = ("release", "positive_control", "negative_control")
 CONTROL_CLAUSE: Final = "control_clause"
@@ -99,19 +100,16 @@ def _support_clauses(claim: Claim, standards: Sequence[StandardResult], evidence
     return tuple(clauses)
 
 
-def _seeds(evaluation: Mapping[str, Any]) -> int:
-    return 0 if is_missing(evaluation["seeds"]) else int(evaluation["seeds"])
-
-
-def _notes(evidence: Evidence, standards: Iterable[StandardResult], origin: DataOrigin) -> tuple[str, ...]:
+def _notes(
+    evidence: Evidence, standards: Iterable[StandardResult], origin: DataOrigin, seeds: Seeds
+) -> tuple[str, ...]:
     evaluation = evidence.evaluation
     told = []
     if origin is not DataOrigin.REAL:
         told.append(f"data origin {origin}")
     if evaluation["role_fit"] != "full":
         told.append(f"role fit {evaluation['role_fit'] or 'unknown'}: a stand-in dataset serves")
-    if _seeds(evaluation) < FULL_SEEDS:
-        told.append(f"provisional: {_seeds(evaluation)} seed(s), {FULL_SEEDS} are needed")
+    told += seed_notes(seeds, FULL_SEEDS)
     if bool(evaluation["untrained"]):
         told.append("the model is untrained")
     warned = [
@@ -150,6 +148,7 @@ def _verdict(
         context_mismatch=mismatch,
     )
     decision = decide(case, claim.contexts)
+    seeds = seeds_behind(evidence, claim.criteria)
     return Verdict(
         claim=claim.id,
         sentence=claim.sentence,
@@ -158,21 +157,46 @@ def _verdict(
         state=decision.state,
         label=decision.label,
         reasons=decision.reasons,
-        notes=_notes(evidence, standards, origin),
+        notes=_notes(evidence, standards, origin, seeds),
         criteria=tuple((name, criteria[name].outcome) for name in claim.criteria),
         evidence_level=claim.evidence_level,
         polarity=claim.polarity,
         data_origin=origin,
         role_fit=str(evaluation["role_fit"]),
         context_mismatch=mismatch,
-        provisional=_seeds(evaluation) < FULL_SEEDS,
+        provisional=seeds.count < FULL_SEEDS,
         untrained=bool(evaluation["untrained"]),
+        deciding=decision.deciding,
     )
 
 
-def judge_standards(tests: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> tuple[StandardResult, ...]:
+def _grounds(evidence: Evidence) -> Grounds:
+    """What the evaluation states about itself, and the datasets behind the headline's rows."""
+    evaluation, tests = evidence.evaluation, evidence.tests
+    run = tests[tests["status"] == Status.RUN.value]
+    headline = run[run["test_id"].isin(list(claims_registry().headline.tests))]
+    named = {key: evaluation.get(key) for key in ("release_id", "base_release", "data_origin")}
+    told = {key: "" if is_missing(value) else str(value) for key, value in named.items()}
+    return Grounds(
+        release_id=told["release_id"],
+        base_release=told["base_release"],
+        seeds=seeds_behind(evidence, claims_registry().headline.criteria).count,
+        origin=told["data_origin"],
+        datasets=_names(headline["dataset"]),
+        stand_ins=_names(run.loc[run["role_fit"] == "partial", "dataset"]),
+        trained_on_evaluated_cells=evidence.flag("trained_on_evaluated_cells") is True,
+    )
+
+
+def _names(column: pd.Series) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(name) for name in column if not is_missing(name) and name != ""))
+
+
+def judge_standards(
+    tests: pd.DataFrame, tables: Mapping[str, pd.DataFrame], extended: pd.DataFrame | None = None
+) -> tuple[StandardResult, ...]:
     """Outcome of every active shipped standard for one evaluation, in id order."""
-    evidence = Evidence(tests=tests, tables=tables)
+    evidence = Evidence(tests=tests, tables=tables, extended=extended)
     return tuple(judge_standard(item, evidence) for item in shipped_standards().values() if item.status == "active")
 
 
@@ -190,6 +214,7 @@ def judge_tables(
     claims: Iterable[str] | None = None,
     *,
     standards: tuple[StandardResult, ...] | None = None,
+    extended: pd.DataFrame | None = None,
 ) -> Judgement:
     """Judge one evaluation from its results frame and tables alone.
 
@@ -203,6 +228,8 @@ def judge_tables(
         Ids of the asserted claims; the headline claim when None. Every declared claim is judged anyway.
     standards
         Results of `judge_standards` on the same tests and tables, when already at hand.
+    extended
+        The extended tests of the evaluation; they say why a table is absent.
 
     Raises
     ------
@@ -214,10 +241,10 @@ def judge_tables(
     registry = claims_registry()
     asserted = check_claim_ids([registry.headline.id] if claims is None else claims)
     check_tests(tests)
-    evidence = Evidence(tests=tests, tables=tables)
+    evidence = Evidence(tests=tests, tables=tables, extended=extended)
     evaluation = evidence.evaluation
     _check_evaluation(evaluation)
-    judged = judge_standards(tests, tables) if standards is None else _complete(standards)
+    judged = judge_standards(tests, tables, extended) if standards is None else _complete(standards)
     criteria = {name: judge_criterion(evidence, spec) for name, spec in registry.criteria.items()}
     verdicts = {claim.id: _verdict(claim, evidence, judged, criteria) for claim in registry.claims.values()}
     return Judgement(
@@ -234,13 +261,14 @@ def judge_tables(
         ),
         counts=MappingProxyType({str(s): int((tests["status"] == s.value).sum()) for s in Status}),
         significant=MappingProxyType({name: int(tests[f"significant_{name.lower()}"].sum()) for name in FAMILY_SIZES}),
+        grounds=_grounds(evidence),
     )
 
 
 def judge(source: Path | Results, claims: Iterable[str] | None = None) -> Judgement:
     """Judge a result folder, or results in memory, ignoring any stored verdict."""
     results = source if isinstance(source, Results) else read_results(source, judged=False)
-    return judge_tables(results.tests, results.tables, claims)
+    return judge_tables(results.tests, results.tables, claims, extended=results.extended)
 
 
 def check_folder(folder: Path, claims: Iterable[str] | None = None) -> Judgement:
@@ -262,9 +290,9 @@ def control_outcome(judgement: Judgement, expected: ControlExpectation | str | N
     row = {"control": judgement.release, "expected": item.expected}
     if item.verdict is not None:
         verdict = judgement.verdicts[item.claim]
-        behaves = verdict.state is item.verdict
         reason = verdict.reasons[0] if verdict.reasons else ""
-        return {**row, "observed": f"{item.claim} {verdict.state}", "behaves": behaves, "reason": reason}
+        observed = f"{item.claim} {verdict.state}"
+        return {**row, "observed": observed, "behaves": behaves(judgement, item), "reason": reason}
     broken = [s for s in judgement.standards if s.kind == "integrity" and s.blocking]
     outcomes = {name: judgement.criteria[name] for name in item.passes}
     missed = [
@@ -274,7 +302,7 @@ def control_outcome(judgement: Judgement, expected: ControlExpectation | str | N
     observed = ", ".join(f"{name} {c.outcome}" for name, c in outcomes.items())
     passed = "; ".join(f"{name}: {c.reason}" for name, c in outcomes.items())
     reason = "; ".join(missed) if missed else passed
-    return {**row, "observed": observed, "behaves": not missed, "reason": reason}
+    return {**row, "observed": observed, "behaves": behaves(judgement, item), "reason": reason}
 
 
 def missing_control(name: str, reason: str) -> dict[str, Any]:

@@ -102,7 +102,8 @@ def row_hashes(frame: pd.DataFrame) -> list[str]:
     return hashes
 
 
-def _typed(records: Sequence[TestResult]) -> pd.DataFrame:
+def typed_frame(records: Sequence[TestResult]) -> pd.DataFrame:
+    """Records as a frame of `RESULT_COLUMNS` with fixed dtypes, in the order given."""
     data: dict[str, Any] = {}
     for column in RESULT_COLUMNS:
         values = [getattr(record, column) for record in records]
@@ -161,7 +162,7 @@ def results_frame(results: Iterable[TestResult], registry: Sequence[TestSpec] | 
     records = list(results)
     check_emitted(sorted((r.test_id for r in records), key=_order(specs)), [s.test_id for s in specs])
     by_id = {record.test_id: record for record in records}
-    return add_multiplicity(_typed([by_id[spec.test_id] for spec in specs]), specs)
+    return add_multiplicity(typed_frame([by_id[spec.test_id] for spec in specs]), specs)
 
 
 def _order(specs: Sequence[TestSpec]) -> Any:

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from qc_standards.registry import REGISTRY_FOLDER, RegistryError, declared_ids
@@ -33,6 +34,19 @@ COMPARISON_COLUMNS: Final = (
     "computed",
     "within",
     "remark",
+)
+
+
+# Units of the published numbers -> the effect kinds of declared rows that are the same quantity under another name.
+SAME_QUANTITY: Final = MappingProxyType(
+    {
+        "rho": ("spearman_rho",),
+        "r": ("pearson_r",),
+        "z": ("z_score",),
+        "d": ("cohen_d",),
+        "auroc": ("auroc_condition",),
+        "ratio": ("f1_ratio",),
+    }
 )
 
 
@@ -178,7 +192,7 @@ def _effect(signature: Signature, row: Mapping[Any, Any]) -> tuple[float | None,
     if str(row.get("status", "")) != "run" or pd.isna(row.get("effect")):
         return None, "the row did not run"
     effect, kind = float(row["effect"]), str(row.get("effect_kind", ""))
-    if kind != signature.unit:
+    if kind not in (signature.unit, *SAME_QUANTITY.get(signature.unit, ())):
         return effect, f"the row states {kind}, the published number {signature.unit}"
     if signature.low is None or signature.high is None:
         return effect, "no tolerance was published"

@@ -50,7 +50,11 @@ class DataOrigin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestSpec:
-    """One declared row of the registry: what is tested, before anything is run."""
+    """One declared row of the registry: what is tested, before anything is run.
+
+    ``local_family`` is filled for the extended rows only: the family their correction is over. ``source`` says whether
+    a row is published or the platform's own.
+    """
 
     __test__ = False
 
@@ -69,6 +73,8 @@ class TestSpec:
     depth: float | None = None
     head_share: float | None = None
     published: Mapping[str, str] = field(default_factory=dict)
+    local_family: str = ""
+    source: str = "published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ def _flag(row: Mapping[str, str], column: str) -> bool:
     return value == "yes"
 
 
-def _share(row: Mapping[str, str], column: str) -> float | None:
+def depth_share(row: Mapping[str, str], column: str) -> float | None:
+    """Value of a column that holds a share of 0 to 1, or None where it is empty."""
     if not row[column]:
         return None
     value = float(row[column])
@@ -65,7 +66,18 @@ def _share(row: Mapping[str, str], column: str) -> float | None:
     return value
 
 
-def _roles(cell: str) -> tuple[str, ...]:
+@functools.cache
+def extended_ids() -> tuple[str, ...]:
+    """Ids of the extended tests as their files list them; `qc_standards.extended` checks and reads the files."""
+    found = []
+    for path in sorted((REGISTRY_FOLDER / "extended").glob("E*.csv")):
+        with path.open(encoding="utf-8", newline="") as handle:
+            found += [row["test_id"] for row in csv.DictReader(handle)]
+    return tuple(found)
+
+
+def role_names(cell: str) -> tuple[str, ...]:
+    """Roles a registry cell names, separated by semicolons; none for the word none."""
     return () if cell == "none" else tuple(cell.split(";"))
 
 
@@ -83,13 +95,13 @@ def _spec(row: Mapping[str, str]) -> TestSpec:
         test_type=row["test_type"],
         confirmatory=_flag(row, "confirmatory"),
         family_c_primary=_flag(row, "family_c_primary"),
-        roles=_roles(row["roles"]),
+        roles=role_names(row["roles"]),
         effect_kind=row["effect_kind"],
         alternative=row["alternative"],
         resampling_unit=row["resampling_unit"],
         comparison=row["comparison"],
-        depth=_share(row, "depth"),
-        head_share=_share(row, "head_share"),
+        depth=depth_share(row, "depth"),
+        head_share=depth_share(row, "head_share"),
         published=MappingProxyType(published),
     )
 

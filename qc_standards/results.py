@@ -1,8 +1,8 @@
 """Result folders: strict reading, and writing of the judged documents.
 
 A folder ``store/<study>/<release>/`` holds ``tests.parquet``, ``tables/*.parquet``, ``standards.json``,
-``claims.json``, ``verdict.json`` and ``provenance.json``. Reading fails closed with the file and the rule
-broken. Row hashes detect accidents, not forgery: whoever can write a folder can also write its hashes.
+``claims.json``, ``verdict.json``, ``statement.json`` and ``provenance.json``. Reading fails closed with the file and
+the rule broken. Row hashes detect accidents, not forgery: whoever can write a folder can also write its hashes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pandas as pd
 
 from qc_standards import documents
 from qc_standards.evidence import TABLE_COLUMNS
+from qc_standards.extended import EXTENDED_FILE, check_extended
 from qc_standards.multiplicity import (
     ADDED_COLUMNS,
     FRAME_COLUMNS,
@@ -33,7 +34,7 @@ from qc_standards.verdicts import Judgement
 TESTS_FILE: Final = "tests.parquet"
 TESTS_CSV: Final = "tests.csv"
 TABLES_FOLDER: Final = "tables"
-JUDGED_FILES: Final = ("standards.json", "claims.json", "verdict.json")
+JUDGED_FILES: Final = ("standards.json", "claims.json", "verdict.json", "statement.json")
 PROVENANCE_FILE: Final = "provenance.json"
 REQUIRED_TABLES: Final = ("evaluation",)  # without data there is nothing else, and every claim stays closed
 _AGAIN: Final = "evaluate the release again (make evaluate) or restore the folder"
@@ -45,12 +46,16 @@ class ResultsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """One result folder in memory; ``stored`` holds its judged documents by file name."""
+    """One result folder in memory; ``stored`` holds its judged documents by file name.
+
+    ``extended`` are the extended tests, None where the folder holds none; no claim reads them.
+    """
 
     tests: pd.DataFrame
     tables: Mapping[str, pd.DataFrame]
     stored: Mapping[str, dict[str, Any]]
     folder: Path | None = None
+    extended: pd.DataFrame | None = None
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -133,7 +138,7 @@ def read_tables(folder: Path) -> Mapping[str, pd.DataFrame]:
 def read_results(folder: Path, *, judged: bool = True) -> Results:
     """Return a result folder in memory, strictly checked.
 
-    With ``judged`` the three judged documents and the provenance must be there too. Raises `ResultsError`
+    With ``judged`` the judged documents and the provenance must be there too. Raises `ResultsError`
     naming the file and what is wrong with it: missing, truncated, wrong columns, rows, ids or hashes.
     """
     if not folder.is_dir():
@@ -145,7 +150,22 @@ def read_results(folder: Path, *, judged: bool = True) -> Results:
     if judged:
         stored = {name: _read_json(folder / name) for name in JUDGED_FILES}
         _read_json(folder / PROVENANCE_FILE)
-    return Results(tests=tests, tables=tables, stored=MappingProxyType(stored), folder=folder)
+    return Results(
+        tests=tests, tables=tables, stored=MappingProxyType(stored), folder=folder, extended=_read_extended(folder)
+    )
+
+
+def _read_extended(folder: Path) -> pd.DataFrame | None:
+    """Extended tests of a folder that has them, checked as strictly as the 153."""
+    path = folder / EXTENDED_FILE
+    if not path.is_file():
+        return None
+    frame = _read_parquet(path)
+    try:
+        check_extended(frame, str(path))
+    except ValueError as error:
+        raise ResultsError(f"{error}; {_AGAIN}") from error
+    return frame
 
 
 def _write_text(path: Path, text: str) -> Path:
@@ -193,6 +213,11 @@ def write_verdict(folder: Path, judgement: Judgement) -> Path:
     """Write ``verdict.json`` of a judgement; returns its path."""
     text = documents.canonical_json(documents.verdict_document(judgement))
     return _write_text(folder / "verdict.json", text)
+
+
+def write_statement(folder: Path, judgement: Judgement) -> Path:
+    """Write ``statement.json`` of a judgement; returns its path."""
+    return _write_text(folder / "statement.json", documents.canonical_json(documents.statement_document(judgement)))
 
 
 def check_stored(results: Results, judgement: Judgement) -> None:

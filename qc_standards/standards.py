@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import yaml
 
-from qc_standards.registry import declared_ids
+from qc_standards.registry import declared_ids, extended_ids
 from qc_standards.version_lock import LOCK_FILE, check_published, read_lock, version_number
 from qc_standards.version_lock import StandardError as StandardError
 
@@ -251,7 +251,7 @@ def _check_expectations(content: Mapping[str, Any], name: str) -> None:
         raise StandardError(f"{name}: expectation ids repeat: {ids}")
     if not content["not_null"]:
         raise StandardError(f"{name}: name the columns that may not be null; most expectations skip nulls")
-    unknown = sorted(set(content.get("tests", ())) - set(declared_ids()))
+    unknown = sorted(set(content.get("tests", ())) - {*declared_ids(), *extended_ids()})
     if unknown:
         raise StandardError(f"{name}: undeclared tests {', '.join(unknown)}")
     keys = content.get("keys") or {}

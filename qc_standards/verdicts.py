@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from qc_standards.claims import EvidenceLevel
+from qc_standards.claims import ControlExpectation, EvidenceLevel
 from qc_standards.criterion_parts import CriterionResult
 from qc_standards.records import DataOrigin, Outcome, VerdictState
 from qc_standards.suites import StandardResult
@@ -53,11 +53,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """State of a claim, how it reads, and the reasons with the most important first."""
+    """State of a claim, how it reads, and the reasons with the most important first.
+
+    ``deciding`` are the clauses that made the state what it is before data origin or context capped it.
+    """
 
     state: VerdictState
     label: str
     reasons: tuple[str, ...]
+    deciding: tuple[Clause, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +84,29 @@ class Verdict:
     context_mismatch: str
     provisional: bool
     untrained: bool
+    deciding: tuple[Clause, ...] = ()
 
     @property
     def cleared(self) -> bool:
         """Whether the claim is open: supported and nothing else."""
         return self.state is VerdictState.SUPPORTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """What an evaluation states about itself and every sentence about it has to cite.
+
+    ``datasets`` stand behind the rows of the headline claim that were run, ``stand_ins`` behind rows whose role they
+    fill only in part. ``origin`` is the stated one, which also says where nothing was read.
+    """
+
+    release_id: str = ""
+    base_release: str = ""
+    seeds: int = 0
+    origin: str = ""
+    datasets: tuple[str, ...] = ()
+    stand_ins: tuple[str, ...] = ()
+    trained_on_evaluated_cells: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +129,23 @@ class Judgement:
     inputs: Mapping[str, str]
     counts: Mapping[str, int]
     significant: Mapping[str, int]
+    grounds: Grounds = Grounds()
 
     @property
     def asserted_verdicts(self) -> tuple[Verdict, ...]:
         """Verdicts of the asserted claims, in asserted order."""
         return tuple(self.verdicts[name] for name in self.asserted)
+
+
+def behaves(judgement: Judgement, expected: ControlExpectation) -> bool:
+    """Whether a judged control does what it must.
+
+    A negative one has its claim refuted; a positive one passes its criteria and breaks no integrity standard.
+    """
+    if expected.verdict is not None:
+        return judgement.verdicts[expected.claim].state is expected.verdict
+    broken = any(result.kind == "integrity" and result.blocking for result in judgement.standards)
+    return not broken and all(judgement.criteria[name].outcome is Outcome.PASS for name in expected.passes)
 
 
 def _not_passed(clauses: Sequence[Clause]) -> list[Clause]:
@@ -161,18 +195,22 @@ def decide(case: Case, contexts: Sequence[str] = ()) -> Decision:
         state = VerdictState.INCONCLUSIVE
         reasons.insert(0, f"context mismatch: {case.context_mismatch}")
     if case.is_control or case.data_origin is DataOrigin.REAL:
-        return Decision(state=state, label=str(state), reasons=tuple(reasons))
-    return _assay_run(case, state, reasons)
+        return Decision(state=state, label=str(state), reasons=tuple(reasons), deciding=tuple(deciding))
+    return _assay_run(case, state, reasons, deciding)
 
 
-def _assay_run(case: Case, state: VerdictState, reasons: list[str]) -> Decision:
+def _assay_run(case: Case, state: VerdictState, reasons: list[str], deciding: Sequence[Clause]) -> Decision:
     """Reading of a verdict whose truth is not real: it can refute, and can clear nothing."""
     origin = str(case.data_origin).replace("_", "-")
     told = f"{NO_REAL_OUTCOMES} (data origin {origin})"
     if state is VerdictState.REFUTED:
-        return Decision(state=state, label=f"refuted ({origin})", reasons=(*reasons, told))
+        label = f"refuted ({origin})"
+        return Decision(state=state, label=label, reasons=(*reasons, told), deciding=tuple(deciding))
     closed_before = state is VerdictState.NOT_EVALUABLE
     ordered = (*reasons, told) if closed_before else (told, *reasons)
     return Decision(
-        state=VerdictState.NOT_EVALUABLE, label=f"not evaluable: {NO_REAL_OUTCOMES}", reasons=tuple(ordered)
+        state=VerdictState.NOT_EVALUABLE,
+        label=f"not evaluable: {NO_REAL_OUTCOMES}",
+        reasons=tuple(ordered),
+        deciding=tuple(deciding),
     )

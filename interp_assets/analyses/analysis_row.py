@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput
+    from qc_standards.records import TestSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +18,12 @@ class AnalysisRow:
 
     ``section`` is the topic of the framework it belongs to. ``roles`` are the datasets it asks a study for,
     ``needs`` the artefacts of each, ``settings`` the study settings it reads. ``tests`` counts its declared
-    rows. ``function`` is "module:name", or None for an analysis that is not built yet. ``for_controls``: controls and
+    rows. ``series`` is A for the 37, E for the extended analyses whose tests never enter the 153. ``function`` is
+    "module:name", or None for an analysis that is not built yet. ``for_controls``: controls and
     twins run it, because the criteria they are judged by read it. ``readings`` names what it needs read from the
     running model (rows of `interp_assets.readings.catalogue`). ``needs`` with ``cells`` asks for the cells behind its
-    roles. ``reads_selection``: it reads the data of the layer-selection role itself; analyses that only follow the
+    roles, with ``reference_sets`` for the databases a study names, with ``controls`` for the results of the study's
+    controls. ``reads_selection``: it reads the data of the layer-selection role itself; analyses that only follow the
     frozen choice never see them. ``release_free``: nothing of a release enters, so that a study computes it once.
     """
 
@@ -37,11 +40,22 @@ class AnalysisRow:
     readings: tuple[str, ...] = ()
     reads_selection: bool = False
     release_free: bool = False
+    series: str = "A"
 
     @property
     def key(self) -> str:
-        """Name of the analysis among the assets: ``analysis_16``."""
-        return f"analysis_{self.number:02d}"
+        """Name of the analysis among the assets: ``analysis_16``, or ``extended_4``."""
+        return f"analysis_{self.number:02d}" if self.series == "A" else f"extended_{self.number}"
+
+    @property
+    def label(self) -> str:
+        """How people call it: ``16``, or ``E4``."""
+        return str(self.number) if self.series == "A" else f"{self.series}{self.number}"
+
+    @property
+    def card_name(self) -> str:
+        """Name of the card that explains it: ``16``, ``07``, or ``E4``."""
+        return f"{self.number:02d}" if self.series == "A" else self.label
 
     @property
     def attended(self) -> tuple[str, ...]:
@@ -51,7 +65,16 @@ class AnalysisRow:
     @property
     def test_ids(self) -> tuple[str, ...]:
         """Ids of the declared rows, in order."""
-        return tuple(f"A{self.number:02d}.{i}" for i in range(1, self.tests + 1))
+        prefix = f"A{self.number:02d}" if self.series == "A" else self.label
+        return tuple(f"{prefix}.{i}" for i in range(1, self.tests + 1))
+
+    @property
+    def declared(self) -> tuple[TestSpec, ...]:
+        """Declared tests of the analysis, from the registry of its series."""
+        from qc_standards.extended import extended_tests_of
+        from qc_standards.registry import tests_of_analysis
+
+        return tests_of_analysis(self.number) if self.series == "A" else extended_tests_of(self.number)
 
     @property
     def run(self) -> Callable[[AnalysisInputs], AnalysisOutput] | None:

@@ -79,13 +79,14 @@ def role_inputs(
     minimum: tuple[int, int],
     judged_on: NDArray[np.str_] | None = None,
     de_rate: NDArray[np.float64] | None = None,
+    databases: Mapping[str, Reference] | None = None,
 ) -> RoleInputs:
     """Inputs of one role for one release, over the evaluable genes in universe order.
 
     ``minimum`` is the least number of positives and negatives a perturbation needs to be scorable; it is
     used for the count of that stage only, each analysis lists its own exclusions. ``judged_on`` limits the
     perturbations; only the positive control uses it, for the regulators it was built to carry. ``de_rate`` is over
-    all perturbations and genes of the labels.
+    all perturbations and genes of the labels. ``databases`` become the role's ``reference_sets``.
 
     Raises
     ------
@@ -133,6 +134,7 @@ def role_inputs(
         de_rate=None if de_rate is None else de_rate[np.ix_(kept, at)],
         training=None if training is None else np.asarray(training)[kept],
         tf_catalogue=artefacts.tf_catalogue,
+        reference_sets={name: restrict_reference(found, genes) for name, found in (databases or {}).items()},
         baseline_label=None if labels.baseline_label is None else np.asarray(labels.baseline_label)[:, at][kept],
     )
 

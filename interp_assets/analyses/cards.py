@@ -34,15 +34,15 @@ class Card:
 
 
 @cache
-def card(number: int) -> Card:
-    """Card of an analysis.
+def card(name: str) -> Card:
+    """Card of an analysis by its name, such as ``07`` or ``E4`` (`AnalysisRow.card_name`).
 
     Raises
     ------
     CardError
         If there is no such card, a key is missing, unknown or empty, or holds another kind of value.
     """
-    path = FOLDER / f"{number:02d}.yaml"
+    path = FOLDER / f"{name}.yaml"
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

@@ -1,4 +1,4 @@
-"""The 37 analyses of the framework, one row each. Assets, checks, figures and documentation are made from these rows.
+"""The 37 analyses of the framework and the extended ones, one row each. Assets and documentation are made from them.
 
 What belongs here: finding rows. The rows themselves say what an analysis is called, what it needs and which function
 runs it; they lie by family in ``catalogue_*``. Importing this module imports no numpy; `AnalysisRow.run` resolves its
@@ -11,6 +11,7 @@ from interp_assets.analyses import (
     catalogue_boundary,
     catalogue_confounds,
     catalogue_contexts,
+    catalogue_extended,
     catalogue_interventions,
 )
 from interp_assets.analyses.analysis_row import AnalysisRow
@@ -19,6 +20,8 @@ FAMILIES = (catalogue_boundary, catalogue_confounds, catalogue_contexts, catalog
 CATALOGUE: tuple[AnalysisRow, ...] = tuple(
     sorted((entry for family in FAMILIES for entry in family.ROWS), key=lambda entry: entry.number)
 )
+
+EXTENDED: tuple[AnalysisRow, ...] = catalogue_extended.ROWS
 
 
 def row(number: int) -> AnalysisRow:
@@ -38,3 +41,27 @@ def row(number: int) -> AnalysisRow:
 def built() -> tuple[AnalysisRow, ...]:
     """Rows of the analyses that have a function, in order."""
     return tuple(entry for entry in CATALOGUE if entry.function is not None)
+
+
+def extended() -> tuple[AnalysisRow, ...]:
+    """Rows of the extended analyses that have a function, in order."""
+    return tuple(entry for entry in EXTENDED if entry.function is not None)
+
+
+def every() -> tuple[AnalysisRow, ...]:
+    """Rows of all analyses that have a function: the 37, then the extended ones."""
+    return (*built(), *extended())
+
+
+def labelled(label: str) -> AnalysisRow:
+    """Catalogue row of an analysis by what people call it: ``16`` or ``E4``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such analysis.
+    """
+    for entry in (*CATALOGUE, *EXTENDED):
+        if entry.label == label.upper():
+            return entry
+    raise ValueError(f"there is no analysis {label}; they are 1 to {len(CATALOGUE)} and E1 to E{len(EXTENDED)}")

@@ -31,7 +31,8 @@ class RoleInputs:
     the screen holds no cells. ``signed_correlation`` is Spearman with its sign. ``de_rate`` is P x G: how often the
     gene answers to *other, training* perturbations of this screen (`stats.de_rate`), so that a row never saw its own
     outcome. ``training`` (P) marks training perturbations where the screen declares a split. ``tf_catalogue`` names
-    the list behind ``features["is_tf"]``; empty, and no such column, where the study names none.
+    the list behind ``features["is_tf"]``; empty, and no such column, where the study names none. ``reference_sets``
+    are the databases the study names for a comparison by layer, by database name, such as ``KEGG``.
     """
 
     role: str
@@ -57,6 +58,7 @@ class RoleInputs:
     de_rate: NDArray[np.float64] | None = None
     training: NDArray[np.bool_] | None = None
     tf_catalogue: str = ""
+    reference_sets: Mapping[str, Reference] = field(default_factory=dict)
 
     @property
     def cells_hash(self) -> str:
@@ -124,17 +126,31 @@ class Simulated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControlEvidence:
+    """What one control of the study came out as.
+
+    ``tests`` is its frame of the 153 tests (`qc_standards.multiplicity.FRAME_COLUMNS`), ``tables`` its tables by name,
+    ``extended`` the rows of its extended analyses by test id, those that read controls left out.
+    """
+
+    tests: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
+    extended: Mapping[str, TestResult]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisInputs:
     """Inputs of one analysis for one release in one study.
 
     ``roles`` holds the datasets the catalogue row asked for; a role that the study does not fill is absent
-    and its reason is in ``absent``. ``settings`` are the analysis settings of the study (see
-    ``interp_assets.settings.BatterySettings``), with ``analysis_depth`` at the depth that ``layer_choice`` fixed;
+    and its reason is in ``absent``. ``settings`` are the analysis settings of the study
+    (``battery_settings.BatterySettings``), with ``analysis_depth`` at the depth that ``layer_choice`` fixed;
     ``tests`` are the declared rows of this analysis. ``selection_profile`` is the table behind the choice, empty
     where the settings made it. ``interventions`` is what came of intervening on the release, for the analyses that ask
     for it; where there is none, ``absent["interventions"]`` says why. ``samples`` holds the cells behind the roles of
     an analysis that needs cells, ``readings`` by name what it asked to have read from the running model; an absent
-    one has its reason in ``absent`` under the role's or the reading's name.
+    one has its reason in ``absent`` under the role's or the reading's name. ``controls`` are the study's controls by
+    name, for the analyses that ask for them.
     """
 
     study: str
@@ -149,6 +165,7 @@ class AnalysisInputs:
     interventions: Interventions | None = None
     samples: Mapping[str, CellSample] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    controls: Mapping[str, ControlEvidence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

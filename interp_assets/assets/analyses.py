@@ -9,6 +9,7 @@ import pandas as pd
 
 from interp_assets.analyses import catalogue
 from interp_assets.analyses.inputs import AnalysisOutput
+from interp_assets.assets.control_evidence import control_evidence, controls_of_row
 from interp_assets.assets.stored_inputs import (
     FOLDER,
     attention_of_row,
@@ -40,15 +41,15 @@ from interp_assets.settings import Study
 NO_RELEASE = ""  # behind numbers that a study computes once
 
 
-def output_files(number: int, output: AnalysisOutput) -> dict[str, bytes]:
+def output_files(row: catalogue.AnalysisRow, output: AnalysisOutput) -> dict[str, bytes]:
     """Files of one analysis: its result rows and its tables."""
-    files = {f"results/analysis_{number:02d}.json": results_json(output.results)}
+    files = {f"results/{row.key}.json": results_json(output.results)}
     return files | {f"tables/{name}.parquet": parquet_bytes(frame) for name, frame in output.tables.items()}
 
 
-def analysis_output(number: int, output: AnalysisOutput) -> dg.Output[dict[str, bytes]]:
+def analysis_output(row: catalogue.AnalysisRow, output: AnalysisOutput) -> dg.Output[dict[str, bytes]]:
     """What the asset of an analysis hands over: its files, their version, and the numbers the UI shows."""
-    files = output_files(number, output)
+    files = output_files(row, output)
     return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
 
 
@@ -64,7 +65,7 @@ def _declared(row: catalogue.AnalysisRow, folder: str) -> dict[str, Any]:
 
 
 def _described(row: catalogue.AnalysisRow) -> str:
-    return f"Analysis {row.number}: {row.title}. {row.section}"
+    return f"Analysis {row.label}: {row.title}. {row.section}"
 
 
 def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefinition:
@@ -82,16 +83,17 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
             **({"sample_inputs": dg.AssetIn()} if "cells" in row.needs else {}),
             **({"interventions": dg.AssetIn()} if "interventions" in row.needs else {}),
             **{name: dg.AssetIn() for name in row.readings},
+            **(controls_of_row(row)),
         },
         code_version=code_version(str(row.function), "interp_assets.analyses.assemble"),
-        group_name="analyses",
+        group_name="analyses" if row.series == "A" else "extended",
         description=_described(row),
         **_declared(row, FOLDER),
     )
     def analysis(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[dict[str, bytes]]:
         study, release = dimensions(context)
         gathered = gather(layout, study, release, row, given)
-        return analysis_output(row.number, run_analysis(layout.studies[study], release, row, gathered))
+        return analysis_output(row, run_analysis(layout.studies[study], release, row, gathered))
 
     return analysis
 
@@ -116,6 +118,7 @@ def gather(layout: Layout, study: str, release: str, row: catalogue.AnalysisRow,
         readings={name: read_reading(name, given[name].path) for name in row.readings},
         interventions=read_interventions(given["interventions"].path) if "interventions" in given else NO_INTERVENTIONS,
         absent=absent,
+        controls=control_evidence(given) if "controls" in row.needs else {},
     )
 
 
@@ -150,7 +153,7 @@ def study_analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.Asset
             samples_of(layout, study.name, row, given["sample_inputs"]) if "sample_inputs" in given else ({}, {})
         )
         gathered = Gathered(choice=_no_layer(study), samples=samples, absent=absent)
-        return analysis_output(row.number, run_analysis(study, NO_RELEASE, row, gathered))
+        return analysis_output(row, run_analysis(study, NO_RELEASE, row, gathered))
 
     return analysis
 
@@ -171,11 +174,9 @@ def stamped_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefini
         study, release = dimensions(context)
         if is_control(release):  # skipped like any other row that no claim about a control needs
             settings = layout.studies[study]
-            return analysis_output(
-                row.number, run_analysis(settings, release, row, Gathered(choice=_no_layer(settings)))
-            )
+            return analysis_output(row, run_analysis(settings, release, row, Gathered(choice=_no_layer(settings))))
         stored = results_from_json(computed.path(f"results/{row.key}.json").read_bytes())
         results = tuple(replace(result, release=release) for result in stored)
-        return analysis_output(row.number, AnalysisOutput(results=results, tables=computed.tables()))
+        return analysis_output(row, AnalysisOutput(results=results, tables=computed.tables()))
 
     return analysis

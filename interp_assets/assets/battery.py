@@ -23,14 +23,12 @@ from interp_assets.assets.stored_inputs import (
 from interp_assets.automation import incremental
 from interp_assets.battery import (
     all_rows,
-    context_table,
-    evaluation_table,
-    lineage_table,
     results_from_json,
 )
 from interp_assets.battery import layer_choice as choose
 from interp_assets.code_version import code_version
 from interp_assets.edges.layers import LayerChoice
+from interp_assets.evaluation_tables import context_table, evaluation_table, lineage_table
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, result_metadata, source_link
@@ -94,7 +92,9 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
             "release": dg.AssetIn(),
         },
         io_manager_key="files",
-        code_version=code_version("interp_assets.battery", "qc_standards.multiplicity"),
+        code_version=code_version(
+            "interp_assets.battery", "interp_assets.evaluation_tables", "qc_standards.multiplicity"
+        ),
         metadata={PATH: FOLDER},
         group_name="results",
         kinds={"parquet"},

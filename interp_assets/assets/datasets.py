@@ -28,6 +28,7 @@ register_record(Calibration)
 register_record(GridOutcomes)
 
 HERE = "interp_assets.cells.artefacts"
+CEILING_ROLE = "primary_screen"  # its cells are split and tested again (analysis E7)
 Records = dict[str, Any] | Unavailable
 
 
@@ -190,9 +191,11 @@ def cells_asset(layout: Layout) -> dg.AssetsDefinition:
 
 def de_labels_asset(layout: Layout) -> dg.AssetsDefinition:
     """Which genes respond to which perturbation."""
+    split = {name: study.dataset_of(CEILING_ROLE) or "" for name, study in layout.studies.items()}
 
     def make(dataset: str, cells: dict[str, Any]) -> Records:
-        found = artefacts.screen_outcomes(archive(layout), dataset, cells["cells"])
+        split_here = dataset in split.values()
+        found = artefacts.screen_outcomes(archive(layout), dataset, cells["cells"], keep_cells=split_here)
         return found if isinstance(found, Unavailable) else {"labels": found}
 
     def facts(records: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +214,7 @@ def de_labels_asset(layout: Layout) -> dg.AssetsDefinition:
         "de_labels",
         inputs=("cells",),
         files_of=layout.screen_files,
-        asked=layout.recipes_version,
+        asked=f"{layout.recipes_version}{content_version(split)}",
         source=f"{HERE}:screen_outcomes",
         description="Perturbation outcomes: differential expression computed here, or labels as published.",
         make=make,

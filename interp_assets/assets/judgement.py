@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from interp_assets.assets.control_evidence import controls_of_study
 from interp_assets.assets.judging import documents_of, judged, verdict_in_force
 from interp_assets.assets.stored_inputs import FOLDER, dimensions
 from interp_assets.automation import incremental
@@ -30,6 +31,7 @@ from interp_assets.metadata import (
 from interp_assets.report import page
 from interp_assets.storage import canonical_json
 from qc_standards.claims import claims_registry
+from qc_standards.extended import EXTENDED_FILE
 from qc_standards.records import VerdictState
 from qc_standards.standards import shipped_standards
 
@@ -94,16 +96,6 @@ def control_outcome_asset(layout: Layout) -> dg.AssetsDefinition:
     return control_outcome
 
 
-def _controls_of_study() -> dg.MultiPartitionMapping:
-    """Mapping from any release to the two controls in the same study."""
-    return dg.MultiPartitionMapping(
-        {
-            "release": dg.DimensionPartitionMapping("release", dg.SpecificPartitionsPartitionMapping(list(CONTROLS))),
-            "study": dg.DimensionPartitionMapping("study", dg.IdentityPartitionMapping()),
-        }
-    )
-
-
 def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
     """Every standard on one release in one study, with a check for each."""
     active = [item for item in shipped_standards().values() if item.status == "active"]
@@ -113,7 +105,8 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
         partitions_def=layout.release_by_study,
         ins={
             "test_results": dg.AssetIn(),
-            "controls": dg.AssetIn("control_outcome", partition_mapping=_controls_of_study(), metadata={MANY: True}),
+            "extended_results": dg.AssetIn(),
+            "controls": dg.AssetIn("control_outcome", partition_mapping=controls_of_study(), metadata={MANY: True}),
             "shuffled": dg.AssetIn(dg.AssetKey(["shuffled", "control_outcome"])),
             "random_weights": dg.AssetIn(dg.AssetKey(["random_weights", "control_outcome"])),
         },
@@ -133,6 +126,7 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
     def standards_results(
         context: dg.AssetExecutionContext,
         test_results: StoredFiles,
+        extended_results: StoredFiles,
         controls: dict[str, StoredFiles],
         shuffled: StoredFiles,
         random_weights: StoredFiles,
@@ -154,7 +148,7 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
             ]
             tables["control_outcomes"] = controls_frame(rows, release)
             files["tables/control_outcomes.parquet"] = parquet_bytes(tables["control_outcomes"])
-        judgement = judge_tables(results.tests, tables)
+        judgement = judge_tables(results.tests, tables, extended=results.extended)
         files["standards.json"] = document_text(standards_document(judgement)).encode("utf-8")
         passed = sum(not result.blocking for result in judgement.standards)
         yield dg.Output(
@@ -301,7 +295,12 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
     @dg.asset(
         key="report",
         partitions_def=layout.release_by_study,
-        ins={"test_results": dg.AssetIn(), "standards_results": dg.AssetIn(), "qc_verdict": dg.AssetIn()},
+        ins={
+            "test_results": dg.AssetIn(),
+            "extended_results": dg.AssetIn(),
+            "standards_results": dg.AssetIn(),
+            "qc_verdict": dg.AssetIn(),
+        },
         deps=[dg.AssetKey(["figure", spec.figure_id]) for spec in CATALOGUE],
         io_manager_key="files",
         code_version=code_version("interp_assets.report.evaluation") + _templates_version(),
@@ -315,6 +314,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
     def report(
         context: dg.AssetExecutionContext,
         test_results: StoredFiles,
+        extended_results: StoredFiles,
         standards_results: StoredFiles,
         qc_verdict: StoredFiles,
     ) -> dg.Output[dict[str, bytes]]:
@@ -331,9 +331,12 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
             results.tables,
             [stored_figure(spec, folder) for spec in CATALOGUE],
             provenance,
+            extended=results.extended,
         )
         files = {"report.html": html, "provenance.json": canonical_json(provenance).encode("utf-8")}
-        version = files_version(documents_of(judgement))
+        version = files_version(
+            documents_of(judgement) | {EXTENDED_FILE: extended_results.path(EXTENDED_FILE).read_bytes()}
+        )
         where = str(folder / "report.html")
         return dg.Output(files, data_version=version, metadata={"report": dg.MetadataValue.path(where)})
 

@@ -31,7 +31,7 @@ def judged(folder: Path) -> tuple[Results, Judgement]:
     Verdict, figures and report of one evaluation read the same files one after the other; as long as none of the
     files is replaced they are read and judged once.
     """
-    files = [folder / "tests.parquet", *sorted((folder / "tables").glob("*.parquet"))]
+    files = [*sorted(folder.glob("*.parquet")), *sorted((folder / "tables").glob("*.parquet"))]
     return _judged(folder, tuple((path.name, path.stat().st_mtime_ns, path.stat().st_ino) for path in files))
 
 

@@ -35,7 +35,13 @@ Edges = AttentionEdges | Unavailable
 
 def _battery_version() -> str:
     sources = [str(row.function) for row in catalogue.built() if row.for_controls]
-    return code_version(*sources, "interp_assets.battery", "interp_assets.models.controls", "qc_standards.multiplicity")
+    return code_version(
+        *sources,
+        "interp_assets.battery",
+        "interp_assets.evaluation_tables",
+        "interp_assets.models.controls",
+        "qc_standards.multiplicity",
+    )
 
 
 def no_twin(base: ReleaseCard, suffix: str) -> str:
@@ -108,7 +114,7 @@ def twin_battery_asset(
         tables = {name: frame for output in outputs.values() for name, frame in output.tables.items()}
         files = results_files(layout, study, card, roles, results, tables, choice[0])
         for number, output in outputs.items():
-            files |= output_files(number, output)
+            files |= output_files(catalogue.row(number), output)
         return dg.Output(files, data_version=files_version(files), metadata=result_metadata(results))
 
     return test_results

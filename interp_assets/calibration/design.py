@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from interp_assets.battery_settings import BatterySettings
 from interp_assets.cells.planted_params import PlantedParams
-from interp_assets.settings import BatterySettings
 
 USUAL_OFF_NETWORK: Final = 0.02
 

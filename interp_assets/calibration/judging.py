@@ -11,12 +11,14 @@ from functools import cache
 from typing import Final
 
 from interp_assets.analyses.catalogue import built
-from interp_assets.battery import Gathered, all_rows, evaluation_table, layer_choice, run_analysis, study_roles
+from interp_assets.battery import Gathered, all_rows, layer_choice, run_analysis, study_roles
+from interp_assets.battery_settings import BatterySettings
 from interp_assets.calibration.design import Design
 from interp_assets.calibration.screens import SCREEN, Screen
 from interp_assets.edges.records import AttentionEdges
+from interp_assets.evaluation_tables import evaluation_table
 from interp_assets.models.records import ReleaseCard
-from interp_assets.settings import PACKAGE, PLANTED_REFERENCE, BatterySettings, RoleFilling, Study, load_study
+from interp_assets.settings import PACKAGE, PLANTED_REFERENCE, RoleFilling, Study, load_study
 from qc_standards.claims import claims_registry
 from qc_standards.criteria import judge_criterion
 from qc_standards.criterion_parts import CriterionResult

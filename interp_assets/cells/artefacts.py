@@ -213,10 +213,13 @@ def _planted_cells(archive: Archive, spec: DatasetSpec, base: PreparedCells) -> 
     )
 
 
-def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> ScreenLabels | Unavailable:
+def screen_outcomes(
+    archive: Archive, name: str, cells: PreparedCells, *, keep_cells: bool = False
+) -> ScreenLabels | Unavailable:
     """Labels of the screen ``name``: planted and tested here, tested on its cells, or read from the published table.
 
-    Cells without a perturbation have outcomes of nothing: labels of no perturbation.
+    Cells without a perturbation have outcomes of nothing: labels of no perturbation. ``keep_cells``: labels of a
+    planted screen hold the cells it was tested on, for those who test them again.
 
     Raises
     ------
@@ -230,7 +233,7 @@ def screen_outcomes(archive: Archive, name: str, cells: PreparedCells) -> Screen
 
     spec = archive.datasets[name]
     if spec.kind == "planted":
-        return _planted_outcomes(archive, spec, cells)
+        return _planted_outcomes(archive, spec, cells, keep_cells=keep_cells)
     if spec.kind == "outcome_only":
         path = archive.path(name)
         return path if isinstance(path, Unavailable) else labels_from_pairs(spec, read_pairs(spec, path), cells)
@@ -258,11 +261,15 @@ def _check_modality(spec: DatasetSpec, labels: ScreenLabels) -> None:
         )
 
 
-def _planted_outcomes(archive: Archive, spec: DatasetSpec, cells: PreparedCells) -> ScreenLabels | Unavailable:
+def _planted_outcomes(
+    archive: Archive, spec: DatasetSpec, cells: PreparedCells, *, keep_cells: bool
+) -> ScreenLabels | Unavailable:
     from interp_assets.cells.planted_labels import screen_labels
 
     found = planted_screen(archive, spec, cells)
-    return found if isinstance(found, Unavailable) else replace(screen_labels(*found), dataset=spec.id)
+    if isinstance(found, Unavailable):
+        return found
+    return replace(screen_labels(*found, keep_cells=keep_cells), dataset=spec.id)
 
 
 def planted_screen(

@@ -8,17 +8,28 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from interp_assets.cells.differential import LabelRule
+
+LOCKED = "on-first-download"  # written in place of a sha256 that nobody could state beforehand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorSource:
-    """A file of the data mirror, its path relative to the mirror's root."""
+    """A file of the data mirror, its path relative to the mirror's root.
+
+    ``sha256`` is `LOCKED` and ``size`` 0 where the file is first seen on the user's own machine.
+    """
 
     path: str
     sha256: str
     size: int
+
+    @property
+    def key(self) -> str:
+        """Name of the source in the file of locks."""
+        return f"mirror:{self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +45,66 @@ class WheelSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadSource:
-    """A file behind an https address."""
+    """A file behind an https address.
+
+    ``sha256`` may be `LOCKED`: the first complete download is trusted and its hash kept (`source_locks`). ``size`` is
+    the exact number of bytes, 0 where it is not known; ``about`` a rough one that only plans read. ``md5`` is the
+    checksum that the repository publishes, checked beside the hash where it is given. ``name`` is what the file is
+    called where the address does not end in it.
+    """
 
     url: str
     sha256: str
     size: int
+    about: int = 0
+    md5: str = ""
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of the source in the file of locks."""
+        return self.url
+
+    @property
+    def file_name(self) -> str:
+        """What the file is called."""
+        return self.name or Path(urlsplit(self.url).path).name
 
 
 Source = MirrorSource | WheelSource | DownloadSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelsFormat:
+    """How the words of a file become names of perturbed genes, where they are not those names already.
+
+    ``columns`` are looked through in this order for every cell, the first that holds something names it. A cell with
+    one of the words ``control`` in any of them is a control cell. ``pattern`` must match a whole label and has one
+    group called ``gene``; labels that it does not match stay. Cells without a label and those labelled ``drop`` are
+    left out and counted.
+    """
+
+    columns: tuple[str, ...]
+    control: tuple[str, ...]
+    pattern: str = ""
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedContext:
+    """What the published study says of its data; shown beside ours and read by no computation.
+
+    ``modality`` is the published label; ``disputed`` says why it is not the one used here. ``cells`` and ``genes`` are
+    the shape of the file as others report it and ``dense`` how it is stored, which only plans read.
+    """
+
+    modality: str = ""
+    disputed: str = ""
+    cells: int = 0
+    genes: int = 0
+    dense: bool = False
+    perturbations: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +154,9 @@ class CellsFormat:
     species are renamed to human ones; genes without a one-to-one ortholog are dropped and counted, their counts stay
     in the library size.
 
+    ``counts`` is ``X``, ``raw`` (the matrix and genes under the file's ``raw``) or ``layers/<name>``. Genes are named
+    by the file's index, or by its column ``gene_column``.
+
     ``obs`` maps our column name to the names it may have in the file, first match wins. With
     ``control_label`` the control cells are those whose ``perturbation`` column says so, otherwise every
     cell is a control cell.
@@ -111,12 +177,15 @@ class CellsFormat:
     early: Mapping[str, KeepRule] = field(default_factory=dict)
     orthologs: str = ""
     guides: GuidesFormat | None = None
+    gene_column: str = ""
+    labels: LabelsFormat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniverseRule:
     """Which genes are scored: forced genes, then highly variable ones up to ``genes`` (0: none added).
 
+    ``forced`` screen stands for the genes of a table of outcomes, perturbed for the perturbed genes of the cells.
     ``panel_genes`` are the symbols of the panel; with a panel only its genes can be forced.
     """
 
@@ -152,7 +221,8 @@ class NetworkFormat:
 
     ``relation`` keeps the rows of one relation of a SIF file; ``thresholds`` keeps rows at or above a value;
     ``levels`` keeps the rows with one of the listed values in a column; ``min_targets`` drops regulators with
-    fewer distinct targets in the whole file; ``max_set_size`` drops larger gene sets before co-membership.
+    fewer distinct targets in the whole file; ``max_set_size`` drops larger gene sets before co-membership,
+    ``set_prefix`` keeps the sets of one collection in a file of several.
     ``direction`` names the column that says what the regulator does, ``activation`` and ``repression`` its words
     for it; any other word means not known.
     """
@@ -172,6 +242,7 @@ class NetworkFormat:
     members: str = "Genes"
     separator: str = ";"
     max_set_size: int = 0
+    set_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,10 +292,19 @@ class DatasetSpec:
     simulated: Mapping[str, Any] = field(default_factory=dict)
     modality: str = "none"
     context_mismatch: str = ""
+    published: PublishedContext | None = None
+
+    @property
+    def modality_disputed(self) -> bool:
+        """Whether the published label of the perturbation is not the one used here."""
+        return self.published is not None and bool(self.published.disputed)
 
     def fingerprint(self) -> str:
         """Sha256 over everything that can change a result; titles, licences and remarks left out."""
         facts = asdict(self)
-        for remark in ("title", "licence", "file", "provenance", "traps"):
+        for remark in ("title", "licence", "file", "provenance", "traps", "published"):
             facts.pop(remark)
+        for later in ("gene_column", "labels"):  # what a declaration does not use leaves its fingerprint as it was
+            if self.cells is not None and not getattr(self.cells, later):
+                facts["cells"].pop(later)
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

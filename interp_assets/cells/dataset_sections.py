@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from interp_assets.cells.dataset_records import (
+    LOCKED,
     CellsFormat,
     DownloadSource,
     GuidesFormat,
     GuideTableFormat,
     KeepRule,
+    LabelsFormat,
     MirrorSource,
     NetworkFormat,
     OutcomeFormat,
+    PublishedContext,
     Source,
     UniverseRule,
     VocabularyFormat,
@@ -23,8 +27,28 @@ from interp_assets.cells.declared import Declaration
 from interp_assets.cells.differential import LabelRule
 from interp_assets.cells.panels import read_panel
 
+LABELS = "labels"  # our column of labels read by `cells.labels`
+CONTROL = "control"
 GUIDE_KINDS = ("target", "non_targeting", "other")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+def check_address(url: str) -> None:
+    """Return only if an address may be read: https, or http on this machine.
+
+    Raises
+    ------
+    ValueError
+        Naming the address and what is allowed.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and parts.hostname in LOOPBACK:
+        return
+    raise ValueError(f"is {url!r}; only https is read (http from {LOOPBACK[0]} alone).")
 
 
 def provenance(top: Declaration) -> dict[str, str]:
@@ -48,29 +72,56 @@ def _source(item: Declaration) -> Source:
     if len(kinds) != 1 or kinds[0] not in ("mirror", "wheel", "download"):
         raise item.error("", f"must hold exactly one of mirror, wheel, download; found {', '.join(kinds)}.")
     body = item.section(kinds[0])
-    sha256, size = _digest(body, "sha256"), body.integer("size", minimum=1)
-    source: Source
-    if kinds[0] == "mirror":
-        source = MirrorSource(path=_relative(body, "path"), sha256=sha256, size=size)
-    elif kinds[0] == "wheel":
-        members = body.texts("members")
-        if not members:
-            raise body.error("members", "lists nothing. Name the member of the wheel.")
-        wheel = _relative(body, "file")
-        source = WheelSource(
-            wheel=wheel,
-            wheel_sha256=_digest(body, "wheel_sha256"),
-            members=members,
-            sha256=sha256,
-            size=size,
-        )
-    else:
-        url = body.text("url")
-        if not url.startswith("https://"):
-            raise body.error("url", f"is {url!r}; only https is read.")
-        source = DownloadSource(url=url, sha256=sha256, size=size)
+    source = {"mirror": _mirror, "wheel": _wheel, "download": _download}[kinds[0]](body)
     body.finish()
     return source
+
+
+def _mirror(body: Declaration) -> Source:
+    sha256 = _digest_or_lock(body)
+    size = body.integer("size", 0 if sha256 == LOCKED else None, minimum=1)
+    return MirrorSource(path=_relative(body, "path"), sha256=sha256, size=size)
+
+
+def _wheel(body: Declaration) -> Source:
+    members = body.texts("members")
+    if not members:
+        raise body.error("members", "lists nothing. Name the member of the wheel.")
+    return WheelSource(
+        wheel=_relative(body, "file"),
+        wheel_sha256=_digest(body, "wheel_sha256"),
+        members=members,
+        sha256=_digest(body, "sha256"),
+        size=body.integer("size", minimum=1),
+    )
+
+
+def _download(body: Declaration) -> Source:
+    sha256 = _digest_or_lock(body)
+    url, md5 = body.text("url"), body.text("md5", "")
+    try:
+        check_address(url)
+    except ValueError as error:
+        raise body.error("url", str(error)) from error
+    if md5 and not _MD5.fullmatch(md5):
+        raise body.error("md5", f"is {md5!r}; give the 32 lower-case hexadecimal digits that the repository shows.")
+    source = DownloadSource(
+        url=url,
+        sha256=sha256,
+        size=body.integer("size", 0 if sha256 == LOCKED else None, minimum=1),
+        about=body.integer("about", 0),
+        md5=md5,
+        name=_relative(body, "name") if body.has("name") else "",
+    )
+    if not source.file_name:
+        raise body.error("name", "is missing: the address does not end in the name of a file.")
+    if source.size and source.about:
+        raise body.error("about", "is a rough size, and `size` an exact one. Give one of them.")
+    return source
+
+
+def _digest_or_lock(body: Declaration) -> str:
+    return body.text("sha256") if body.value("sha256") == LOCKED else _digest(body, "sha256")
 
 
 def _digest(body: Declaration, key: str) -> str:
@@ -109,7 +160,11 @@ def cells_format(body: Declaration) -> CellsFormat:
         early=_rules(body, "early"),
         orthologs=body.text("orthologs", ""),
         guides=_guides(body.section("guides")) if body.has("guides") else None,
+        gene_column=body.text("gene_column", ""),
+        labels=_labels(body.section("labels")) if body.has("labels") else None,
     )
+    if found.labels is not None and (found.control_label != CONTROL or obs.get("perturbation") != (LABELS,)):
+        raise body.error("labels", f"needs `obs.perturbation: {LABELS}` and `control_label: {CONTROL}`.")
     if found.early and "early" in obs:
         raise body.error("early", "and an `early` column in `obs` exclude each other.")
     if found.control_label and "perturbation" not in obs:
@@ -148,6 +203,41 @@ def _guides(body: Declaration) -> GuidesFormat:
     for key, place, value in (("matrix", "obsm/", found.matrix), ("names", "uns/", found.names)):
         if not value.startswith(place) or len(value) == len(place):
             raise body.error(key, f"is {value!r}; write {place}<name>.")
+    body.finish()
+    return found
+
+
+def _labels(body: Declaration) -> LabelsFormat:
+    found = LabelsFormat(
+        columns=body.texts("columns"),
+        control=body.texts("control"),
+        pattern=body.text("pattern", ""),
+        drop=body.texts("drop"),
+    )
+    for key in ("columns", "control"):
+        if not getattr(found, key):
+            raise body.error(key, "lists nothing. Name the file's columns, and its words for control cells.")
+    try:
+        groups = re.compile(found.pattern).groupindex if found.pattern else {"gene": 1}
+    except re.error as error:
+        raise body.error("pattern", f"is no regular expression ({error}).") from error
+    if "gene" not in groups:
+        raise body.error("pattern", "has no group called gene; write (?P<gene>...) around the name.")
+    body.finish()
+    return found
+
+
+def published_context(body: Declaration) -> PublishedContext:
+    """Section ``published``: what the published study says of its data."""
+    found = PublishedContext(
+        modality=body.text("modality", ""),
+        disputed=body.text("disputed", ""),
+        cells=body.integer("cells", 0),
+        genes=body.integer("genes", 0),
+        dense=body.flag("dense", False),
+        perturbations=body.text("perturbations", ""),
+        rule=body.text("rule", ""),
+    )
     body.finish()
     return found
 
@@ -196,7 +286,7 @@ def universe_rule(body: Declaration) -> UniverseRule:
     found = UniverseRule(
         genes=body.integer("genes", 2000),
         method=body.choice("method", ("seurat_dispersion", "log_variance"), "seurat_dispersion"),
-        forced=body.choice("forced", ("none", "screen", "panel"), "none"),
+        forced=body.choice("forced", ("none", "screen", "perturbed", "panel"), "none"),
         panel=panel,
         panel_genes=panel_genes,
         min_detection=body.share("min_detection", 0.0),
@@ -263,6 +353,7 @@ def network_format(body: Declaration) -> NetworkFormat:
         members=body.text("members", "Genes"),
         separator=body.text("separator", ";"),
         max_set_size=body.integer("max_set_size", 0),
+        set_prefix=body.text("set_prefix", ""),
     )
     if bool(found.direction) != bool(found.activation or found.repression):
         raise body.error("direction", "needs its words under `activation` and `repression`, and they need it.")

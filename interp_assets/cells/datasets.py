@@ -74,6 +74,7 @@ def load_dataset(path: Path) -> DatasetSpec:
         simulated=top.mapping("simulated") if kind == "simulated" else {},
         modality=top.choice("modality", MODALITIES, "none"),
         context_mismatch=top.text("context_mismatch", ""),
+        published=sections.published_context(top.section("published")) if top.has("published") else None,
     )
     top.finish()
     _check_kind(spec)

@@ -34,15 +34,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def verify_file(path: Path, sha256: str, size: int | None, remedy: str) -> None:
-    """Return only if the file has the declared size and sha256.
+def verify_file(path: Path, sha256: str | None, size: int | None, remedy: str) -> str:
+    """Sha256 of the file, returned only if it and the size are the declared ones.
 
     Parameters
     ----------
     path
         An existing file.
     sha256, size
-        What it must be; ``size`` None skips the size, which only sharpens the message.
+        What it must be; ``size`` None skips the size, which only sharpens the message. ``sha256`` None measures it.
     remedy
         Sentence that ends every error.
 
@@ -60,5 +60,6 @@ def verify_file(path: Path, sha256: str, size: int | None, remedy: str) -> None:
     if size is not None and found < size:
         raise TruncatedFileError(f"{path}: the file is truncated, {found:,} of {size:,} bytes. {remedy}")
     digest = sha256_of(path)
-    if digest != sha256:
+    if sha256 is not None and digest != sha256:
         raise WrongHashError(f"{path}: sha256 is {digest}, declared is {sha256} ({found:,} bytes). {remedy}")
+    return digest

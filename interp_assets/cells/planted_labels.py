@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.cells.differential import LabelRule
+from interp_assets.cells.outcome_tables import positions
 from interp_assets.cells.outcomes import labels_from_cells
 from interp_assets.cells.planted import PlantedScreen
 from interp_assets.cells.planted_network import control_pool
@@ -17,7 +18,7 @@ from interp_assets.cells.prepare import CONTROL, normalised_log
 from interp_assets.cells.records import PreparedCells, ScreenLabels
 
 
-def screen_labels(base: PreparedCells, screen: PlantedScreen) -> ScreenLabels:
+def screen_labels(base: PreparedCells, screen: PlantedScreen, *, keep_cells: bool = False) -> ScreenLabels:
     """Outcome of a planted screen: Welch's t of each perturbation against the control cells of `base`.
 
     A pair is positive when its q (Benjamini-Hochberg within the perturbation) is below ``q_threshold`` and
@@ -27,7 +28,8 @@ def screen_labels(base: PreparedCells, screen: PlantedScreen) -> ScreenLabels:
 
     ``facts`` carry the positive rate, the share of positives that have a planted edge, the share of edges
     that were called, and two noise-free ceilings (per-perturbation AUROC of the planted weights and of the
-    true folds); None where they are undefined.
+    true folds); None where they are undefined. With ``keep_cells`` the labels hold the tested cells, which nothing
+    else stores.
     """
     cells = screen_cells(base, screen)
     params = screen.params
@@ -38,7 +40,14 @@ def screen_labels(base: PreparedCells, screen: PlantedScreen) -> ScreenLabels:
         rule=LabelRule(q=params.q_threshold, log_fold=params.lfc_threshold, min_cells=params.min_cells),
         planted_weight=pd.DataFrame(screen.planted_weight, index=screen.perturbations, columns=screen.universe),
     )
-    return replace(labels, facts={**labels.facts, **screen.facts, **_truth_facts(screen, labels)})
+    labels = replace(labels, facts={**labels.facts, **screen.facts, **_truth_facts(screen, labels)})
+    if not keep_cells:
+        return labels
+    group = positions(labels.perturbations, cells.obs["perturbation"].to_numpy(dtype=np.str_))
+    group[cells.control] = -1
+    # Cells of a perturbation without labels would pass for control cells.
+    kept = cells.control | (group >= 0)
+    return replace(labels, tested_log=cells.log[kept], tested_group=group[kept].astype(np.int32))
 
 
 def screen_cells(base: PreparedCells, screen: PlantedScreen) -> PreparedCells:

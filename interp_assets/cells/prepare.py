@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from interp_assets.cells.dataset_records import CellsFormat, DatasetSpec, UniverseRule
 from interp_assets.cells.gene_names import GeneNames
 from interp_assets.cells.guides import without_perturbing_guide
+from interp_assets.cells.outcome_tables import perturbed_genes
 from interp_assets.cells.read_cells import CellsError, ReadCells, Where, read_cells
 from interp_assets.cells.records import PreparedCells
 from interp_assets.cells.universe import choose_universe
@@ -78,6 +79,9 @@ def prepare(
             f"fewer than {MIN_CONTROL}. Name more cells by `control_label`, `control_cells` or `guides.min_umi`.",
         )
     log = normalised_log(cells.counts, cells.totals)
+    if spec.universe.forced == "perturbed" and "perturbation" in obs:
+        named = {gene for name in obs["perturbation"].unique() for gene in perturbed_genes(name)}
+        forced = [*forced, *sorted(named - {CONTROL})]
     try:
         universe, universe_facts = choose_universe(log[control], cells.genes, spec.universe, forced)
     except ValueError as error:

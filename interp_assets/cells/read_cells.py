@@ -17,10 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.cells.dataset_records import CellsFormat, DatasetSpec, GuidesFormat
+from interp_assets.cells.dataset_sections import LABELS
 from interp_assets.cells.gene_names import GeneNames, symbols_of
 from interp_assets.cells.guides import held_guides
 from interp_assets.cells.integrity import DataFileError
 from interp_assets.cells.outcome_tables import PAIRED, perturbed_genes
+from interp_assets.cells.perturbation_labels import gene_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,10 +76,10 @@ def read_cells(
     guide_table: pd.DataFrame | None,
 ) -> ReadCells:
     """Cells of one file as the declaration asks for them; every refusal is a `CellsError` that names the key."""
-    data = _opened(where)
+    data, left_out = _labelled(_raw(_opened(where), form, where), form, where)
     counts = _counts(data, form, where)
-    genes, facts = _genes(list(map(str, data.var_names)), form, where, gene_names)
-    facts |= {"cells_read": data.n_obs, "genes_read": data.n_vars}
+    genes, facts = _genes(_identifiers(data, form, where), form, where, gene_names)
+    facts |= {"cells_read": data.n_obs, "genes_read": data.n_vars, **left_out}
     cells = ReadCells(
         counts=counts,
         genes=genes,
@@ -123,6 +125,40 @@ def _opened(where: Where) -> AnnData:
     if not data.obs_names.is_unique:
         raise where.error("sources", "cell names repeat. Make obs_names unique.")
     return data
+
+
+def _identifiers(data: AnnData, form: CellsFormat, where: Where) -> list[str]:
+    """How the file names its genes: by its index, or by the column that is named."""
+    if not form.gene_column:
+        return list(map(str, data.var_names))
+    if form.gene_column not in data.var.columns:
+        columns = ", ".join(map(str, data.var.columns)) or "none"
+        raise where.error("cells.gene_column", f"genes have no column {form.gene_column}; columns: {columns}.")
+    return list(map(str, data.var[form.gene_column]))
+
+
+def _raw(data: AnnData, form: CellsFormat, where: Where) -> AnnData:
+    """The file's cells, with the matrix and genes under its ``raw`` where those are asked for."""
+    if form.counts != "raw":
+        return data
+    if data.raw is None:
+        raise where.error("cells.counts", "the file has no raw. Name X or layers/<name>.")
+    return data.raw.to_adata()
+
+
+def _labelled(data: AnnData, form: CellsFormat, where: Where) -> tuple[AnnData, dict[str, Any]]:
+    """Cells that have a label, under names of genes, and how many have none."""
+    if form.labels is None:
+        return data, {}
+    try:
+        labels, kept = gene_labels(data.obs, form.labels)
+    except ValueError as error:
+        raise where.error("cells.labels", str(error)) from error
+    if not kept.any():
+        raise where.error("cells.labels", "no cell has a label. Check the columns and words.")
+    labelled = data[kept].copy() if not kept.all() else data
+    labelled.obs[LABELS] = labels[kept].to_numpy(dtype=object)
+    return labelled, {"cells_without_label": int((~kept).sum())}
 
 
 def _column(obs: pd.DataFrame, column: str, key: str, where: Where) -> pd.Series:
@@ -214,7 +250,7 @@ def _counts(data: AnnData, form: CellsFormat, where: Where) -> csr_matrix:
 
     kind, _, name = form.counts.partition("/")
     layers = sorted(data.layers.keys())
-    if kind == "X" and data.X is not None:
+    if kind in ("X", "raw") and data.X is not None:
         matrix = csr(data.X)
     elif kind == "layers" and name in layers:
         matrix = csr(data.layers[name])

@@ -79,6 +79,9 @@ class ScreenLabels:
     ``own_change`` says what the perturbation did to its own gene (columns perturbation, lfc, p, q, cells; q is
     Benjamini-Hochberg over its rows): one row for each perturbation whose gene is measured in perturbed and
     control cells; no row where the screen holds no cells.
+    ``tested_log`` holds the cells that a planted screen was tested on (cells x genes, CSR, log-normalised) and
+    ``tested_group`` the number of the perturbation of each, -1 for a control cell; None where they were not kept, or
+    where the prepared cells themselves were tested (`cells.halves.cells_tested`).
     """
 
     dataset: str
@@ -96,6 +99,8 @@ class ScreenLabels:
     planted_weight: NDArray[np.float32] | None = None
     training: NDArray[np.bool_] | None = None
     own_change: pd.DataFrame = field(default_factory=no_own_change)
+    tested_log: csr_matrix | None = None
+    tested_group: NDArray[np.int32] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -143,8 +143,8 @@ def read_gene_list(spec: DatasetSpec, path: Path) -> tuple[str, ...]:
 def gene_set_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -> Reference:
     """Co-membership reference: two genes are a pair when some set of the file holds both. Undirected.
 
-    Sets larger than ``network.max_set_size`` (0: no limit) are skipped and counted, before the gene list is
-    applied.
+    Of a file of several collections, ``network.set_prefix`` keeps the sets whose name begins so. Sets larger than
+    ``network.max_set_size`` (0: no limit) are skipped and counted, before the gene list is applied.
 
     Raises
     ------
@@ -153,6 +153,13 @@ def gene_set_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -
     """
     form = _network_form(spec, "gene_sets")
     raw = _read_rows(spec, form, path)
+    if form.set_prefix:
+        of_collection = _column(raw, form.set_name, path, spec, "set_name").astype(str).str.startswith(form.set_prefix)
+        if not of_collection.any():
+            raise NetworkError(
+                f"{path}: no gene set is called {form.set_prefix}… (dataset {spec.id}). Correct `network.set_prefix`."
+            )
+        raw = raw[of_collection]
     separator = GMT_SEPARATOR if form.format == "gmt" else form.separator
     members = [
         frozenset(filter(None, text.split(separator)))
@@ -254,6 +261,9 @@ def _reference(
     source, target, direction = _index_pairs(pairs, genes)
     listed = pairs["tf"].unique() if regulators is None else regulators.astype(object)
     at = pd.Index(genes.astype(object)).get_indexer(listed)
+    if directed:
+        sizes = pairs[pairs["tf"].isin(genes[at[at >= 0]].tolist())].groupby("tf").size()
+        facts = facts | {"regulon_sizes": {str(name): int(size) for name, size in sizes.items()}}
     return Reference(
         name=name,
         genes=genes,

@@ -122,6 +122,7 @@ def _measured(
         fidelity=_fidelity_rows(conditions, sums, lengths, plan.seed, logits=model.output() is not None),
         heads=_head_rows(table, plan.read_out),
         facts={
+            "family": facts.family,
             "layers": facts.layers,
             "heads": facts.heads,
             "read_out_layer": plan.read_out,

@@ -23,7 +23,7 @@ class Interventions:
     ``conditions``: one row a condition, what was changed and where it stands to the read-outs. ``aurocs``: one row a
     (condition, read_out, perturbation); condition ``clean`` is the unchanged model. ``fidelity``: one row a
     (condition, state, layer) with the mean cosine distance to the clean run. ``heads``: one row a head with what it
-    was ranked by. ``facts``: cells, tokens, layers, read-out layer, perturbations left out, device and dtype.
+    was ranked by. ``facts``: family, cells, tokens, layers, read-out layer, perturbations left out, device and dtype.
     """
 
     conditions: pd.DataFrame

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,6 +150,22 @@ def _softmax_attention(
     output = torch.matmul(weights.to(value.dtype), value)
     output = intervened_context(output, value, attention_mask, int(module.layer_idx))
     return output.transpose(1, 2).contiguous(), None
+
+
+def context_vectors(
+    form: AttentionForm,
+    layer: int,
+    projected: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    """Context vectors (B x S x H x d) of one layer, from its queries, keys and values (each B x H x S x d).
+
+    For encoders that transformers does not know: attention goes to the open sink, an active intervention acts. The
+    scale is one over the square root of d; ``mask`` is that of `narrow_mask`.
+    """
+    attend = {"logsumexp": _logsumexp_attention, "softmax": _softmax_attention}[form]
+    context: torch.Tensor = attend(SimpleNamespace(layer_idx=layer), *projected, mask)[0]
+    return context
 
 
 Positions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]

@@ -1,8 +1,8 @@
 """What can be done to a running model: heads silenced, attention made uniform, feed-forward layers silenced.
 
-What belongs here: the record of an intervention, the context it is active in, and what a model offers so that it can
-be run block by block. What does not: which heads are chosen and what is read (`interp_assets.interventions`), or how
-one family does it (`bert_blocks`).
+What belongs here: the record of an intervention, the context it is active in, the capture of context vectors, and what
+a model offers so that it can be run block by block. What does not: which heads are chosen and what is read
+(`interp_assets.interventions`), or how one family does it (`bert_blocks`, `encoder_layers`).
 
 Nothing is written into a weight: while an intervention is active the forward pass differs, afterwards it is the same
 as before, bit for bit. Softmax weights are handed to the sink as the head computed them from its input, before the
@@ -12,7 +12,7 @@ analysis 29).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     import torch
 
 Head = tuple[int, int]
+# Takes the number of a layer and its context vectors (B x H x S x d): softmax weights times values.
+ContextSink = Callable[[int, "torch.Tensor"], None]
 _ACTIVE: ContextVar[Intervention | None] = ContextVar("intervention", default=None)
+_CAPTURE: ContextVar[ContextSink | None] = ContextVar("context_sink", default=None)
 
 
 class InterventionError(ValueError):
@@ -76,6 +79,20 @@ def active(intervention: Intervention | None) -> Iterator[None]:
         _ACTIVE.reset(token)
 
 
+@contextmanager
+def capturing(sink: ContextSink) -> Iterator[None]:
+    """While open, every layer hands its context vectors to ``sink(layer, context)``, padded positions included.
+
+    They are what the output projection of the layer receives, an active intervention applied. What the sink does not
+    copy is gone afterwards; a nested context replaces the outer one.
+    """
+    token = _CAPTURE.set(sink)
+    try:
+        yield
+    finally:
+        _CAPTURE.reset(token)
+
+
 def mlp_silenced(layer: int) -> bool:
     """Whether the active intervention silences the feed-forward part of a layer."""
     intervention = _ACTIVE.get()
@@ -87,9 +104,20 @@ def intervened_context(
 ) -> torch.Tensor:
     """Context vectors of one layer (B x H x S x d) with the active intervention applied; unchanged without one.
 
-    ``attention_mask`` is additive (B x 1 x 1 x S), negative on padding, or None where nothing is padding. Uniform
-    attention is the mean of the values over real tokens, for every query.
+    Every attention function passes its output through here, before the output projection. ``attention_mask`` is
+    additive (B x 1 x 1 x S), negative on padding, or None where nothing is padding. Uniform attention is the mean of
+    the values over real tokens, for every query.
     """
+    changed = _changed_context(context, value, attention_mask, layer)
+    sink = _CAPTURE.get()
+    if sink is not None:
+        sink(layer, changed)
+    return changed
+
+
+def _changed_context(
+    context: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, layer: int
+) -> torch.Tensor:
     intervention = _ACTIVE.get()
     if intervention is None:
         return context

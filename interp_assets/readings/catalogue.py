@@ -39,9 +39,10 @@ class ReadingRow:
 READINGS: tuple[ReadingRow, ...] = (
     ReadingRow(
         name="cell_attention",
-        roles=("layer_selection", "tissues[2]"),
+        roles=("layer_selection", "tissues[2]", "primary_screen"),
         function="interp_assets.readings.cell_attention:read",
-        description="attention of single cells from regulators to scored genes, and an embedding of each cell",
+        description="attention of single cells from regulators to scored genes, and an embedding of each cell; on the "
+        "primary screen the frozen layer alone",
     ),
     ReadingRow(
         name="restricted_attention",
@@ -67,6 +68,12 @@ READINGS: tuple[ReadingRow, ...] = (
         roles=tuple(f"agreement_screens[{n}]" for n in (1, 2, 3, 4)),
         function="interp_assets.readings.deletions:read",
         description="change of a predicted target gene when a source gene is deleted from the cell",
+    ),
+    ReadingRow(
+        name="value_weighted",
+        roles=("primary_screen",),
+        function="interp_assets.readings.value_weighted:read",
+        description="how alike the context vectors of two genes are, with attention and correlation of the same cells",
     ),
 )
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from interp_assets.edges.layers import resolve_layer
 from interp_assets.interventions.cells import CellRows, cell_rows, encoded_cells, subset
 from interp_assets.interventions.readouts import row_weights
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, LayerAttention, TokenBatch, load_model
@@ -28,7 +29,11 @@ from interp_assets.readings.records import ReadData, Reading, ReadingContext
 if TYPE_CHECKING:
     import torch
 
+    from interp_assets.edges.records import Reference
+
 BATCH_TOKENS: Final = 4096
+# Read for the stability of what is judged: the frozen layer, perturbed genes and regulators of the primary reference.
+JUDGED_ROLE: Final = "primary_screen"
 GIBIBYTE: Final = 2**30
 NO_MODEL: Final = "a table of finished scores has no model whose single cells could be read"
 NO_HIDDEN: Final = "the adapter of this model hands over attention only, so cells have no embedding"
@@ -36,8 +41,9 @@ NO_HIDDEN: Final = "the adapter of this model hands over attention only, so cell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What is read from one dataset: its encoded cells, the genes, and which of them are rows."""
+    """What is read from one dataset: its encoded cells, the genes, which of them are rows, and the layers kept."""
 
+    layers: tuple[int, ...]
     cells: ScoredCells
     genes: NDArray[np.str_]
     rows: NDArray[np.int64]
@@ -68,6 +74,9 @@ def read(context: ReadingContext) -> Reading | str:
     - ``offsets`` (N + 1), ``row`` (E, place in ``rows``), ``column`` (E, number in ``genes``), ``value`` (L x E
       float32): entries of cell i are ``offsets[i]:offsets[i + 1]``, every pair of a row and a gene it holds.
 
+    On `JUDGED_ROLE` only the frozen layer is kept (L = 1, named by ``layers`` in the facts of the role), from perturbed
+    genes and regulators of the primary reference.
+
     At most ``cell_attention_entries`` values (L x E) are kept a role, and never more than the memory of the study
     holds: beyond that cells are drawn at random from the seed, and ``facts`` counts them.
     """
@@ -80,8 +89,12 @@ def read(context: ReadingContext) -> Reading | str:
     arrays: dict[str, NDArray[Any]] = {}
     roles: dict[str, Any] = {}
     reasons: dict[str, str] = dict(context.absent)
-    for number, (role, data) in enumerate(sorted(context.data.items())):
-        found = _role(model, data, most, np.random.default_rng([context.seed, number, 10]), context.release.name)
+    # The judged role comes last: the draws of the others are as they were without it.
+    order = sorted(context.data.items(), key=lambda item: (item[0] == JUDGED_ROLE, item[0]))
+    for number, (role, data) in enumerate(order):
+        layers = _kept_layers(role, context, model.describe().layers)
+        rng = np.random.default_rng([context.seed, number, 10])
+        found = _role(model, data, layers, most, rng, context.release.name)
         if isinstance(found, str):
             reasons[role] = found
             continue
@@ -94,8 +107,19 @@ def read(context: ReadingContext) -> Reading | str:
     return Reading(arrays=arrays, facts={**about, "cell_attention_entries": most, "roles": roles, "reasons": reasons})
 
 
-def _role(model: AttentionModel, data: ReadData, most: int, rng: np.random.Generator, label: str) -> Reading | str:
-    asked = _asked(model, data, most, rng)
+def _kept_layers(role: str, context: ReadingContext, layers: int) -> tuple[int, ...]:
+    return (resolve_layer(context.choice.depth, layers),) if role == JUDGED_ROLE else tuple(range(layers))
+
+
+def _role(
+    model: AttentionModel,
+    data: ReadData,
+    layers: tuple[int, ...],
+    most: int,
+    rng: np.random.Generator,
+    label: str,
+) -> Reading | str:
+    asked = _asked(model, data, layers, most, rng)
     if isinstance(asked, str):
         return asked
     arrays = _read_cells(model, asked, label)
@@ -110,19 +134,28 @@ def _role(model: AttentionModel, data: ReadData, most: int, rng: np.random.Gener
         "genes": int(asked.genes.size),
         "rows": int(asked.rows.size),
         "entries": int(asked.entries.sum()),
-        "references": sorted(data.references),
+        "layers": list(layers),
+        "references": sorted(_networks(data)),
         "embedding": "mean of the last hidden state over gene tokens" if embedded else NO_HIDDEN,
     }
     return Reading(arrays=arrays, facts=facts)
 
 
-def _asked(model: AttentionModel, data: ReadData, most: int, rng: np.random.Generator) -> _Asked | str:
+def _networks(data: ReadData) -> dict[str, Reference]:
+    """Networks whose regulators are rows: all of a role, or the primary one where outcomes are judged."""
+    wanted = [data.primary_reference] if data.role == JUDGED_ROLE else list(data.references)
+    return {name: data.references[name] for name in wanted if name in data.references}
+
+
+def _asked(
+    model: AttentionModel, data: ReadData, layers: tuple[int, ...], most: int, rng: np.random.Generator
+) -> _Asked | str:
     """Cells, genes and rows to be read; or why nothing can be."""
     cells = data.cells
     known = set(cells.genes[model.known(cells.genes)].tolist())
     genes = np.array([gene for gene in cells.universe if str(gene) in known], dtype=np.str_)
     wanted = {str(gene) for gene in data.labels.perturbations}
-    for reference in data.references.values():
+    for reference in _networks(data).values():
         wanted |= {str(gene) for gene in reference.genes[reference.regulators]}
     rows = np.flatnonzero([str(gene) in wanted for gene in genes])
     if not rows.size or genes.size < 2:
@@ -137,9 +170,10 @@ def _asked(model: AttentionModel, data: ReadData, most: int, rng: np.random.Gene
     is_row = np.isin(np.arange(genes.size), rows)
     before = np.concatenate([[0], np.cumsum(is_row[scored.gene])])
     entries = np.diff(scored.offsets) * np.diff(before[scored.offsets])
-    chosen = _within(used, entries, most // model.describe().layers, rng)
+    chosen = _within(used, entries, most // len(layers), rng)
     control = np.flatnonzero(cells.control)
     return _Asked(
+        layers=layers,
         cells=subset(scored, chosen),
         genes=genes,
         rows=rows.astype(np.int64),
@@ -162,12 +196,13 @@ def _within(
 class _Kept:
     """Entries of the cells of one dataset, filled batch by batch."""
 
-    def __init__(self, asked: _Asked, layers: int) -> None:
+    def __init__(self, asked: _Asked) -> None:
         self.offsets = np.concatenate([[0], np.cumsum(asked.entries)]).astype(np.int64)
         total = int(self.offsets[-1])
         kind = np.int16 if asked.genes.size < np.iinfo(np.int16).max else np.int32
         self.row, self.column = np.empty(total, dtype=kind), np.empty(total, dtype=kind)
-        self.value = np.empty((layers, total), dtype=np.float32)
+        self.layers = asked.layers
+        self.value = np.empty((len(asked.layers), total), dtype=np.float32)
 
     def place(self, cells: NDArray[np.int64], rows: list[CellRows]) -> None:
         """Which pairs the entries of these cells are."""
@@ -177,14 +212,17 @@ class _Kept:
             self.column[span] = np.tile(found.column, found.row.size)
 
     def sink(self, cells: NDArray[np.int64], rows: list[CellRows], batch: TokenBatch, dtype: str) -> Any:
-        """Sink that keeps the head mean of every layer."""
+        """Sink that keeps the head mean of every layer asked for."""
 
         def keep(layer: int, attention: LayerAttention) -> None:
             check_mass(attention, batch, layer, MASS_TOLERANCE[dtype])
+            if layer not in self.layers:
+                return
+            place = self.layers.index(layer)
             for number, (cell, found) in enumerate(zip(cells, rows, strict=True)):
                 if found.row.size:
                     span = slice(self.offsets[cell], self.offsets[cell + 1])
-                    self.value[layer, span] = row_weights(attention, number, found).mean(0).cpu().numpy().ravel()
+                    self.value[place, span] = row_weights(attention, number, found).mean(0).cpu().numpy().ravel()
 
         return keep
 
@@ -195,7 +233,7 @@ def _read_cells(model: AttentionModel, asked: _Asked, label: str) -> dict[str, N
     from interp_assets.models.interventions import InterventionModel
 
     facts = model.describe()
-    kept = _Kept(asked, facts.layers)
+    kept = _Kept(asked)
     run = _blocks if isinstance(model, InterventionModel) else _attend
     embedding = np.zeros((asked.positions.size, facts.width), dtype=np.float32)
     plan = plan_batches(asked.cells, BATCH_TOKENS, BATCH_TOKENS)

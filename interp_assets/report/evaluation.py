@@ -21,6 +21,7 @@ from interp_assets.figures.records import Drawing, FigureContext, FigureSkipped,
 from interp_assets.report.inputs import ReportInputs
 from interp_assets.report.page import render
 from interp_assets.report.reading import criteria_table
+from qc_standards.extended import extended_tests
 from qc_standards.registry import declared_tests
 from qc_standards.verdicts import Judgement
 
@@ -84,8 +85,9 @@ def report_html(
     tables: Mapping[str, pd.DataFrame],
     figures: Sequence[Drawn],
     provenance: Mapping[str, Any],
+    extended: pd.DataFrame | None = None,
 ) -> bytes:
-    """Self-contained report page of one evaluation."""
+    """Self-contained report page of one evaluation; ``extended`` rows stand apart from the 153, absent where None."""
     page = render(
         ReportInputs(
             study=judgement.study,
@@ -98,6 +100,9 @@ def report_html(
             tables=tables,
             figures=figures,
             provenance=provenance,
+            statement=documents["statement.json"],
+            extended=extended,
+            extended_registry=() if extended is None else extended_tests(),
         )
     )
     return page.encode("utf-8")

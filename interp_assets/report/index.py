@@ -39,6 +39,7 @@ COLUMNS = (
     "mean_auroc_correlation",
     "mean_auroc_variance",
     "perturbations",
+    "in_short",
     "next_step",
     "report",
 )
@@ -51,6 +52,7 @@ def leaderboard_row(
     verdict: Mapping[str, Any],
     standards: Sequence[Mapping[str, Any]] = (),
     tables: Mapping[str, pd.DataFrame] | None = None,
+    in_short: str = "",
 ) -> dict[str, Any]:
     """One row of the leaderboard from the stored results of one evaluation, with the columns `COLUMNS`."""
     tables = tables or {}
@@ -74,6 +76,7 @@ def leaderboard_row(
         "controls_expected": len(controls),
         "controls_behaving": sum(item.behaves is True for item in controls),
         **_measurements(tables.get("perturbation_auroc")),
+        "in_short": in_short,
         "next_step": advice.next_step(release, verdict, standards, tables),
         "report": f"{study}/{release}/report.html",
     }

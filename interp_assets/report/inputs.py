@@ -19,7 +19,8 @@ class ReportInputs:
     ``verdict``, ``claims`` and ``standards`` are the parsed JSON files of the gate, ``tests`` the 153
     computed rows, ``registry`` their declarations (published values live only there), ``tables`` the computed
     tables by name, ``figures`` what the figure catalogue drew or skipped, ``provenance`` the parsed
-    ``provenance.json``.
+    ``provenance.json``. ``statement`` is the parsed ``statement.json``. ``extended`` holds the extended rows (None
+    where there are none) and ``extended_registry`` their declarations.
     """
 
     study: str
@@ -32,3 +33,6 @@ class ReportInputs:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Sequence[Drawing | FigureSkipped] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    statement: Mapping[str, Any] = field(default_factory=dict)
+    extended: pd.DataFrame | None = None
+    extended_registry: Sequence[TestSpec] = ()

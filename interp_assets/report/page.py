@@ -16,6 +16,7 @@ from interp_assets.figures import wording
 from interp_assets.figures.records import Drawing, FigureSkipped
 from interp_assets.figures.style import THEME
 from interp_assets.report import advice, reading
+from interp_assets.report.extended_rows import extended_analyses
 from interp_assets.report.inputs import ReportInputs
 from interp_assets.report.registry_rows import registry_rows
 
@@ -128,6 +129,8 @@ def render(results: ReportInputs) -> str:
         next_step=advice.next_step(results.release, results.verdict, results.standards, results.tables),
         claim_groups=_claim_groups(claims),
         standards=reading.standards(results.standards),
+        statement=reading.statement(results.statement),
+        extended=extended_analyses(results.extended, results.extended_registry),
         rows=rows,
         run_rows=sum(row.status == "run" for row in rows),
         declared={spec.test_id for spec in results.registry},

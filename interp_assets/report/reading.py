@@ -1,4 +1,4 @@
-"""The one place that knows the shapes of ``verdict.json``, ``claims.json`` and ``standards.json``.
+"""The one place that knows the shapes of ``verdict.json``, ``claims.json``, ``standards.json``, ``statement.json``.
 
 Everything the page, the index and the terminal show about a verdict is read through these functions. A
 missing outcome reads as "not evaluable", never as a pass.
@@ -17,11 +17,13 @@ from interp_assets.figures.wording import is_missing, is_small, listing, origin_
 from interp_assets.report.interventions import interventions_said
 from qc_standards.records import Outcome, VerdictState
 from qc_standards.standards import shipped_standards
+from qc_standards.statement_data import cite_lines
 from qc_standards.verdicts import Judgement
 
 UNKNOWN = str(Outcome.NOT_EVALUABLE)
 UNJUDGED = "not judged"
 CAUSAL = "d"  # the criterion that interventions decide
+_REFUSALS_SHOWN = 2
 NO_ORIGIN = "none"  # what the table of the evaluation says where no test was run
 _SAID = (
     (Outcome.FAIL, "fails", "fail"),
@@ -96,6 +98,17 @@ class StandardView:
     def passed(self) -> bool:
         """Whether there is nothing to do: passed, or of no concern to this release."""
         return self.outcome == Outcome.PASS or not self.applies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementView:
+    """What may be said, and what must not with the reason against it; ``further`` are the refusals shown on request."""
+
+    may_say: str
+    level: str
+    must_not_say: tuple[tuple[str, str], ...]
+    further: tuple[tuple[str, str], ...]
+    cite: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +217,24 @@ def further_reasons(verdict: Mapping[str, Any]) -> tuple[str, ...]:
     """Reasons of the headline verdict other than its criteria, whose numbers stand on their own cards."""
     own = tuple(f"criterion {view.id} {view.outcome}: {view.reason}" for view in criteria(verdict))
     return tuple(reason for reason in headline(verdict).reasons if reason not in own)
+
+
+def statement(document: Mapping[str, Any]) -> StatementView | None:
+    """View of ``statement.json``; None where none was stored."""
+    if not document.get("may_say"):
+        return None
+    refused = [
+        (_text(item, "sentence"), _text(item, "because", default="no reason is recorded"))
+        for item in document.get("must_not_say") or ()
+    ]
+    cite = document.get("cite")
+    return StatementView(
+        may_say=_text(document, "may_say"),
+        level=_text(document, "evidence_level", default="none").replace("_", " "),
+        must_not_say=tuple(refused[:_REFUSALS_SHOWN]),
+        further=tuple(refused[_REFUSALS_SHOWN:]),
+        cite=cite_lines(cite) if cite else (),
+    )
 
 
 def criteria_table(judgement: Judgement) -> pd.DataFrame:

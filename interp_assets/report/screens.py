@@ -11,12 +11,17 @@ import pandas as pd
 
 from interp_assets.analyses.screens import Basis
 from interp_assets.figures.wording import is_missing
+from interp_assets.report.markdown import header, line, plain
+from interp_assets.report.pairwise_page import PAIRWISE_TABLES, pairwise_lines
 from qc_standards.registry import declared_tests
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-TABLES = ("screen_scores", "screen_evaluability", "screen_losses", "modality_audit", "null_calibration_summary")
+TABLES = (
+    *("screen_scores", "screen_evaluability", "screen_losses", "modality_audit", "null_calibration_summary"),
+    *PAIRWISE_TABLES,
+)
 SCORES = {
     "variance": "variance",
     "mean": "mean",
@@ -192,8 +197,9 @@ def screens_page(results: ScreenResults, command: str) -> str:
         parts += _optional(f"## {title}", _score_lines(results, "common", subset))
     own = _score_lines(results, "own", "all")
     parts += _optional("## Each score on all that it reaches", [*own, "", OWN_NOTE] if own else [])
+    parts += _optional("## Attention beside trivial pairwise scores", pairwise_lines(results.tables))
     parts += ["## What could be scored", "\n".join(_reach_lines(results))]
-    parts += ["## Why the rest could not", "\n".join(f"- {line}" for line in lost_lines(results))]
+    parts += ["## Why the rest could not", "\n".join(f"- {told}" for told in lost_lines(results))]
     parts += _optional("## Did the perturbation do what its label says?", _modality_lines(results))
     parts += _optional("## p-values where nothing was perturbed", _calibration_lines(results))
     parts += _optional("## The declared tests", _battery_lines(results))
@@ -218,13 +224,13 @@ def _score_lines(results: ScreenResults, basis: Basis, subset: str) -> list[str]
     shared = basis == "common"
     names = [name for name in SCORES if name in set(chosen["score"])]
     titles = [SCORES[name] for name in names] + [f"attention {name}" for name in results.releases]
-    lines = _header(["screen", *(["n"] if shared else []), *titles])
+    lines = header(["screen", *(["n"] if shared else []), *titles])
     for dataset, rows in chosen.groupby("dataset", sort=False):
         by_score = {row["score"]: row for row in rows.to_dict("records")}
         found = [by_score.get(name) for name in names]
         found += [_attention(results, release, str(dataset), basis, subset) for release in results.releases]
         count = [str(rows["n_perturbations"].max())] if shared else []
-        lines.append(_line([str(dataset), *count, *(_value(row, counted=not shared) for row in found)]))
+        lines.append(line([str(dataset), *count, *(_value(row, counted=not shared) for row in found)]))
     return lines
 
 
@@ -250,26 +256,13 @@ def _value(row: Mapping[Any, Any] | None, *, counted: bool) -> str:
     return f"{row['mean_auroc']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]{number}"
 
 
-def _header(titles: Sequence[str]) -> list[str]:
-    return [_line(titles), _line(["---"] * len(titles))]
-
-
-def _line(cells: Sequence[str]) -> str:
-    """One line of a Markdown table; what stands in a cell is text and never markup."""
-    return "| " + " | ".join(_text(cell) for cell in cells) + " |"
-
-
-def _text(words: str) -> str:
-    return words.replace("|", "\\|").replace("<", "&lt;")
-
-
 def _reach_lines(results: ScreenResults) -> list[str]:
     rows = list(_by_dataset(results.any_of("screen_evaluability")))
     kinds = list(dict.fromkeys(kind for _, found in rows for kind in found))
-    lines = _header(["screen", "listed", *(KINDS.get(kind, kind) for kind in kinds)])
+    lines = header(["screen", "listed", *(KINDS.get(kind, kind) for kind in kinds)])
     for dataset, found in rows:
         reached = (_count(found[kind]) if kind in found else UNEVALUATED for kind in kinds)
-        lines.append(_line([dataset, _listed(found), *reached]))
+        lines.append(line([dataset, _listed(found), *reached]))
     note = (
         "Perturbations with at least three positive and three negative candidates / candidate pairs behind them; "
         "attention as read by " + (results.releases[0] if results.releases else "no release") + "; the published "
@@ -282,11 +275,11 @@ def _modality_lines(results: ScreenResults) -> list[str]:
     table = results.any_of("modality_audit")
     if table.empty:
         return []
-    lines = _header(["screen", "modality", "own gene measured", "agrees", "undecided", "disagrees"])
+    lines = header(["screen", "modality", "own gene measured", "agrees", "undecided", "disagrees"])
     for dataset, rows in table.groupby("dataset", sort=False):
         counts = rows["agrees"].value_counts()
         told = [str(int(counts.get(word, 0))) for word in ("yes", "undecided", "no")]
-        lines.append(_line([str(dataset), str(rows["modality"].iloc[0]), str(len(rows)), *told]))
+        lines.append(line([str(dataset), str(rows["modality"].iloc[0]), str(len(rows)), *told]))
     return lines
 
 
@@ -296,14 +289,12 @@ def _calibration_lines(results: ScreenResults) -> list[str]:
     if table.empty:
         return []
     shown = (table["genes"] == "detected") & (table["assignment"] == "shuffled")
-    lines = _header(
-        ["test", "replicates", "share below .05", "KS distance", "limit", "uniform", "no excess of small p"]
-    )
+    lines = header(["test", "replicates", "share below .05", "KS distance", "limit", "uniform", "no excess of small p"])
     for row in table[shown].to_dict("records"):
         known = not is_missing(row["ks"])
         numbers = [f"{row[name]:.3f}" if known else UNEVALUATED for name in ("share_below_05", "ks", "ks_limit")]
         told = [("yes" if row[name] else "no") if known else "not evaluable" for name in ("uniform", "valid")]
-        lines.append(_line([str(row["test"]), str(row["replicates"]), *numbers, *told]))
+        lines.append(line([str(row["test"]), str(row["replicates"]), *numbers, *told]))
     return [*lines, "", *_other_calibrations(table[~shown])]
 
 
@@ -316,14 +307,14 @@ def _battery_lines(results: ScreenResults) -> list[str]:
             run.setdefault(str(row["test_id"]), {})[release] = row
     if not run:
         return []
-    lines = _header(["test", "hypothesis", "data", "effect is", *results.releases])
+    lines = header(["test", "hypothesis", "data", "effect is", *results.releases])
     for spec in declared_tests():
         if spec.test_id in run:
             found = run[spec.test_id]
             effects = [_effect(found.get(release)) for release in results.releases]
             first = next(iter(found.values()))
             data = f"{first['dataset']} ({str(first['data_origin']).replace('_', '-')})"
-            lines.append(_line([spec.test_id, spec.hypothesis, data, str(first["effect_kind"]), *effects]))
+            lines.append(line([spec.test_id, spec.hypothesis, data, str(first["effect_kind"]), *effects]))
     return [*lines, "", BATTERY_NOTE, "", *_idle_lines(results)]
 
 
@@ -335,7 +326,7 @@ def _idle_lines(results: ScreenResults) -> Iterator[str]:
         yield f"Without an answer for {results.releases[0]}:"
         yield ""
     for reason, rows in idle.groupby("reason", sort=False) if len(idle) else ():
-        yield f"- {', '.join(rows['test_id'])}: {_text(str(reason))}"
+        yield f"- {', '.join(rows['test_id'])}: {plain(str(reason))}"
 
 
 def _effect(row: Mapping[Any, Any] | None) -> str:

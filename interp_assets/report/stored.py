@@ -11,7 +11,7 @@ import pandas as pd
 
 from interp_assets.report.index import leaderboard, leaderboard_row
 from interp_assets.report.screens import lost_lines, reach_table, read_screens
-from interp_assets.report.terminal import next_steps, verdict_table
+from interp_assets.report.terminal import next_steps, sayings, verdict_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +50,9 @@ def _rows(store: Path, study: str) -> Iterator[dict[str, Any]]:
         documents = {name: _read(folder / f"{name}.json") for name in ("verdict", "claims", "standards")}
         tables = StoredTables(folder / "tables")
         verdict = documents["verdict"] | {"criteria": documents["claims"]["criteria"]}
-        yield leaderboard_row(study, folder.name, verdict, documents["standards"]["standards"], tables)
+        said = folder / "statement.json"  # absent where an evaluation was judged before there were statements
+        in_short = str(_read(said)["in_short"]) if said.is_file() else ""
+        yield leaderboard_row(study, folder.name, verdict, documents["standards"]["standards"], tables, in_short)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -72,6 +74,8 @@ def print_summary(console: Console, store: Path, study: str, releases: Sequence[
         for line in lost_lines(results):
             console.print(Text(line))
         console.print()
+    for line in sayings(board):
+        console.print(line)
     for line in next_steps(board):
         console.print(line)
     for release in releases:

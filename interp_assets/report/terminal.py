@@ -103,6 +103,15 @@ def _origins(leaderboard: pd.DataFrame, studies: list[str]) -> list[str]:
     return lines
 
 
+def sayings(leaderboard: pd.DataFrame) -> list[Text]:
+    """One line a release with the sentence that answers the claim; controls say nothing about a model."""
+    from rich.text import Text
+
+    models = leaderboard[(leaderboard["release_kind"] == "release") & (leaderboard["in_short"] != "")]
+    said = "may be said, "
+    return [Text.assemble(said, (str(row.release), "bold"), f": {row.in_short}") for row in models.itertuples()]
+
+
 def next_steps(leaderboard: pd.DataFrame) -> list[Text]:
     """One line a release with the one next thing to do; controls that behave owe nothing and are left out."""
     from rich.text import Text

@@ -59,8 +59,9 @@ def outranked(score: ArrayLike, member: ArrayLike, candidate: ArrayLike) -> Outr
     positives, negatives = held.sum(axis=1), (able & ~held).sum(axis=1)
     if not positives.sum() or not negatives.sum():
         raise ValueError(f"{int(positives.sum())} positive and {int(negatives.sum())} negative pairs; AUROC needs both")
-    row = np.nonzero(held)[0]
-    found = values[held]
+    # Ascending keys make each search start where the last one ended.
+    ascending = np.argsort(values[held], kind="stable")
+    row, found = np.nonzero(held)[0][ascending], values[held][ascending]
     ordered = np.empty((values.shape[0], values.shape[0]))
     for other in range(values.shape[0]):
         against = np.sort(values[other, able[other] & ~held[other]])

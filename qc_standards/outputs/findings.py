@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qc_standards.assertions import ClaimsFileError
 from qc_standards.places import Place, place_of
+
+if TYPE_CHECKING:
+    from qc_standards.statements import Statement
 
 EXIT_CLEARED: Final = 0
 EXIT_CLOSED: Final = 1
@@ -85,6 +88,7 @@ class Report:
     """Everything that is told about one input. With ``problems`` the input is invalid and nothing was judged.
 
     ``identity`` names the input across runs; ``body`` is what the JSON report holds beside verdict and exit code.
+    ``statement`` is there where claims were judged.
     """
 
     title: str
@@ -93,6 +97,7 @@ class Report:
     problems: tuple[InputProblem, ...] = ()
     footer: str = ""
     body: Mapping[str, Any] = field(default_factory=dict)
+    statement: Statement | None = None
 
     @property
     def deciding(self) -> tuple[Finding, ...]:

@@ -17,6 +17,7 @@ from qc_standards.outputs.findings import Finding, Report, Standing, Weight
 from qc_standards.places import claim_place, place_of, standard_place
 from qc_standards.records import Outcome, VerdictState
 from qc_standards.standards import STANDARDS_FOLDER
+from qc_standards.statements import statement
 from qc_standards.suites import StandardResult
 from qc_standards.verdicts import Judgement, Verdict
 
@@ -119,6 +120,7 @@ def of_judgement(judgement: Judgement, asserted: ClaimsFile | None = None) -> Re
             ),
         ),
         footer=f"rows: {counts}; significant: {families}",
+        statement=statement(judgement),
         body={"asserted": list(judgement.asserted), "assertions": [_shown(item) for item in given.values()], **judged},
     )
 

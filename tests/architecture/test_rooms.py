@@ -22,7 +22,18 @@ FLOORS = {
     "analyses": {"cells", "edges", "interventions", "readings", "settings", "stats"},
     "figures": {"analyses"},
     "report": {"figures", "analyses", "settings", "storage"},
-    "calibration": {"analyses", "battery", "cells", "code_version", "edges", "figures", "models", "settings"}
+    "calibration": {
+        "analyses",
+        "battery",
+        "battery_settings",
+        "cells",
+        "code_version",
+        "edges",
+        "evaluation_tables",
+        "figures",
+        "models",
+        "settings",
+    }
     | {"stats", "storage"},
 }
 DAGSTER_ROOMS = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._utils.caching_instance_queryer import CachingInstanceQueryer
 
 from interp_assets.analyses import catalogue
 from interp_assets.automation import incremental, release_sensor, unregistered
@@ -209,3 +212,48 @@ def test_a_failed_partition_does_not_run_in_a_loop() -> None:
         version("2")
         cursor, changed = tick(cursor)
         assert changed["result"] == {"good", "broken"}
+
+
+def test_what_ends_during_a_tick_is_not_run_again(instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick reads the events of its beginning and the runs of its end: what ended in between belongs to the next."""
+    partitions = dg.StaticPartitionsDefinition(["a"])
+    looked, told = threading.Event(), threading.Event()
+
+    @dg.asset(partitions_def=partitions, automation_condition=incremental())
+    def result() -> None: ...
+
+    @dg.asset(partitions_def=partitions, deps=[result], automation_condition=incremental())
+    def reader() -> None:
+        told.set()
+        looked.wait(60)
+
+    definitions = dg.Definitions([result, reader])
+
+    def tick(cursor):
+        found = dg.evaluate_automation_conditions(defs=definitions, instance=instance, cursor=cursor)
+        return found.cursor, {key for key in ("result", "reader") if found.get_num_requested(dg.AssetKey(key))}
+
+    def end_the_run_after(prefetch):
+        def prefetched(queryer, keys):
+            prefetch(queryer, keys)
+            looked.set()
+            running.result(60)
+
+        return prefetched
+
+    cursor, wanted = tick(None)
+    assert wanted == {"result", "reader"}
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(dg.materialize, [result, reader], partition_key="a", instance=instance)
+        assert told.wait(60)
+        cursor, wanted = tick(cursor)
+        assert wanted == set()
+        prefetch = CachingInstanceQueryer.prefetch_asset_records
+        monkeypatch.setattr(CachingInstanceQueryer, "prefetch_asset_records", end_the_run_after(prefetch))
+        cursor, wanted = tick(cursor)
+    assert wanted == set()
+    assert running.result().success
+    monkeypatch.undo()
+    for _ in range(2):
+        cursor, wanted = tick(cursor)
+        assert wanted == set()

@@ -10,7 +10,7 @@ from interp_assets.analyses import catalogue
 from interp_assets.definitions import build_definitions
 from interp_assets.evaluate import stages, waves
 from interp_assets.figures.catalogue import CATALOGUE
-from interp_assets.layout import grid_key, read_layout
+from interp_assets.layout import CONTROLS, grid_key, read_layout
 from interp_assets.readings.catalogue import READINGS
 from qc_standards.claims import claims_registry
 
@@ -30,7 +30,8 @@ def test_the_graph_holds_the_agreed_assets(graph) -> None:
     fixed |= {"attention", "interventions", "grid_outcomes", *(entry.name for entry in READINGS)}
     judged = {"test_results", "standards_results", "control_outcome", "qc_verdict", "report", "leaderboard"}
     analyses = {row.key for row in catalogue.built()}
-    analyses |= {f"of_study/{row.key}" for row in catalogue.built() if row.release_free}
+    analyses |= {f"of_study/{row.key}" for row in catalogue.every() if row.release_free}
+    analyses |= {row.key for row in catalogue.extended()} | {"extended_results"}
     claims = {f"claim/{name}" for name in claims_registry().claims}
     figures = {f"figure/{spec.figure_id}" for spec in CATALOGUE}
     twins = {
@@ -104,7 +105,7 @@ def test_no_outcome_of_the_evaluation_lies_upstream_of_the_layer(graph, instance
 @pytest.mark.parametrize("study", ["demo", "bench"])
 def test_every_analysis_reads_the_frozen_layer(graph, instance, study: str) -> None:
     instance.add_dynamic_partitions("release", ["any"])
-    for row in catalogue.built():
+    for row in catalogue.every():
         behind = upstream(graph, instance, row.key, grid_key(release="any", study=study))
         if row.release_free:
             assert not any(partition and "any" in partition for _, partition in behind), row.key
@@ -139,3 +140,21 @@ def test_stages_are_the_waves_one_after_the_other(graph) -> None:
     assert every == in_waves
     assert len(set(every)) == len(every)
     assert every.index("battery of one in demo") < every.index("verdict of control-planted in demo")
+
+
+def test_an_analysis_that_asks_for_the_controls_reads_those_of_its_study(graph, instance) -> None:
+    instance.add_dynamic_partitions("release", ["any", *CONTROLS])
+    asking = [row for row in catalogue.extended() if "controls" in row.needs]
+    assert asking
+    own = {row.key for row in catalogue.extended() if row.for_controls}
+    for row in asking:
+        behind = upstream(graph, instance, row.key, grid_key(release="any", study="demo"))
+        for control in CONTROLS:
+            at = grid_key(release=control, study="demo")
+            assert {key for key, partition in behind if partition == at} >= {"test_results", *own}
+
+
+def test_standards_wait_for_the_tables_of_the_extended_analyses(graph, instance) -> None:
+    instance.add_dynamic_partitions("release", ["any", *CONTROLS])
+    behind = upstream(graph, instance, "standards_results", grid_key(release="any", study="demo"))
+    assert ("extended_results", grid_key(release="any", study="demo")) in behind

@@ -49,7 +49,8 @@ def everyone(release: str) -> list[str]:
 
 def test_every_evaluation_leaves_the_files_others_rely_on(results: Path, release: str) -> None:
     for name in everyone(release):
-        for file in ("tests.parquet", "tests.csv", "claims.json", "verdict.json", "standards.json", "report.html"):
+        judged = ("claims.json", "verdict.json", "standards.json", "statement.json")
+        for file in ("tests.parquet", "tests.csv", *judged, "report.html"):
             assert (results / name / file).is_file(), f"{name} lacks {file}"
         tests = pd.read_parquet(results / name / "tests.parquet")
         assert tests["test_id"].tolist() == list(declared_ids())

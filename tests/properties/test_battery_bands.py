@@ -19,7 +19,8 @@ import pytest
 
 from interp_assets.analyses.assemble import DatasetArtefacts
 from interp_assets.analyses.catalogue import built
-from interp_assets.battery import Gathered, all_rows, evaluation_table, layer_choice, run_analysis, study_roles
+from interp_assets.battery import Gathered, all_rows, layer_choice, run_analysis, study_roles
+from interp_assets.battery_settings import BatterySettings
 from interp_assets.cells.artefacts import Archive, pairwise_edges, prepared_cells, reference_networks, screen_outcomes
 from interp_assets.cells.datasets import load_datasets
 from interp_assets.cells.features import gene_features
@@ -31,9 +32,10 @@ from interp_assets.cells.records import PreparedCells, ScreenLabels
 from interp_assets.cells.sources import SourceContext
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
 from interp_assets.edges.references import planted_reference
+from interp_assets.evaluation_tables import evaluation_table
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import PLANTED, planted_control_attention
-from interp_assets.settings import PACKAGE, AttentionSettings, BatterySettings, RoleFilling, Study, load_study
+from interp_assets.settings import PACKAGE, AttentionSettings, RoleFilling, Study, load_study
 from qc_standards.claims import claims_registry
 from qc_standards.criteria import CriterionResult, judge_criterion
 from qc_standards.evidence import Evidence

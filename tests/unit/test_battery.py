@@ -19,21 +19,21 @@ from interp_assets.battery import (
     NOT_FOR_CONTROLS,
     Gathered,
     all_rows,
-    evaluation_table,
     layer_choice,
-    lineage_table,
     results_from_json,
     results_json,
     run_analysis,
     study_roles,
 )
+from interp_assets.battery_settings import BatterySettings
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.layers import settled_depth
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
+from interp_assets.evaluation_tables import evaluation_table, lineage_table
 from interp_assets.models.edge_table import edge_table_edges, load_edge_table
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import TABLE, keep_table, open_edges
-from interp_assets.settings import AttentionSettings, BatterySettings, RoleFilling, Study
+from interp_assets.settings import AttentionSettings, RoleFilling, Study
 from qc_standards.claims import claims_registry
 from qc_standards.records import DataOrigin, Status, TestResult, skipped
 from qc_standards.registry import declared_ids, tests_of_role

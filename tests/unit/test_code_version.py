@@ -45,7 +45,8 @@ def version(source: str) -> str:
     for name in [name for name in sys.modules if name.startswith("interp_assets_sample")]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    for cached in (module._source, module._parsed, module.modules_behind, module.code_version):
+    caches = (module._source, module._read, module._definitions, module.modules_behind, module.code_version)
+    for cached in caches:
         cached.cache_clear()
     return module.code_version(source)
 

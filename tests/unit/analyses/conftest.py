@@ -96,6 +96,9 @@ SETTINGS = MappingProxyType(
         "composition_permutations": 199,
         "recovery_cells": (20, 40, 60),
         "recovery_bootstrap": 200,
+        "ceiling_draws": 6,
+        "stability_repeats": 4,
+        "redrawn_share": 0.02,
     }
 )
 HASH = "c" * 64
@@ -336,13 +339,13 @@ def scored_perturbations(role: RoleInputs) -> np.ndarray:
     return role.perturbations[((label == 1).sum(axis=1) >= 3) & ((label == 0).sum(axis=1) >= 3)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_interventions() -> Callable[..., Interventions]:
     """Factory ``make_interventions(role, **knobs of Intervened)``."""
     return lambda role, **knobs: intervened(scored_perturbations(role), Intervened(**knobs))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_inputs() -> Callable[..., AnalysisInputs]:
     """Factory ``make_inputs(number, kind="planted", settings={...}, seed=0, **knobs of World)``.
 

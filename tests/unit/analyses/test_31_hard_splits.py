@@ -23,7 +23,7 @@ METRICS = {"auroc", "auprc", "r_precision", "recall_10", "recall_50", "recall_10
 CRITERION = ("auroc", "auprc", "r_precision")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def planted(make_inputs):
     return hard_generalisation_splits(make_inputs(31, settings=FEW))
 

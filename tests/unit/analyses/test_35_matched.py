@@ -26,12 +26,12 @@ VALUE = {
 }  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def planted(make_inputs):
     return propensity_matched_evaluation(make_inputs(35, settings=FEW))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def confound(make_inputs):
     return propensity_matched_evaluation(make_inputs(35, "confound", settings=FEW))
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import anndata
@@ -15,6 +18,18 @@ from scipy import sparse
 from interp_assets.cells.datasets import DatasetSpec, load_dataset
 
 Document = dict[str, Any]
+_SPEC = importlib.util.spec_from_file_location("file_server", Path(__file__).with_name("file_server.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+_SERVER = importlib.util.module_from_spec(_SPEC)
+sys.modules[_SPEC.name] = _SERVER
+_SPEC.loader.exec_module(_SERVER)
+
+
+@pytest.fixture
+def web() -> ModuleType:
+    """The local file server: `web.serving(content)` and the `web.Answer` it is told to give."""
+    return _SERVER
 
 
 @pytest.fixture

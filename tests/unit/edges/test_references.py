@@ -147,6 +147,16 @@ def test_gene_sets_become_co_membership(tmp_path):
         gene_set_reference(network(), path, GENES)
 
 
+def test_a_prefix_keeps_the_sets_of_one_collection(tmp_path):
+    path = tmp_path / "sets.parquet"
+    pd.DataFrame({"Name": ["KEGG_X", "REACTOME_X", "KEGG_Y"], "Genes": ["A;B", "C;NA", "A;C"]}).to_parquet(path)
+    found = gene_set_reference(network("gene_sets", format="parquet", set_prefix="KEGG_"), path, GENES)
+    assert pairs_of(found) == {("A", "B"), ("B", "A"), ("A", "C"), ("C", "A")}
+    assert found.facts["sets_read"] == 2
+    with pytest.raises(NetworkError, match=r"no gene set is called WIKI.*set_prefix"):
+        gene_set_reference(network("gene_sets", format="parquet", set_prefix="WIKI"), path, GENES)
+
+
 @pytest.fixture
 def planted() -> ScreenLabels:
     weight = np.array([[0, 1.5, 0, -0.2, 0], [0, 0, 2.0, 0, 0]], dtype=np.float32)

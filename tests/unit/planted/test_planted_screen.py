@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from interp_assets.cells.differential import LabelRule, called
+from interp_assets.cells.halves import cells_tested
 from interp_assets.cells.planted import _scale_counts, draw_universe, plant
 from interp_assets.cells.planted_labels import screen_labels
 from interp_assets.cells.planted_network import draw_network, gene_moments, normal_score
@@ -263,3 +265,14 @@ def test_impossible_knobs_are_refused_by_name(changes, says):
 def test_pairs_without_their_columns_are_refused(base, params):
     with pytest.raises(ValueError, match="target"):
         plant(base, pd.DataFrame({"tf": ["g000"], "gene": ["g001"]}), params())
+
+
+def test_kept_cells_of_a_planted_screen_give_its_labels_again(base, pairs, params):
+    screen = plant(base, pairs, params())
+    labels = screen_labels(base, screen, keep_cells=True)
+    tested = cells_tested(base, labels)
+    again = called(tested.outcome(np.ones(labels.tested_group.size, dtype=bool)), LabelRule(**labels.facts["rule"]))
+    np.testing.assert_array_equal(again, labels.label)
+    bare = screen_labels(base, screen)
+    assert bare.tested_log is None
+    assert isinstance(cells_tested(base, bare), str)

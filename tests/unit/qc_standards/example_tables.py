@@ -215,6 +215,8 @@ AS_CONTRACTED = frozenset(
         "edge_balance",
         "calibration",
         "conformal",
+        "stability",
+        "noise_ceiling",
     }
 )
 

@@ -202,7 +202,7 @@ def test_a_result_points_at_the_line_that_asserts_it(told):
         assert result["level"] == "error"
     assert places == {name: line for line, name in enumerate(CRITERIA, start=2)}
     for line, name in enumerate(CRITERIA, start=2):
-        assert f"::error file=claims.yaml,line={line},title={name}%3A refuted::criterion" in said.out
+        assert f"::error file=claims.yaml,line={line},title={name}%3A refuted (provisional)::criterion" in said.out
     assert "%SRCROOT%" in run["originalUriBaseIds"]
 
 
@@ -214,7 +214,7 @@ def test_without_a_claims_file_a_result_points_at_the_declaration(check, refuted
     assert place["artifactLocation"] == {"uri": "registry/claims.yaml", "uriBaseId": "QC_STANDARDS"}
     line = CLAIMS_FILE.read_text().splitlines()[place["region"]["startLine"] - 1]
     assert line.strip() == "- id: attention_is_regulatory"
-    assert "::error title=attention_is_regulatory%3A refuted::" in said.out
+    assert "::error title=attention_is_regulatory%3A refuted (provisional)::" in said.out
 
 
 @pytest.mark.parametrize("told", ["wrong claims"], indirect=True)
@@ -280,7 +280,7 @@ def test_annotations_come_by_themselves_only_in_a_workflow(refuted_folder, capsy
     assert "::error" not in capsys.readouterr().out
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     main(["check", str(refuted_folder)])
-    assert "::error title=attention_is_regulatory%3A refuted::criterion a fail" in capsys.readouterr().out
+    assert "::error title=attention_is_regulatory%3A refuted (provisional)::criterion a fail" in capsys.readouterr().out
 
 
 def finding(standing, weight=Weight.DECIDES, **changes):

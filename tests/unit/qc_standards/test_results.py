@@ -1,4 +1,6 @@
+import hashlib
 import json
+import struct
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,7 @@ def set_cell(frame, test_id, column, value):
 def test_a_complete_folder_is_read_and_agrees_with_itself(planted_folder):
     read = read_results(planted_folder)
     assert len(read.tests) == 153
-    assert set(read.stored) == {"standards.json", "claims.json", "verdict.json"}
+    assert set(read.stored) == {"standards.json", "claims.json", "verdict.json", "statement.json"}
     judgement = check_folder(planted_folder)
     assert judgement.release == "control-planted"
 
@@ -48,6 +50,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path, coexpression):
         "verdict.json",
         "claims.json",
         "standards.json",
+        "statement.json",
         "provenance.json",
         "tables/evaluation.parquet",
         "tables/lineage.parquet",
@@ -109,7 +112,7 @@ def test_an_edited_table_differs_from_the_stored_verdict(refuted_folder, copy_of
         check_folder(folder)
 
 
-@pytest.mark.parametrize("name", ["verdict.json", "claims.json", "standards.json"])
+@pytest.mark.parametrize("name", ["verdict.json", "claims.json", "standards.json", "statement.json"])
 def test_an_edited_verdict_is_invalid(refuted_folder, copy_of, name):
     folder = copy_of(refuted_folder)
     text = (folder / name).read_text()
@@ -132,7 +135,7 @@ def test_no_folder(tmp_path):
 
 def test_judging_needs_no_stored_verdict(planted_folder, copy_of):
     folder = copy_of(planted_folder)
-    for name in ("verdict.json", "claims.json", "standards.json", "provenance.json"):
+    for name in ("verdict.json", "claims.json", "standards.json", "statement.json", "provenance.json"):
         (folder / name).unlink()
     assert judge(folder).release == "control-planted"
 
@@ -146,7 +149,7 @@ def test_a_refused_write_leaves_nothing_behind(tmp_path, planted):
 
 
 def test_the_stored_documents_are_canonical(planted_folder):
-    for name in ("verdict.json", "claims.json", "standards.json"):
+    for name in ("verdict.json", "claims.json", "standards.json", "statement.json"):
         text = (planted_folder / name).read_text()
         assert canonical_json(json.loads(text)) == text
         assert "NaN" not in text
@@ -174,6 +177,27 @@ def test_canonical_json_refuses_nan_and_rounds_noise():
 )
 def test_differences(stored, again, told):
     assert differences(stored, again) == told
+
+
+def test_table_hash_is_that_of_a_loop_over_cells():
+    columns = {
+        "text": ["a", None, "c"],
+        "mixed": ["a", 1, 2.5],
+        "flag": [True, None, False],
+        "whole": [1, 2**40, -3],
+        "x": [0.1, float("nan"), -0.0],
+    }
+    expected = hashlib.sha256()
+    for name, values in columns.items():
+        expected.update(f"{name}\x1e3\x1e".encode())
+        if name in ("text", "mixed"):
+            expected.update("\x1f".join("\x00" if value is None else str(value) for value in values).encode())
+        else:
+            numbers = (float("nan") if value is None or value != value else float(value) + 0.0 for value in values)
+            expected.update(b"".join(struct.pack("<d", number) for number in numbers))
+    frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+    assert table_hash(frame) == expected.hexdigest()
+    assert table_hash(frame.infer_objects()) == expected.hexdigest()
 
 
 def test_table_hash_is_about_content_and_not_about_dtypes(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from interp_assets.analyses.cell_scores import cell_attention
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.cells.records import PreparedCells
+from interp_assets.edges.layers import resolve_layer
 from interp_assets.edges.records import Reference
 from interp_assets.models.attention import ExtractionSettings, extract_attention
 from interp_assets.models.geneformer import load_geneformer
@@ -153,3 +154,19 @@ def test_reasons(context, found, cells):
     nobody = replace(data, references={}, labels=no_outcomes(cells))
     reason = module.read(replace(context, data={"tissues[2]": nobody}))
     assert "none of its 26 scored genes is a regulator" in reason
+
+
+def test_on_the_judged_screen_the_frozen_layer_and_judged_regulators_are_kept(context, cells, found):
+    data = context.data["tissues[2]"]
+    other = replace(data.references["net"], name="other", regulators=np.array([9], dtype=np.int32))
+    judged = replace(data, role="primary_screen", references={"net": data.references["net"], "other": other})
+    both = module.read(replace(context, data={"primary_screen": judged, "tissues[2]": data}))
+    view, whole = cell_attention(both, "primary_screen"), cell_attention(both, "tissues[2]")
+    layer = resolve_layer(context.choice.depth, whole.layers)
+    assert both.facts["roles"]["primary_screen"]["layers"] == [layer]
+    assert (view.layers, whole.layers) == (1, 2)
+    assert set(view.genes[view.rows]) == set(cells.universe[[0, 3, 8, 5]])  # no regulator of the other network
+    np.testing.assert_array_equal(view.pooled(0)[0], whole.pooled(layer)[0])
+    # Reading it changes nothing of what the other roles hold.
+    for name, values in found.arrays.items():
+        np.testing.assert_array_equal(both.arrays[name], values)

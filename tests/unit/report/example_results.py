@@ -18,7 +18,7 @@ from qc_standards.documents import documents
 from qc_standards.records import DataOrigin, Outcome, TestSpec, VerdictState
 from qc_standards.standards import shipped_standards
 from qc_standards.suites import StandardResult
-from qc_standards.verdicts import Judgement, Verdict
+from qc_standards.verdicts import Grounds, Judgement, Verdict
 
 RELEASE = "geneformer-small-2k"
 
@@ -56,6 +56,7 @@ def example_judgement(release: str = RELEASE, release_kind: str = "release") -> 
         inputs={"tests": "b" * 64},
         counts={"run": 28, "skipped": 125, "failed": 0},
         significant={"A": 11, "B": 14, "C": 3},
+        grounds=Grounds(seeds=1, origin="semi_synthetic", release_id="d" * 64, datasets=("example-screen",)),
     )
 
 
@@ -200,6 +201,50 @@ def _run(index: int, spec: TestSpec, release: str) -> dict:
     }
 
 
+def example_extended_registry() -> tuple[TestSpec, ...]:
+    """Five extended tests of two analyses in three local families, one of them with published values."""
+    declared = [
+        (1, "Biological characterisation", "depth correlations", {"effect": "rho = -0.608", "q": "0.011"}, "published"),
+        (1, "Biological characterisation", "depth correlations", {}, "published"),
+        (1, "Biological characterisation", "partial correlations", {}, "published"),
+        (7, "Noise ceiling", "noise ceiling", {}, "own"),
+        (7, "Noise ceiling", "noise ceiling", {}, "own"),
+    ]
+    return tuple(
+        TestSpec(
+            test_id=f"E{number}.{place + 1 - 3 * (number == 7)}",
+            analysis_no=number,
+            analysis=analysis,
+            hypothesis=f"Extended statement {place}",
+            test_type="Spearman correlation",
+            confirmatory=False,
+            family_c_primary=False,
+            roles=("primary_screen",),
+            effect_kind="spearman_rho",
+            alternative="two-sided",
+            resampling_unit="layer",
+            comparison="layer against AUROC",
+            published=published,
+            local_family=family,
+            source=source,
+        )
+        for place, (number, analysis, family, published, source) in enumerate(declared)
+    )
+
+
+def example_extended(release: str = RELEASE) -> pd.DataFrame:
+    """Extended rows in the columns of ``extended.parquet`` that the page reads: one run, one without p, two skipped."""
+    run = {"status": "run", "reason": "", "ci_low": -0.8, "ci_high": -0.2, "n": 18, "unit": "layers"}
+    run |= {"dataset": "example-screen", "data_origin": "semi_synthetic"}
+    rows = [
+        {**run, "test_id": "E1.1", "effect": -0.547, "p": 0.004, "q_local": 0.008, "significant_local": True},
+        {**run, "test_id": "E1.2", "effect": 0.123, "p": None, "q_local": 1.0, "significant_local": False},
+        {"test_id": "E1.3", "status": "skipped", "reason": "no reference set", "q_local": 1.0},
+        {"test_id": "E7.1", "status": "skipped", "reason": "too few cells", "q_local": 1.0},
+    ]
+    return pd.DataFrame(rows).assign(effect_kind="spearman_rho", release=release).astype({"n": "Int64"})
+
+
 def example_results(release: str = RELEASE, figures: tuple[str, ...] | None = None) -> ReportInputs:
     """Everything a report shows, for one semi-synthetic evaluation that refutes the claim."""
     judgement = example_judgement(release)
@@ -241,4 +286,7 @@ def example_results(release: str = RELEASE, figures: tuple[str, ...] | None = No
         tables=tables,
         figures=[draw(s, tables, context) for s in CATALOGUE if figures is None or s.figure_id in figures],
         provenance={"release_hash": "a" * 64, "versions": {"numpy": "2.1.0", "torch": "2.6.0"}},
+        statement=written["statement.json"],
+        extended=example_extended(release),
+        extended_registry=example_extended_registry(),
     )

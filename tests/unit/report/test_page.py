@@ -13,9 +13,16 @@ import pytest
 from interp_assets.figures.records import Drawing
 from interp_assets.report import page
 from interp_assets.report.page import TEMPLATES, inline_svg, render
+from qc_standards.published import compared
 from qc_standards.registry import declared_tests
 
 EVIL = "<script>alert(1)</script>"
+CITE = {
+    **dict.fromkeys(("study", "release_id", "claims_version", "claims_hash", "standards_hash"), "x"),
+    **dict.fromkeys(("registry_hash", "results_hash", "data_origin"), "x"),
+    "datasets": [EVIL],
+    "seeds": 1,
+}
 
 
 class Outline(HTMLParser):
@@ -127,6 +134,65 @@ def test_published_values_stand_apart(html):
     assert "&lt;1e-24" not in outside
 
 
+def test_what_may_be_said_stands_beside_the_verdict(html, results):
+    card = re.search(r'<div class="card said" id="statement">.*?\n</div>', html, flags=re.DOTALL).group()
+    text = Outline(card).readable()
+    said = results.statement
+    assert said["may_say"] in text
+    assert "a run of the assay, which says nothing about biology" in text
+    assert text.index("What may be said") < text.index("What must not be said, and why")
+    for item in said["must_not_say"]:
+        assert f"\u201c{item['sentence']}\u201d" in text
+        assert f"because {item['because']}" in text
+    assert f"{len(said['must_not_say']) - 2} more that must not be said" in text
+    assert said["cite"]["claims_hash"][:12] in text
+    assert html.index('id="statement"') < html.index("Four criteria, all required")
+    assert 'id="statement"' not in render(replace(results, statement={}))
+
+
+DATA = "example-screen: semi-synthetic outcomes on real cells"
+
+
+def test_extended_rows_stand_apart_from_the_declared_tests(html, results):
+    section = re.search(r'<section id="extended".*?</section>', html, flags=re.DOTALL).group()
+    outline = Outline(section)
+    text = outline.readable()
+    assert "outside the 153 declared tests" in text
+    assert [attrs["id"] for attrs in outline.all("tr") if "id" in attrs] == ["E1.1", "E1.2", "E1.3", "E7.1", "E7.2"]
+    captions = [data for tag, data in outline.text if tag == "caption"]
+    assert captions == [
+        "Local family: depth correlations; 2 of 2 declared rows were run",
+        "Local family: partial correlations; 0 of 1 declared rows were run",
+        "Local family: noise ceiling; 0 of 2 declared rows were run",
+    ]
+    rows = {m[0]: m[1] for m in re.findall(r'<tr id="(E\d\.\d)">(.*?)</tr>', section, flags=re.DOTALL)}
+    run = re.sub(r"<[^>]+>", " ", rows["E1.1"])
+    for shown in ("-0.547", "-0.800 to -0.200", "18", "0.004", "0.008", "yes", "effect rho = -0.608; q 0.011", DATA):
+        assert shown in run.replace("\u2212", "-"), shown
+    assert "no reference set" in rows["E1.3"]
+    assert "no result was emitted for this declared test" in rows["E7.2"]
+    assert "none: a row of this platform" in rows["E7.1"]
+    for name in ("E1.2", "E1.3"):  # no p, so what the family makes of it is no result of the row
+        assert "1.00" not in rows[name]
+        assert "<td>no</td>" not in rows[name]
+    assert "E1.1" not in html.replace(section, "")
+
+
+def test_no_extended_file_no_section(results):
+    html = render(replace(results, extended=None))
+    assert 'id="extended"' not in html
+    assert 'href="#extended"' not in html
+
+
+def test_a_stray_extended_row_is_refused(results):
+    stray = results.extended.assign(test_id=["E1.1", "E1.2", "E1.3", "E8.1"])
+    with pytest.raises(ValueError, match=r"extended tests: .* not declared \['E8.1'\]"):
+        render(replace(results, extended=stray))
+    twice = results.extended.assign(test_id=["E1.1", "E1.1", "E1.3", "E7.1"])
+    with pytest.raises(ValueError, match=r"emitted twice \['E1.1'\]"):
+        render(replace(results, extended=twice))
+
+
 def test_tables_and_headings_serve_screen_readers(outline):
     assert all("scope" in attrs for attrs in outline.all("th"))
     levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch(r"h[1-4]", tag)]
@@ -159,8 +225,11 @@ def test_hostile_names_stay_text(example):
     hostile = example.example_results(f"small-{EVIL}", figures=("layer_profile",))
     tests = hostile.tests.assign(dataset=EVIL, reason=EVIL)
     claims = [{**hostile.claims[0], "sentence": EVIL, "id": EVIL, "tests": [EVIL]}]
+    refused = [{"claim": EVIL, "sentence": EVIL, "because": EVIL}] * 4
+    said = {**hostile.statement, "may_say": EVIL, "must_not_say": refused, "cite": {**CITE, "release": EVIL}}
     standards = [{**hostile.standards[0], "reason": EVIL, "id": EVIL}]
     inputs = replace(hostile, tests=tests, claims=claims, standards=standards, provenance={EVIL: EVIL})
+    inputs = replace(inputs, statement=said, extended=hostile.extended.assign(reason=EVIL, unit=EVIL))
     html = render(inputs)
     assert html.count("<script") == 1
     assert Outline(html).stack == []
@@ -260,7 +329,7 @@ def test_contrast_meets_aa_in_both_themes(theme):
 
 
 def test_verdict_card_says_small_semi_synthetic_and_why(html):
-    card = html[html.index('<div class="card verdict') : html.index("Four criteria, all required")]
+    card = html[html.index('<div class="card verdict') : html.index('<div class="card said"')]
     for words in (
         "refuted (semi-synthetic)",
         "small model",
@@ -269,3 +338,14 @@ def test_verdict_card_says_small_semi_synthetic_and_why(html):
     ):
         assert words in card
     assert "criterion a fail" not in card  # its numbers stand on the criterion's own card
+
+
+def test_a_published_context_shows_bounds_beside_the_computed_effect(results):
+    row = results.tests[(results.tests["status"] == "run") & (results.tests["test_id"] == "A21.1")]
+    assert len(row) == 1
+    held = compared(results.tests)
+    shown = render(replace(results, tables={**results.tables, "published_comparison": held}))
+    assert "computed effect within the bounds" in shown
+    bounds = held.set_index("test_id").loc["A21.1"]
+    assert f"{bounds['low']:.3f}" in shown
+    assert "computed effect within the bounds" not in render(results)

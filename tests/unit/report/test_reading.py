@@ -10,7 +10,7 @@ from interp_assets.report import reading
 from interp_assets.report.advice import BEHAVES, next_step
 from interp_assets.report.index import COLUMNS, leaderboard, leaderboard_row, render_index
 from interp_assets.report.registry_rows import registry_rows
-from interp_assets.report.terminal import NAME_WIDTH, next_steps, verdict_table
+from interp_assets.report.terminal import NAME_WIDTH, next_steps, sayings, verdict_table
 
 EVIL = "<script>alert(1)</script>[red]x[/red]"
 
@@ -221,6 +221,15 @@ def test_terminal_table_shows_every_part_as_text(board):
     assert "n/e" in text
     assert "Data of demo: semi-synthetic outcomes on real cells" in text
     assert "next, geneformer-small-2k: evaluate on real outcomes" in text
+
+
+def test_terminal_says_one_line_a_release_and_none_for_controls(board):
+    said = board.assign(in_short=[f"sentence {place} [red]" for place in range(len(board))])
+    lines = [line.plain for line in sayings(said)]
+    models = said[said["release_kind"] == "release"]
+    assert 0 < len(models) < len(said)
+    assert lines == [f"may be said, {row.release}: {row.in_short}" for row in models.itertuples()]
+    assert sayings(board.assign(in_short="")) == []
 
 
 def test_terminal_names_no_data_only_where_none_was_read(board):
