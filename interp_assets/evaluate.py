@@ -176,6 +176,7 @@ class Evaluator:
         self.instance = instance
         self._job = defs.resolve_implicit_global_asset_job_def()
         self._graph = defs.resolve_asset_graph()
+        self._resolver: Any = None
         self.progress = Progress()
 
     def evaluate(self, study: str, releases: Sequence[str], beside: Beside | None = None) -> Progress:
@@ -190,12 +191,14 @@ class Evaluator:
             At the first step that fails; what was finished stays and is not run again.
         """
         self._register(releases)
+        self._resolver = None
         for wave in waves(self.layout, self._graph.materializable_asset_keys, study, releases):
             stale = [chain for chain in wave if any(self._stale(stage) for stage in chain)]
             if beside is not None and stale:
                 beside.warm()
             if beside is not None and len(stale) > 1:
                 self.progress.steps += beside(stale)
+                self._resolver = None
             else:
                 self.run_chains(stale)
         return self.progress
@@ -203,6 +206,8 @@ class Evaluator:
     def run_chains(self, wave: Wave) -> Steps:
         """Steps that were run to bring the stages of some chains up to date, in order."""
         before = len(self.progress.steps)
+        if wave:
+            self._resolver = None  # other processes may have run something since the last wave
         for chain in wave:
             for stage in chain:
                 self._run(stage)
@@ -262,16 +267,24 @@ class Evaluator:
 
     def _stale(self, stage: Stage) -> list[dg.AssetKey]:
         """Assets of the stage to run now: all missing ones, else those that Dagster calls stale."""
-        from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-        from dagster._core.loader import LoadingContextForTest
+        from dagster._core.definitions.data_version import StaleStatus
 
-        resolver = CachingStaleStatusResolver(self.instance, self._graph, LoadingContextForTest(self.instance))
-        status = {key: resolver.get_status(key, stage.partition) for key in stage.keys}
+        status = {key: self._statuses().get_status(key, stage.partition) for key in stage.keys}
         return [
             key
             for key, found in status.items()
             if found is not StaleStatus.FRESH or self._came_since(key, stage.partition)
         ]
+
+    def _statuses(self) -> Any:
+        """Dagster's resolver of stale states; it reads the history once, so it is made anew after every run."""
+        from dagster._core.definitions.data_version import CachingStaleStatusResolver
+        from dagster._core.loader import LoadingContextForTest
+
+        if self._resolver is None:
+            context = LoadingContextForTest(self.instance)
+            self._resolver = CachingStaleStatusResolver(self.instance, self._graph, context)
+        return self._resolver
 
     def _came_since(self, key: dg.AssetKey, name: str | None) -> bool:
         """Whether a declared file that was not there when it was last looked for is there now."""
@@ -281,6 +294,7 @@ class Evaluator:
         return isinstance(stored, Unavailable) and not isinstance(raw_file(archive(self.layout), name), Unavailable)
 
     def _materialise(self, keys: Sequence[dg.AssetKey], partition: str | None) -> None:
+        self._resolver = None
         subset = self._job.get_subset(asset_selection=set(keys))
         result = subset.execute_in_process(
             instance=self.instance, partition_key=partition, raise_on_error=False, run_config=QUIET

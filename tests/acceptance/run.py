@@ -23,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 from served import Served, wait_for, write_edge_table
 
+from qc_standards.extended import extended_tests
 from qc_standards.registry import tests_of_role
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -31,6 +32,7 @@ CONTROLS = ("control-planted", "control-coexpression")
 RESULT_FILES = (
     "tests.parquet",
     "tests.csv",
+    "extended.parquet",
     "claims.json",
     "verdict.json",
     "statement.json",
@@ -125,6 +127,17 @@ class Acceptance:
         must(not failed, f"{name}: failed rows {', '.join(failed)}")
         must(not tests["reason"].astype(str).str.contains("not built").any(), f"{name}: an analysis is not built")
         must(int(answered.sum()) >= 140, f"{name}: only {int(answered.sum())} rows have an answer")
+        extended = pd.read_parquet(self.store / "demo" / name / "extended.parquet")
+        run = extended["status"] == "run"
+        print(f"{name}: {int(run.sum())} of {len(extended)} extended rows run", flush=True)
+        declared = [spec.test_id for spec in extended_tests()]
+        must(extended["test_id"].tolist() == declared, f"{name}: extended rows are not the declared ones")
+        silent = extended.loc[~run & (extended["reason"].astype(str).str.strip() == ""), "test_id"].tolist()
+        failed = extended.loc[extended["status"] == "failed", "test_id"].tolist()
+        must(not failed and not silent, f"{name}: failed {failed}, skipped without a reason {silent}")
+        answering = {name.split(".")[0] for name in extended.loc[run, "test_id"]}
+        due = {f"E{number}" for number in (1, 2, 3, 4, 6, 7, 8, 9)}  # E5 is for models of the scGPT family
+        must(due <= answering, f"{name}: no row of {', '.join(sorted(due - answering))} was run")
 
     def one_analysis(self) -> None:
         """`interp analysis` explains an analysis and runs it again, to the same rows."""

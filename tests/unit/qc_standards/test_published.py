@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 
 from qc_standards import published
-from qc_standards.published import COMPARISON_COLUMNS, compared, contradictions, contradictions_of, signatures
+from qc_standards.published import (
+    COMPARISON_COLUMNS,
+    SAME_QUANTITY,
+    compared,
+    contradictions,
+    contradictions_of,
+    signatures,
+)
 from qc_standards.registry import RegistryError, declared_tests
 
 
@@ -64,6 +71,19 @@ def test_what_cannot_be_held_against_each_other_says_why(tests: pd.DataFrame) ->
     assert table.loc["A28.1", "remark"] == "the row did not run"
     assert pd.isna(table.loc["A28.1", "computed"])
     assert table["within"].notna().sum() == 2
+
+
+def test_one_quantity_may_have_two_names_and_no_other_may() -> None:
+    kinds = {spec.effect_kind for spec in declared_tests()}
+    units = {each.unit for each in signatures()}
+    assert set(SAME_QUANTITY) <= units
+    assert {kind for named in SAME_QUANTITY.values() for kind in named} <= kinds
+    linked = next(each for each in signatures() if each.test_id and each.unit == "rho" and each.low is not None)
+    row = {"test_id": linked.test_id, "status": "run", "effect": (linked.low + linked.high) / 2}
+    same = compared(pd.DataFrame([{**row, "effect_kind": "spearman_rho"}])).set_index("signature_id")
+    assert bool(same.loc[linked.id, "within"]) is True
+    other = compared(pd.DataFrame([{**row, "effect_kind": "pearson_r"}])).set_index("signature_id")
+    assert "states pearson_r" in other.loc[linked.id, "remark"]
 
 
 def test_a_row_that_names_no_declared_test_is_refused(tmp_path, monkeypatch) -> None:
