@@ -60,8 +60,16 @@ def fast_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def instance(fast_folder: Path) -> Iterator[dg.DagsterInstance]:
-    """Instance with a run history in memory; unlike an ephemeral one it can be handed to schedules and servers."""
-    with tempfile.TemporaryDirectory(dir=fast_folder) as name, dg.instance_for_test(temp_dir=name) as found:
+    """Instance with a run history in memory; unlike an ephemeral one it can be handed to schedules and servers.
+
+    It captures no output of steps: Dagster's capture waits for a ``tail`` process, which on a busy machine may never
+    see the signal to end.
+    """
+    silent = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    with (
+        tempfile.TemporaryDirectory(dir=fast_folder) as name,
+        dg.instance_for_test(temp_dir=name, overrides={"compute_logs": silent}) as found,
+    ):
         yield found
 
 

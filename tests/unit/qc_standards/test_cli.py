@@ -29,7 +29,7 @@ def test_refuted_control_exits_1_with_reasons_before_the_verdict(refuted_folder,
     assert suites["standards"].get("skipped") == str(len(idle))
     assert report["exit_code"] == 1
     assert report["verdict"]["headline"]["state"] == "refuted"
-    assert "**refuted**" in files["markdown"].read_text()
+    assert "**refuted (provisional)**" in files["markdown"].read_text()
 
 
 def test_exit_codes_follow_the_asserted_claims(planted, planted_folder, tmp_path, capsys):

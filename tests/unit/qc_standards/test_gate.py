@@ -49,12 +49,27 @@ def test_negative_control_is_refuted(coexpression, passed_standards):
 
 def test_a_real_release_with_behaving_controls_supports_its_criteria(make_release, passed_standards):
     judgement = make_release().judge(standards=passed_standards)
-    for claim, criterion in CRITERION_CLAIMS.items():
+    for claim in CRITERION_CLAIMS:
         verdict = judgement.verdicts[claim]
         assert verdict.cleared
-        # Table `stability` repeats the numbers of criteria a and c; nothing repeats b and d.
-        assert verdict.provisional is (criterion in "bd")
-        assert bool(verdict.notes) is verdict.provisional
+        assert not verdict.provisional
+        assert verdict.notes == ()
+
+
+@pytest.fixture
+def repeated_in_part(make_release, example_tables):
+    """A real release whose `stability` repeats the numbers of criteria a and c, as the standard's example does."""
+    release = make_release()
+    release.tables["stability"] = example_tables.contract_tables()["stability"].assign(repeats=3)
+    return release
+
+
+def test_a_criterion_that_nothing_repeats_keeps_its_claims_provisional(repeated_in_part, passed_standards):
+    judgement = repeated_in_part.judge(standards=passed_standards)
+    for claim, criterion in CRITERION_CLAIMS.items():
+        assert judgement.verdicts[claim].provisional is (criterion in "bd")
+    assert judgement.verdicts[HEADLINE].provisional
+    assert "criteria b, d read with one seed" in judgement.verdicts[HEADLINE].notes[0]
 
 
 def test_semi_synthetic_truth_clears_no_release(make_release, passed_standards):
@@ -309,8 +324,8 @@ def test_the_evaluation_cannot_state_its_seeds_by_itself(make_release, passed_st
     assert judgement.grounds.seeds == 1
 
 
-def test_a_reading_that_changes_between_seeds_makes_a_verdict_provisional(make_release, passed_standards):
-    release = make_release().set("stability", {"criterion": "a", "varied": "seed"}, readings=2)
+def test_a_reading_that_changes_between_seeds_makes_a_verdict_provisional(repeated_in_part, passed_standards):
+    release = repeated_in_part.set("stability", {"criterion": "a", "varied": "seed"}, readings=2)
     verdicts = release.judge(standards=passed_standards).verdicts
     assert verdicts["beats_gene_level_baselines"].provisional
     assert not verdicts["survives_confounds_and_degree"].provisional
