@@ -131,11 +131,15 @@ class Layout:
         return tuple(dict.fromkeys(names))
 
     def references_of(self, dataset: str) -> tuple[str, ...]:
-        """Reference networks wanted on ``dataset``, in study order.
+        """Reference networks and databases wanted on ``dataset``: `networks_of`, then the databases compared on it."""
+        databases = [name for study in self.studies for name in self._databases_on(study, dataset)]
+        return tuple(dict.fromkeys([*self.networks_of(dataset), *databases]))
+
+    def networks_of(self, dataset: str) -> tuple[str, ...]:
+        """Reference networks that tests read on ``dataset``, in study order.
 
         All of a study's where its tests read the dataset, the primary one where the screen is only compared, the
-        one the layer is chosen by on the selection dataset, the databases it names on the datasets they are compared
-        on; ``planted`` only where one was planted.
+        one the layer is chosen by on the selection dataset; ``planted`` only where one was planted.
         """
         wanted: list[str] = []
         for name, study in self.studies.items():
@@ -145,7 +149,6 @@ class Layout:
                 wanted += [study.primary_reference]
             if dataset in self.selecting(name) and study.layer_reference:
                 wanted.append(study.layer_reference)
-        wanted += [database for name in self.studies for database in self._databases_on(name, dataset)]
         planted = self.datasets[dataset].kind in ("planted", "simulated")
         return tuple(name for name in dict.fromkeys(wanted) if name != PLANTED_REFERENCE or planted)
 
@@ -157,7 +160,7 @@ class Layout:
 
     def degree_reference(self, dataset: str) -> str:
         """Network whose out-degree is a gene feature: the first that was not planted, else the planted one."""
-        names = self.references_of(dataset)
+        names = self.networks_of(dataset)
         return next((name for name in names if name != PLANTED_REFERENCE), names[0] if names else "")
 
     def catalogue_of(self, dataset: str) -> str:

@@ -1,6 +1,6 @@
 """Assets of the models: verified releases, their attention, and the attention of the random-weights twin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import dagster as dg
 from interp_assets.automation import incremental
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
+from interp_assets.edges.records import Reference
 from interp_assets.io_managers import PATH, records_version, register_record
 from interp_assets.layout import RELEASE, Layout
 from interp_assets.metadata import TEAM, source_link
@@ -131,6 +132,15 @@ def _attention_asset(
     return attention
 
 
+def carried(layout: Layout, dataset: str, stored: Mapping[str, Reference]) -> dict[str, Reference]:
+    """Networks that the positive control is built to carry on a dataset: those that tests read, and no database.
+
+    Databases that attention is only compared with hold tens of thousands of pairs; carrying them would drown the
+    screen's own outcomes, which the control has to show.
+    """
+    return {name: stored[name] for name in layout.networks_of(dataset) if name in stored}
+
+
 def attention_asset(layout: Layout) -> dg.AssetsDefinition:
     """Attention of releases and of the two controls."""
 
@@ -139,7 +149,7 @@ def attention_asset(layout: Layout) -> dg.AssetsDefinition:
         if card.kind != "release" and not _answered(layout, cells.dataset):
             return Unavailable(cells.dataset, "controls answer for the screens that tests read, and no other")
         if card.name == sourcing.PLANTED:
-            labels, references = given["de_labels"]["labels"], given["references"]
+            labels, references = given["de_labels"]["labels"], carried(layout, cells.dataset, given["references"])
             return sourcing.planted_control_attention(cells, labels, references, folder, settings, CONTROL_SEED)
         if card.name == sourcing.COEXPRESSION:
             return sourcing.coexpression_control_attention(cells, given["correlation"]["correlation"], folder)

@@ -272,7 +272,7 @@ class Acceptance:
     @staticmethod
     def _same_page(made: str) -> None:
         """`docs/results-bench.md` is what this evaluation gives: the same text, numbers within two thousandths."""
-        number = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
+        number = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?:e[-+]\d+)?(?![\w.])")
         kept = (PROJECT / "docs" / "results-bench.md").read_text(encoding="utf-8")
         must(number.sub("#", made) == number.sub("#", kept), "docs/results-bench.md is out of date; export it again")
         pairs = zip(number.findall(made), number.findall(kept), strict=True)

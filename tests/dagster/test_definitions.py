@@ -7,6 +7,7 @@ import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from interp_assets.analyses import catalogue
+from interp_assets.assets.releases import carried
 from interp_assets.definitions import build_definitions
 from interp_assets.evaluate import stages, waves
 from interp_assets.figures.catalogue import CATALOGUE
@@ -158,3 +159,18 @@ def test_standards_wait_for_the_tables_of_the_extended_analyses(graph, instance)
     instance.add_dynamic_partitions("release", ["any", *CONTROLS])
     behind = upstream(graph, instance, "standards_results", grid_key(release="any", study="demo"))
     assert ("extended_results", grid_key(release="any", study="demo")) in behind
+
+
+@pytest.mark.parametrize("study", ["demo", "bench"])
+def test_the_positive_control_carries_the_networks_of_the_study_and_no_database(study: str) -> None:
+    """Tens of thousands of co-membership pairs would drown the outcomes that the control has to show."""
+    layout = read_layout()
+    chosen = layout.studies[study]
+    screen = chosen.dataset_of("primary_screen")
+    databases = set(chosen.reference_sets.values()) - set(chosen.references)
+    assert databases
+    assert databases <= set(layout.references_of(screen))
+    stored = {name: name for name in layout.references_of(screen)}
+    assert set(carried(layout, screen, stored)) == set(chosen.references)
+    lacking = {name: name for name in stored if name != chosen.references[-1]}
+    assert chosen.references[-1] not in carried(layout, screen, lacking)
