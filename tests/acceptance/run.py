@@ -253,6 +253,9 @@ class Acceptance:
         folder = self.store / "bench" / name
         verdict = json.loads((folder / "verdict.json").read_text())
         must(verdict["headline"]["data_origin"] == "real", f"{name}: bench is not on real outcomes")
+        controls = pd.read_parquet(folder / "tables" / "control_outcomes.parquet")
+        astray = controls.loc[~controls["behaves"].astype(bool), "control"].tolist()
+        must(not astray, f"{name}: {', '.join(astray)} did not come out as it must, so that no verdict counts")
         tests = pd.read_parquet(folder / "tests.parquet")
         failed = tests.loc[tests["status"] == "failed", "test_id"].tolist()
         must(not failed, f"{name}: failed rows {', '.join(failed)}")
