@@ -183,7 +183,7 @@ def _grounds(evidence: Evidence) -> Grounds:
         seeds=seeds_behind(evidence, claims_registry().headline.criteria).count,
         origin=told["data_origin"],
         datasets=_names(headline["dataset"]),
-        stand_ins=_names(run.loc[run["role_fit"] == "partial", "dataset"]),
+        stand_ins=_names(run.loc[run["role_fit"] == "partial", "dataset"].str.split(" + ", regex=False).explode()),
         trained_on_evaluated_cells=evidence.flag("trained_on_evaluated_cells") is True,
     )
 

@@ -27,6 +27,8 @@ ORIGIN_WORDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+MOST_NAMED: Final = 3  # stand-ins named in a sentence that is to stay short
+
 
 def origin_of(judgement: Judgement) -> str:
     """Origin of the headline's data; what an evaluation that read nothing states."""
@@ -58,6 +60,8 @@ def setting(judgement: Judgement) -> Sentence:
         names["mismatch"] = headline.context_mismatch
     if headline.role_fit != "full":
         stand_ins, more = listed(grounds.stand_ins, "stand_in")
+        if len(grounds.stand_ins) > MOST_NAMED:
+            stand_ins, more = f"{len(grounds.stand_ins)} datasets, named in the citation", {}
         template += "; stand-in data serve in some roles" + (f" ({stand_ins})" if stand_ins else "")
         shown |= more
     if grounds.trained_on_evaluated_cells:

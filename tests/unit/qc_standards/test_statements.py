@@ -18,6 +18,7 @@ from qc_standards.outputs.said import markdown_lines, terminal_lines
 from qc_standards.records import DataOrigin, Outcome, VerdictState
 from qc_standards.sentences import Sentence, WordingError, check_wording, markdown_code, markdown_text, plain
 from qc_standards.statement_claims import PHRASES, claim_sentence
+from qc_standards.statement_data import setting
 from qc_standards.statements import statement, statement_document
 from qc_standards.verdicts import Clause, Grounds
 
@@ -108,6 +109,8 @@ def test_the_whole_paragraph_stays_within_its_levels(supported, state, origin):
     assert "untrained" in text
     assert "different contexts (K562 against RPE1)" in text
     assert "stand-in data serve in some roles (c)" in text
+    many = replace(judgement, grounds=replace(grounds, stand_ins=("c", "d", "e", "f")))
+    assert "stand-in data serve in some roles (4 datasets, named in the citation)" in setting(many).text
     assert "trained on cells that it was evaluated on" in text
     assert ("says nothing about biology" in text) is (origin not in ("real", "none"))
     assert ("no outcomes could be read" in text) is (origin == "none")
