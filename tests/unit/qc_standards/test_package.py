@@ -88,8 +88,10 @@ def test_the_wheel_requires_what_is_declared_and_holds_its_data(wheel):
     plain = {item.name for item in required if item.marker is None}
     assert plain == {named(text) for text in DECLARED["dependencies"]}
     for folder in ("registry", "standards"):
-        files = {f"qc_standards/{folder}/{path.name}" for path in (PROJECT / "qc_standards" / folder).iterdir()}
-        assert {name for name in files if not name.endswith("__pycache__")} <= names
+        held = (PROJECT / "qc_standards" / folder).rglob("*")
+        files = {path.relative_to(PROJECT).as_posix() for path in held if path.is_file() and path.suffix != ".pyc"}
+        assert files
+        assert files <= names
 
 
 @pytest.fixture(scope="module")
