@@ -32,7 +32,6 @@ CONTROLS = ("control-planted", "control-coexpression")
 RESULT_FILES = (
     "tests.parquet",
     "tests.csv",
-    "extended.parquet",
     "claims.json",
     "verdict.json",
     "statement.json",
@@ -127,7 +126,9 @@ class Acceptance:
         must(not failed, f"{name}: failed rows {', '.join(failed)}")
         must(not tests["reason"].astype(str).str.contains("not built").any(), f"{name}: an analysis is not built")
         must(int(answered.sum()) >= 140, f"{name}: only {int(answered.sum())} rows have an answer")
-        extended = pd.read_parquet(self.store / "demo" / name / "extended.parquet")
+        table = self.store / "demo" / name / "extended.parquet"
+        must(table.is_file(), f"{table} was not written")
+        extended = pd.read_parquet(table)
         run = extended["status"] == "run"
         print(f"{name}: {int(run.sum())} of {len(extended)} extended rows run", flush=True)
         declared = [spec.test_id for spec in extended_tests()]
