@@ -53,7 +53,6 @@ def evaluation_table(
                 "base_release": card.base,
                 "family": card.family,
                 "release_id": card.release_id,
-                "seeds": 1,
                 "primary_reference": study.primary_reference,
                 "data_origin": weakest,
                 "context_mismatch": primary.context_mismatch if primary else "",

@@ -24,7 +24,6 @@ _EVALUATION: Final = (
     "release",
     "release_kind",
     "base_release",
-    "seeds",
     "data_origin",
     "context_mismatch",
     "role_fit",

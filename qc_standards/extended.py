@@ -11,7 +11,6 @@ import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -26,7 +25,7 @@ from qc_standards.multiplicity import (
     typed_frame,
 )
 from qc_standards.records import Status, TestResult, TestSpec
-from qc_standards.registry import PUBLISHED_PREFIX, REGISTRY_FOLDER, RegistryError, depth_share, role_names
+from qc_standards.registry import REGISTRY_FOLDER, RegistryError, depth_share, published_cells, role_names
 
 EXTENDED_FOLDER: Final = REGISTRY_FOLDER / "extended"
 EXTENDED_FILE: Final = "extended.parquet"
@@ -59,11 +58,6 @@ def _spec(path: Path, row: Mapping[str, str]) -> TestSpec:
             f"{path.name}, {row['test_id']}: an id starts with {expected}, source is {' or '.join(SOURCES)}, "
             "and local_family is never empty"
         )
-    published = {
-        column.removeprefix(PUBLISHED_PREFIX): value
-        for column, value in row.items()
-        if column.startswith(PUBLISHED_PREFIX) and value
-    }
     return TestSpec(
         test_id=row["test_id"],
         analysis_no=int(number),
@@ -78,7 +72,7 @@ def _spec(path: Path, row: Mapping[str, str]) -> TestSpec:
         resampling_unit=row["resampling_unit"],
         comparison=row["comparison"],
         depth=depth_share(row, "depth"),
-        published=MappingProxyType(published),
+        published=published_cells(row),
         local_family=row["local_family"],
         source=row["source"],
     )

@@ -76,17 +76,23 @@ def extended_ids() -> tuple[str, ...]:
     return tuple(found)
 
 
+def published_cells(row: Mapping[str, str]) -> Mapping[str, str]:
+    """Published values of a registry row by name; a cell that is empty states none."""
+    return MappingProxyType(
+        {
+            column.removeprefix(PUBLISHED_PREFIX): value
+            for column, value in row.items()
+            if column.startswith(PUBLISHED_PREFIX) and value
+        }
+    )
+
+
 def role_names(cell: str) -> tuple[str, ...]:
     """Roles a registry cell names, separated by semicolons; none for the word none."""
     return () if cell == "none" else tuple(cell.split(";"))
 
 
 def _spec(row: Mapping[str, str]) -> TestSpec:
-    published = {
-        column.removeprefix(PUBLISHED_PREFIX): value
-        for column, value in row.items()
-        if column.startswith(PUBLISHED_PREFIX) and value
-    }
     return TestSpec(
         test_id=row["test_id"],
         analysis_no=int(row["analysis_no"]),
@@ -102,7 +108,7 @@ def _spec(row: Mapping[str, str]) -> TestSpec:
         comparison=row["comparison"],
         depth=depth_share(row, "depth"),
         head_share=depth_share(row, "head_share"),
-        published=MappingProxyType(published),
+        published=published_cells(row),
     )
 
 

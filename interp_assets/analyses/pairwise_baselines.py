@@ -146,7 +146,7 @@ def with_product_of_means(role: RoleInputs) -> RoleInputs:
         name=PRODUCT,
         genes=role.genes,
         score=product,
-        cells_behind=np.zeros(product.shape, dtype=np.int32),
+        cells_behind=role.correlation.cells_behind,  # the means are over the same cells
         cells_hash=role.cells_hash,
     )
     return replace(role, trivial={**role.trivial, PRODUCT: edges})

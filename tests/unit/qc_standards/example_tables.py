@@ -336,7 +336,6 @@ def other_tables(numbers: Any) -> dict[str, pd.DataFrame]:
                     "release": numbers.release,
                     "release_kind": numbers.kind,
                     "base_release": numbers.release.removesuffix(".shuffled"),
-                    "seeds": numbers.seeds,
                     "data_origin": numbers.origin,
                     "context_mismatch": "",
                     "role_fit": "full",
