@@ -40,7 +40,8 @@ from qc_standards.records import TestResult
 Float = NDArray[np.float64]
 NUMBER: Final = 107  # keeps the draws apart from those of analysis 7
 ROLE: Final = "primary_screen"
-SCORES: Final = ("attention", "correlation", *MUST_BEAT)
+EDGES: Final = ("attention", "correlation")
+SCORES: Final = (*EDGES, *MUST_BEAT)
 SETTINGS: Final = ("analysis_depth", "bootstrap", "ceiling_draws", "min_positives", "min_negatives")
 CHANCE: Final = 0.5
 # A perturbation that has enough responding genes in a few lucky halves alone would raise the ceiling.
@@ -207,7 +208,8 @@ def _row(
         numbers = _share(inputs, found, int(used["bootstrap"]))
     else:
         score = "attention" if test_id == "E7.3" else found.best
-        settings |= {"score": score, "missing_share": found.missing.get(score, 0.0)}
+        # Gene-level statistics lack no pair; an edge score says how many it lacks.
+        settings |= {"score": score, **({"missing_share": found.missing[score]} if score in EDGES else {})}
         numbers = _below(inputs, found, score, int(used["bootstrap"]))
     return row(
         inputs,
