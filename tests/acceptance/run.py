@@ -339,11 +339,11 @@ class Acceptance:
 
     @staticmethod
     def no_needless_runs(deployment: Served, *releases: str) -> None:
-        """Every run succeeded, no asset was run twice for a release, and what can run together did.
+        """Every run succeeded, no asset was run twice for a release, and assets run together, not one by one.
 
-        With every tick between two runs a release takes five (`test_a_new_release_needs_six_runs_and_the_leaderboard`).
-        A tick during a run asks at once for what reads the results that are there, so what follows that run comes in
-        two. Eight leaves room for three such ticks.
+        With every tick between two runs a release takes five (`test_a_new_release_needs_six_runs_and_the_leaderboard`
+        holds that). A tick during a run asks at once for what reads the results that are there, so how many runs there
+        are depends on how fast the machine is; five assets a run, on average, is a bound that does not.
         """
         runs = deployment.runs()
         bad = [run for run in runs if run["status"] in ("FAILURE", "CANCELED")]
@@ -354,7 +354,7 @@ class Acceptance:
             times = Counter((asset, run["partition"]) for run in mine for asset in run["assets"])
             twice = sorted(asset for (asset, _), count in times.items() if count > 1)
             must(not twice, f"{name}: run twice without a change: {', '.join(twice)}")
-            must(len(mine) <= 8, f"{name} took {len(mine)} runs: {[run['assets'] for run in mine]}")
+            must(5 * len(mine) <= len(times), f"{name} took {len(mine)} runs: {[run['assets'] for run in mine]}")
 
     def slow_tests(self) -> None:
         """Tests marked slow: bands of planted worlds over several seeds, at full settings."""
