@@ -24,13 +24,15 @@ from interp_assets.analyses.cell_runs import (
     observed_types,
     recovered,
     relabelled_copies,
-    relabelled_metrics,
+    relabelled_f1,
     run_scores,
 )
 from interp_assets.analyses.inputs import AnalysisInputs
 from interp_assets.analyses.rows import chosen_settings, generator
 from interp_assets.stats.ranking import auroc
 from interp_assets.stats.recovery import jaccard, spearman, top_edges
+
+Scored = tuple[NDArray[np.float64], NDArray[np.bool_]]
 
 NUMBER: Final = 1
 EDGES: Final = (ATTENTION, ONE_LAYER, CORRELATION)
@@ -67,7 +69,7 @@ class Scaling:
 def scaled(inputs: AnalysisInputs, source: RunCells, counts: tuple[int, ...], seeds: int) -> Scaling:
     """All runs of the seeds, pairs of seeds within a tier, and pairs of draws of a seed that share no cell."""
     lines: list[dict[str, object]] = []
-    kept: dict[tuple[int, int], Recovered] = {}
+    kept: dict[tuple[int, int], _Kept] = {}
     pairs: list[dict[str, object]] = []
     wanted = int(chosen_settings(inputs, "mantel_permutations")["mantel_permutations"])
     targets = [
@@ -77,51 +79,59 @@ def scaled(inputs: AnalysisInputs, source: RunCells, counts: tuple[int, ...], se
     copies = {one.name: np.empty((seeds, len(counts), wanted)) for one in source.references[:2]}
     for seed in range(seeds):
         order = generator(inputs, NUMBER, 1, seed).permutation(source.count)
+        fewest = source.averaged.counts(np.sort(order[: counts[LOW]])) > 0
         for at, count in enumerate(counts):
             cells = np.sort(order[:count])
-            own, _ = run_scores(source, cells, ATTENTION)
+            own = run_scores(source, cells, ATTENTION)
+            kept[seed, count] = _kept(source, own[0])
             for one, moved in zip(source.references[:2], targets, strict=True):
-                copies[one.name][seed, at] = relabelled_metrics(one, own, moved)["f1"]
+                copies[one.name][seed, at] = relabelled_f1(one, own[0], moved)
             for edge in EDGES:
-                lines += _run(source, seed, count, cells, edge, np.sort(order[: counts[LOW]]), kept)
+                scored = own if edge == ATTENTION else run_scores(source, cells, edge)
+                lines += _run(source, seed, cells, edge, scored, fewest)
             if 2 * count <= source.count:
                 other, _ = run_scores(source, np.sort(order[count : 2 * count]), ATTENTION)
-                first, second = kept[seed, count].scores, source.references[0].of(other)
-                pairs.append(_pair(source, count, seed, seed, first, second, disjoint=True))
+                pairs.append(_pair(source, count, seed, seed, kept[seed, count], _kept(source, other), disjoint=True))
     for one, two in combinations(range(seeds), 2):
         if one // SEEDS_IN_A_TIER == two // SEEDS_IN_A_TIER:
-            pairs += [_pair(source, n, one, two, kept[one, n].scores, kept[two, n].scores) for n in counts]
+            pairs += [_pair(source, n, one, two, kept[one, n], kept[two, n]) for n in counts]
     frame = pd.DataFrame(pairs).sort_values(["disjoint", "cells", "first_seed", "second_seed"], ignore_index=True)
     return Scaling(source=source, counts=counts, runs=pd.DataFrame(lines), pairs=frame, copies=copies)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Candidate scores of one draw for the primary reference, and the places of the edges it keeps."""
+
+    scores: NDArray[np.float64]
+    edges: NDArray[np.intp]
+
+
+def _kept(source: RunCells, scores: NDArray[np.float64]) -> _Kept:
+    reference = source.references[0]
+    values = reference.of(scores)
+    return _Kept(values, top_edges(values, reference.kept))
+
+
 def _run(
-    source: RunCells,
-    seed: int,
-    count: int,
-    cells: NDArray[np.int64],
-    edge: str,
-    fewest: NDArray[np.int64],
-    kept: dict[tuple[int, int], Recovered],
+    source: RunCells, seed: int, cells: NDArray[np.int64], edge: str, scored: Scored, fewest: NDArray[np.bool_]
 ) -> list[dict[str, object]]:
-    """Lines of one run, one a reference; the scores of the main edge are put into ``kept``."""
-    scores, observed = run_scores(source, cells, edge)
+    """Lines of one run, one a reference; ``fewest`` are the pairs that the smallest draw of the seed holds."""
+    scores, observed = scored
     types, entropy = observed_types(source, cells)
     lines = []
     for number, reference in enumerate(source.references[:2]):
         found = recovered(reference, scores, TOP)
-        if edge == ATTENTION and number == 0:
-            kept[seed, count] = found
         lines.append(
             {
                 "seed": seed,
-                "cells": count,
+                "cells": cells.size,
                 "edge": edge,
                 "layer": source.layer if edge == ONE_LAYER else -1,
                 "reference": reference.name,
                 "primary": number == 0,
                 **_numbers(reference, found),
-                "auroc_seen_by_fewest": _seen(source, reference, found, fewest) if edge == ATTENTION else np.nan,
+                "auroc_seen_by_fewest": _seen(reference, found, fewest) if edge == ATTENTION else np.nan,
                 "observed_types": types,
                 "type_entropy": entropy,
                 "missing_share": float(1.0 - observed[reference.rows][reference.candidate].mean()),
@@ -148,9 +158,9 @@ def _numbers(reference: RunReference, found: Recovered) -> dict[str, object]:
     return numbers
 
 
-def _seen(source: RunCells, reference: RunReference, found: Recovered, fewest: NDArray[np.int64]) -> float:
+def _seen(reference: RunReference, found: Recovered, fewest: NDArray[np.bool_]) -> float:
     """AUROC over the pairs that the smallest draw of this seed holds: more cells cannot gain by seeing new pairs."""
-    seen = reference.of(source.averaged.counts(fewest)) > 0
+    seen = fewest[reference.rows][reference.candidate]
     label = np.where(seen, reference.positive, -1).astype(np.int8)
     return float(auroc(found.scores[None, :], label[None, :])[0])
 
@@ -160,8 +170,8 @@ def _pair(
     count: int,
     first_seed: int,
     second_seed: int,
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
+    first: _Kept,
+    second: _Kept,
     *,
     disjoint: bool = False,
 ) -> dict[str, object]:
@@ -174,7 +184,7 @@ def _pair(
         "disjoint": disjoint,
         "cells_in_common": 0.0 if disjoint else count / source.count,
         "kept": kept,
-        "jaccard": jaccard(top_edges(first, kept), top_edges(second, kept)),
-        "jaccard_by_chance": kept / (2.0 * first.size - kept),
-        "spearman": spearman(first, second),
+        "jaccard": jaccard(first.edges, second.edges),
+        "jaccard_by_chance": kept / (2.0 * first.scores.size - kept),
+        "spearman": spearman(first.scores, second.scores),
     }

@@ -11,8 +11,11 @@ section 2.3).
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,24 @@ class NetworkError(ValueError):
     """A reference network cannot be read; the message names the file, the key and the remedy."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A file with what is declared of it; equal only where declaration and content are equal."""
+
+    spec: DatasetSpec = field(compare=False)
+    path: Path
+    declared: str
+    sha256: str
+
+
+def _file(spec: DatasetSpec, path: Path) -> _File:
+    digest = ""  # of a file that cannot be opened: whoever reads it says so, naming the dataset
+    if path.is_file():
+        with path.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return _File(spec=spec, path=path, declared=spec.fingerprint(), sha256=digest)
+
+
 def read_network(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     """Distinct pairs of a network file as columns tf, target, sorted; ``attrs`` says what was dropped.
 
@@ -45,6 +66,14 @@ def read_network(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     NetworkError
         If the file is unreadable, lacks a declared column, or holds no pair.
     """
+    _network_form(spec, "network")
+    return _pairs(_file(spec, path)).copy()
+
+
+# Every dataset of a study is held against the same few networks: each is read once a process, not once a dataset.
+@lru_cache(maxsize=8)
+def _pairs(file: _File) -> pd.DataFrame:
+    spec, path = file.spec, file.path
     form = _network_form(spec, "network")
     raw = _read_rows(spec, form, path)
     facts: dict[str, Any] = {"rows_read": len(raw)}
@@ -151,23 +180,8 @@ def gene_set_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -
     NetworkError
         If the file is unreadable, lacks a declared column, or holds no set.
     """
-    form = _network_form(spec, "gene_sets")
-    raw = _read_rows(spec, form, path)
-    if form.set_prefix:
-        of_collection = _column(raw, form.set_name, path, spec, "set_name").astype(str).str.startswith(form.set_prefix)
-        if not of_collection.any():
-            raise NetworkError(
-                f"{path}: no gene set is called {form.set_prefix}… (dataset {spec.id}). Correct `network.set_prefix`."
-            )
-        raw = raw[of_collection]
-    separator = GMT_SEPARATOR if form.format == "gmt" else form.separator
-    members = [
-        frozenset(filter(None, text.split(separator)))
-        for text in _column(raw, form.members, path, spec, "members").astype(str)
-    ]
-    kept = [names for names in members if not form.max_set_size or len(names) <= form.max_set_size]
-    if not kept:
-        raise NetworkError(f"{path}: no gene set is left (dataset {spec.id}). Raise `network.max_set_size`.")
+    _network_form(spec, "gene_sets")
+    kept, read = _gene_set_members(_file(spec, path))
     position = {name: index for index, name in enumerate(genes.tolist())}
     together = np.zeros((genes.size, genes.size), dtype=bool)
     for names in kept:
@@ -184,11 +198,35 @@ def gene_set_reference(spec: DatasetSpec, path: Path, genes: NDArray[np.str_]) -
         directed=False,
         regulators=np.array(sorted(position[name] for name in listed if name in position), dtype=np.int32),
         facts={
-            "sets_read": len(members),
-            "sets_too_large": len(members) - len(kept),
+            "sets_read": read,
+            "sets_too_large": read - len(kept),
             "pairs_inside": source.size,
         },
     )
+
+
+@lru_cache(maxsize=8)
+def _gene_set_members(file: _File) -> tuple[tuple[frozenset[str], ...], int]:
+    """Members of every set that is kept, and how many sets of the collection the file holds."""
+    spec, path = file.spec, file.path
+    form = _network_form(spec, "gene_sets")
+    raw = _read_rows(spec, form, path)
+    if form.set_prefix:
+        of_collection = _column(raw, form.set_name, path, spec, "set_name").astype(str).str.startswith(form.set_prefix)
+        if not of_collection.any():
+            raise NetworkError(
+                f"{path}: no gene set is called {form.set_prefix}… (dataset {spec.id}). Correct `network.set_prefix`."
+            )
+        raw = raw[of_collection]
+    separator = GMT_SEPARATOR if form.format == "gmt" else form.separator
+    members = [
+        frozenset(filter(None, text.split(separator)))
+        for text in _column(raw, form.members, path, spec, "members").astype(str)
+    ]
+    kept = tuple(names for names in members if not form.max_set_size or len(names) <= form.max_set_size)
+    if not kept:
+        raise NetworkError(f"{path}: no gene set is left (dataset {spec.id}). Raise `network.max_set_size`.")
+    return kept, len(members)
 
 
 def planted_reference(labels: ScreenLabels, genes: NDArray[np.str_] | None = None) -> Reference:

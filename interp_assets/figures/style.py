@@ -190,7 +190,8 @@ def to_png(figure: Figure, figure_id: str) -> bytes:
     for dpi in _PNG_RESOLUTIONS:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"optimize": True})
-        for png in (buffer.getvalue(), _fewer_colours(buffer)):
+        for shrink in (io.BytesIO.getvalue, _fewer_colours):  # fewer colours cost as much as drawing: only where asked
+            png = shrink(buffer)
             size = len(png)
             if size < PNG_LIMIT:
                 return png

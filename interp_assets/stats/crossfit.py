@@ -11,9 +11,11 @@ back to a simpler learner.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, cast
 
 import numpy as np
@@ -278,16 +280,14 @@ def _check_boostable(learner: object, plan: FoldPlan, number: int) -> None:
 
 
 def _pool(n: int, plan: FoldPlan, fit: Callable[[Fold], FloatArray], threads: int | None) -> FloatArray:
-    from threadpoolctl import threadpool_limits
-
     # BLAS keeps one limit for the process, OpenMP one for each thread: the first is set around the pool (and
     # restored), the second inside every worker.
+    libraries = _thread_libraries(len(sys.modules))
     with (
-        threadpool_limits(limits=1, user_api="blas"),
+        libraries.limit(limits=1, user_api="blas"),
         ThreadPoolExecutor(
             max_workers=threads or usable_cores(),
-            initializer=threadpool_limits,
-            initargs=(1, "openmp"),
+            initializer=partial(libraries.limit, limits=1, user_api="openmp"),
         ) as pool,
     ):
         parts = list(pool.map(fit, plan.folds))
@@ -295,6 +295,20 @@ def _pool(n: int, plan: FoldPlan, fit: Callable[[Fold], FloatArray], threads: in
     for fold, part in zip(plan.folds, parts, strict=True):
         pooled[fold.test] = part
     return pooled
+
+
+@lru_cache(maxsize=1)
+def _thread_libraries(modules: int) -> Any:
+    """Loaded libraries that run threads of their own, looked for again once a module more has been imported.
+
+    Looking for them takes as long as a fit of a few thousand pairs, and a null of 200 permutations asks a thousand
+    times.
+    """
+    from sklearn import ensemble, linear_model  # noqa: F401 (their libraries have to be loaded before they are found)
+    from threadpoolctl import ThreadpoolController
+
+    del modules
+    return ThreadpoolController()
 
 
 def usable_cores() -> int:

@@ -125,7 +125,7 @@ def rank_rows(scores: ArrayLike) -> RankedRows:
         If a score is missing or infinite.
     """
     table = _finite(scores)
-    order = np.argsort(table, axis=1, kind="stable")
+    order = np.argsort(table, axis=1)  # equal scores in any order: every number below is a sum over their run
     ascending = np.take_along_axis(table, order, axis=1)
     first = np.ones(table.shape, dtype=bool)
     first[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
@@ -209,7 +209,8 @@ def _finite(scores: ArrayLike) -> Float:
 def _check_labels(table: NDArray[Any], shape: tuple[int, int]) -> None:
     if table.ndim != 2 or table.shape[1] != shape[1] or shape[0] not in (1, table.shape[0]):
         raise ValueError(f"labels of shape {table.shape} do not match scores of shape {shape}")
-    if not np.isin(table, (-1, 0, 1)).all():
+    whole = table.dtype.kind in "bi"
+    if not ((table >= -1).all() and (table <= 1).all() if whole else np.isin(table, (-1, 0, 1)).all()):
         raise ValueError("labels must be 1 (positive), 0 (negative) or -1 (no candidate)")
 
 

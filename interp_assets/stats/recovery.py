@@ -41,7 +41,7 @@ class TopRecovery:
 
 
 def top_recovery(score: ArrayLike, positive: ArrayLike, ks: Sequence[int]) -> TopRecovery:
-    """Hits, precision, recall and F1 of the k best pairs, for several k from one sort.
+    """Hits, precision, recall and F1 of the k best pairs, for several k at once.
 
     A k beyond the number of pairs takes all of them.
 
@@ -58,14 +58,9 @@ def top_recovery(score: ArrayLike, positive: ArrayLike, ks: Sequence[int]) -> To
     wanted = np.minimum(np.asarray(ks, dtype=np.int64), values.size)
     if wanted.size == 0 or wanted.min() < 1:
         raise ValueError(f"k = {list(ks)}; give at least one number of edges, each 1 or more")
-    order = np.argsort(-values, kind="stable")
-    descending = values[order]
-    before = np.concatenate([[0], np.cumsum(held[order])]).astype(np.float64)
-    threshold = descending[wanted - 1]
-    # In the run of scores equal to the threshold, positives are spread evenly in expectation.
-    start = np.searchsorted(-descending, -threshold, "left")
-    stop = np.searchsorted(-descending, -threshold, "right")
-    hits = before[start] + (before[stop] - before[start]) * (wanted - start) / (stop - start)
+    descending = -values
+    thresholds = np.partition(descending, wanted - 1)[wanted - 1]
+    hits = np.array([_expected_hits(descending, held, *each) for each in zip(wanted, thresholds, strict=True)])
     positives = float(held.sum())
     return TopRecovery(
         k=wanted,
@@ -75,6 +70,13 @@ def top_recovery(score: ArrayLike, positive: ArrayLike, ks: Sequence[int]) -> To
         recall=hits / positives,
         f1=2.0 * hits / (wanted + positives),
     )
+
+
+def _expected_hits(descending: Float, held: Mask, k: int, threshold: float) -> float:
+    """Positives among the k lowest; in the run equal to the k-th they are spread evenly in expectation."""
+    before, level = descending < threshold, descending == threshold
+    start, size = np.count_nonzero(before), np.count_nonzero(level)
+    return float(np.count_nonzero(held & before) + np.count_nonzero(held & level) * (k - start) / size)
 
 
 def top_shares(score: ArrayLike, k: int) -> Float:
@@ -92,7 +94,12 @@ def top_edges(score: ArrayLike, k: int) -> NDArray[np.intp]:
     values = np.asarray(score, dtype=np.float64).ravel()
     if not 1 <= k <= values.size:
         raise ValueError(f"k = {k} of {values.size} pairs")
-    return np.sort(np.argsort(-values, kind="stable")[:k])
+    descending = -values
+    threshold = np.partition(descending, k - 1)[k - 1]
+    if np.isnan(threshold):  # missing scores come after all others
+        return np.sort(np.argsort(descending, kind="stable")[:k])
+    before = np.flatnonzero(descending < threshold)
+    return np.sort(np.concatenate([before, np.flatnonzero(descending == threshold)[: k - before.size]]))
 
 
 def jaccard(one: ArrayLike, other: ArrayLike) -> float:

@@ -154,9 +154,10 @@ def _presort(
         raise ValueError("scores must be finite, labels 0 or 1, weights not negative")
     if group.size and (group.min() < 0 or group.max() >= drawn.shape[1]):
         raise ValueError(f"group numbers must run from 0 to {drawn.shape[1] - 1}, the columns of weights")
-    order = np.argsort(score, kind="stable")
+    order = np.argsort(score)  # equal scores in any order: draws add up whole runs of them
+    ascending = score[order]
     first = np.ones(score.size, dtype=bool)
-    first[1:] = score[order][1:] != score[order][:-1]
+    first[1:] = ascending[1:] != ascending[:-1]
     return order, first, label, group, np.ascontiguousarray(drawn)
 
 

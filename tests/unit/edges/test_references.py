@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,21 @@ def test_a_wrong_network_is_named(tmp_path, rows, form, message):
     assert str(path) in str(caught.value)
 
 
+def test_a_network_is_read_anew_where_its_file_or_its_declaration_changed(tmp_path):
+    path = write(tmp_path, ["tf target score", "A B 900", "A C 100"])
+    first = read_network(network(), path)
+    first["target"] = "X"  # what a caller does with its pairs is its own matter
+    assert read_network(network(), path).to_numpy().tolist() == [["A", "B"], ["A", "C"]]
+    assert read_network(network(thresholds={"score": 700}), path)["target"].tolist() == ["B"]
+    before = path.stat()
+    write(tmp_path, ["tf target score", "A B 900", "A D 100"])  # as long as before
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert read_network(network(), path)["target"].tolist() == ["B", "D"]
+    path.unlink()
+    with pytest.raises(NetworkError, match="not a readable tsv file"):
+        read_network(network(), path)
+
+
 def test_a_list_of_regulators_keeps_its_pairs_only(tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("B\nNA\n\nB\n", encoding="utf-8")
@@ -143,6 +159,9 @@ def test_gene_sets_become_co_membership(tmp_path):
     assert pairs_of(found) == {("A", "B"), ("B", "A"), ("C", "NA"), ("NA", "C")}
     assert found.facts["sets_too_large"] == 1
     assert found.genes[found.regulators].tolist() == ["A", "B", "C", "NA"]
+    pd.DataFrame({"Name": ["one"], "Genes": ["A;D"]}).to_parquet(path)
+    changed = gene_set_reference(network("gene_sets", format="parquet", max_set_size=3), path, GENES)
+    assert pairs_of(changed) == {("A", "D"), ("D", "A")}
     with pytest.raises(NetworkError, match="gene_sets is needed"):
         gene_set_reference(network(), path, GENES)
 

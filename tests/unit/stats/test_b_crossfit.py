@@ -166,6 +166,7 @@ def test_result_does_not_depend_on_threads(learner):
 
 
 def test_fits_run_on_one_thread_and_leave_the_limits_as_they_were(monkeypatch):
+    from sklearn import ensemble, linear_model  # noqa: F401 (else the fit loads libraries that were not there before)
     from threadpoolctl import threadpool_info, threadpool_limits
 
     seen = []
