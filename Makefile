@@ -53,7 +53,7 @@ lint: $(VENV)/.ok  ## Style, types and format
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-train-small: setup  ## Train the two shipped small releases again from the data wheels
+train-small: setup  ## Train the three shipped small releases again from the data wheels
 	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 $(BIN)/python -m interp_assets.models.small --replace
 
 clean:           ## Remove the environment, the data wheels and every result

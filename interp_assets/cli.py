@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp_assets.cli_releases import add_release_commands
 from interp_assets.settings import Folders, SettingsError
 
 if TYPE_CHECKING:
@@ -52,11 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     analysis.add_argument("--explain", action="store_true", help="question, method, formula, null, traps, source")
     analysis.set_defaults(run=_analysis)
 
-    releases = commands.add_parser("releases", help="list or verify model releases").add_subparsers(required=True)
-    releases.add_parser("list", help="complete, incoming and refused folders").set_defaults(run=_list_releases)
-    verify = releases.add_parser("verify", help="check one release folder against its manifest")
-    verify.add_argument("folder", type=Path)
-    verify.set_defaults(run=_verify_release)
+    add_release_commands(commands)
 
     studies = commands.add_parser("studies", help="list, check or plan studies").add_subparsers(required=True)
     studies.add_parser("list", help="studies and the datasets of their roles").set_defaults(run=_list_studies)
@@ -199,30 +196,6 @@ def _export_screens(options: argparse.Namespace) -> int:
         print(page, end="")
     else:
         write_text(options.to, page)
-    return 0
-
-
-def _list_releases(options: argparse.Namespace) -> int:
-    from interp_assets.models.releases import find_releases
-
-    folders = Folders.from_environment()
-    scan = find_releases(folders.releases)
-    for release in scan.complete:
-        print(f"complete  {release.name}  {release.family}  {release.release_id[:12]}")
-    for folder, reason in scan.incoming.items():
-        print(f"incoming  {folder.name}  {reason}")
-    for folder, reason in scan.refused.items():
-        print(f"refused   {folder.name}  {reason}")
-    if not (scan.complete or scan.incoming or scan.refused):
-        print(f"no release folders in {folders.releases}")
-    return 0
-
-
-def _verify_release(options: argparse.Namespace) -> int:
-    from interp_assets.models.releases import read_release
-
-    release = read_release(options.folder)
-    print(f"{release.name}: {release.family}, {len(release.files)} files verified, id {release.release_id}")
     return 0
 
 

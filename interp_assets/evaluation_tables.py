@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from interp_assets.analyses.inputs import RoleInputs
 from interp_assets.edges.layers import LayerChoice, relative_depth, resolve_layer
+from interp_assets.models.attention_facts import MASS_PARTS
 from interp_assets.models.records import ReleaseCard
 from interp_assets.settings import SELECTION_ROLE, Study
 from qc_standards.records import DataOrigin, Status, TestResult
@@ -144,3 +146,116 @@ def _missing_share(inputs: RoleInputs, score: Any) -> float:
     candidates = inputs.label >= 0
     missing = pd.isna(score[inputs.source]) & candidates
     return float(missing.sum() / max(int(candidates.sum()), 1))
+
+
+# What a model says of itself, in the order it is told.
+MODEL_FACTS = (
+    "family",
+    "layers",
+    "heads",
+    "width",
+    "vocabulary",
+    "max_length",
+    "direction",
+    "attention",
+    "form",
+    "dtype",
+    "device",
+    "gene_key",
+    "mask",
+)
+READING_FACTS = (
+    "cells",
+    "cells_used",
+    "genes_measured",
+    "genes_known",
+    "genes_collapsed",
+    "genes_unknown",
+    "genes_in_universe",
+    "genes_evaluable",
+    "truncated_share",
+    "left_out_share",
+    "left_out_most",
+)
+
+
+def model_table(card: ReleaseCard, roles: Mapping[str, RoleInputs]) -> pd.DataFrame:
+    """What is known of the release and of the model in it: section, name, value (text), one fact a row.
+
+    Section ``release`` holds what the manifest states and the files with size and hash; ``model`` what the loaded model
+    said of itself where attention was read, and is absent for a table of finished scores.
+    """
+    stated = {key: value for key, value in card.facts.items() if key not in {"files", "training", "name", "kind"}}
+    training = card.facts.get("training")
+    about: dict[str, Any] = {"release_id": card.release_id, "kind": card.kind, **stated, "family": card.family}
+    about |= {"held_out_gap": card.gap, "trained_on": list(card.trained_on)}
+    if isinstance(training, Mapping):
+        kept = ("cells", "donors", "steps", "held_out_loss", "baseline", "loss_unit")
+        about |= {f"training_{key}": training[key] for key in kept if key in training}
+    rows = [("release", name, _fact_text(value)) for name, value in about.items() if name != "model"]
+    rows += [
+        ("file", str(file["path"]), f"{int(file['size']):,} bytes, sha256 {file['sha256']}")
+        for file in card.facts.get("files", [])
+    ]
+    told = next((held for inputs in roles.values() if (held := inputs.attention.facts.get("model"))), None)
+    if isinstance(told, Mapping):
+        first = [name for name in MODEL_FACTS if name in told]
+        rest = [name for name in told if name not in {*first, "facts"}]
+        own = {name: told[name] for name in (*first, *rest)} | dict(told.get("facts", {}))
+        rows += [("model", name, _fact_text(value)) for name, value in own.items()]
+    return pd.DataFrame(rows, columns=["section", "name", "value"])
+
+
+def reading_table(roles: Mapping[str, RoleInputs]) -> pd.DataFrame:
+    """One row a dataset that attention was read on: cells, genes lost, truncation, and where attention went.
+
+    ``scored_genes_lost`` names up to 20 scored genes that the model does not know, by comma.
+    ``mass_<part>`` is the mean over layers of the softmax weight that scored genes put on scored genes, on other genes
+    and on positions without a gene, in ``mass_cells`` sampled cells (`models.attention_facts`). ``order_spearman``, of
+    a model that looks back: rank correlation of its scores with what token order alone gives, mean over layers
+    (`models.attention_pooling.order_control`).
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for inputs in roles.values():
+        facts = inputs.attention.facts
+        mass = facts.get("mass")
+        row = {"dataset": inputs.dataset, **{name: facts[name] for name in READING_FACTS if name in facts}}
+        row |= {name: str(facts[name]) for name in ("dtype", "device", "form") if name in facts}
+        if "scored_genes_lost" in facts:
+            row["scored_genes_lost"] = ", ".join(facts["scored_genes_lost"])
+        if isinstance(mass, Mapping):
+            row["mass_cells"] = int(mass["cells"])
+            row |= {f"mass_{part}": round(float(np.mean(mass[part])), 4) for part in MASS_PARTS}
+        control = facts.get("order_control")
+        if isinstance(control, Mapping):
+            found = [value for value in control["spearman"] if value is not None]
+            row["order_spearman"] = float(np.mean(found)) if found else np.nan
+        rows.setdefault(inputs.dataset, row)
+    return pd.DataFrame(list(rows.values()))
+
+
+def mass_table(roles: Mapping[str, RoleInputs]) -> pd.DataFrame:
+    """One row a dataset and layer: the shares of `reading_table` by layer; empty where none were read."""
+    found = {inputs.dataset: inputs.attention.facts.get("mass") for inputs in roles.values()}
+    rows = [
+        {"dataset": dataset, "layer": layer, "cells": int(mass["cells"])}
+        | {part: round(float(mass[part][layer]), 4) for part in MASS_PARTS}
+        for dataset, mass in found.items()
+        if isinstance(mass, Mapping)
+        for layer in range(len(mass[MASS_PARTS[0]]))
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "layer", "cells", *MASS_PARTS])
+
+
+def _fact_text(value: Any) -> str:
+    """Text of one fact: lists by comma (the first 12 of a long one), nothing stated as a dash, the rest as JSON."""
+    if value is None or value == "" or value == [] or value == {}:
+        return "–"
+    if isinstance(value, list):
+        told = ", ".join(str(item) if isinstance(item, str) else _fact_text(item) for item in value[:12])
+        return f"{told} and {len(value) - 12} more" if len(value) > 12 else told
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_fact_text(item)}" for key, item in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -60,7 +60,7 @@ def study_interventions(
     if isinstance(screen, str):
         return screen
     device = resolve_device(study.attention.device)
-    model = load_model(release, device=device, dtype=study.attention.dtype)
+    model = load_model(release, device=device, dtype=study.attention.dtype, encoding=study.attention.encoding)
     if not isinstance(model, InterventionModel):
         return NO_MODEL_CHANGE
     plan = Plan(

@@ -22,6 +22,17 @@ from interp_assets.settings import Folders, SettingsError, Study, load_study, st
 from qc_standards.registry import declared_tests
 
 GIB = float(1 << 30)
+# Names of layers, heads, width, feed-forward width and longest sequence in the settings of a release.
+SHAPE_KEYS = {
+    "config.json": (
+        ("num_hidden_layers",),
+        ("num_attention_heads",),
+        ("hidden_size",),
+        ("intermediate_size",),
+        ("max_position_embeddings",),
+    ),
+    "args.json": (("nlayers",), ("nheads", "nhead"), ("embsize",), ("d_hid",), ("max_seq_len",)),
+}
 CORE_RATE = 1.2e11  # FLOP/s of one core: forward of an 18 x 18 x 1,152 encoder, 1,024 tokens, 5.8 s, fp32
 GPU_RATE = 4.5e13  # FLOP/s in fp32; assumed, no GPU was timed
 ALL_HEADS, HEAD_MEAN = 1.5, 1.27  # extraction over the plain forward, measured paired on two cores
@@ -260,19 +271,17 @@ def _datasets(layout: Layout, study: Study) -> Iterator[DatasetPlan]:
 def _shapes(releases: Sequence[Release], study: Study) -> Iterator[Shape]:
     """Shapes of the complete releases that state one, and of the published model where it is planned for."""
     for release in releases:
+        file = "args.json" if release.family == "scgpt" else "config.json"
         try:
-            told = json.loads((release.folder / "config.json").read_text(encoding="utf-8"))
-            yield Shape(
-                name=release.name,
-                layers=int(told["num_hidden_layers"]),
-                heads=int(told["num_attention_heads"]),
-                width=int(told["hidden_size"]),
-                feed_forward=int(told["intermediate_size"]),
-                tokens=int(told["max_position_embeddings"]),
-                here=True,
+            told = json.loads((release.folder / file).read_text(encoding="utf-8"))
+            layers, heads, width, inner, tokens = (
+                int(told.get(keys[0], told.get(keys[-1]))) for keys in SHAPE_KEYS[file]
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, AttributeError, TypeError):
             continue  # an edge table, or a family that writes its shape elsewhere
+        yield Shape(
+            name=release.name, layers=layers, heads=heads, width=width, feed_forward=inner, tokens=tokens, here=True
+        )
     if study.published_context:
         yield PUBLISHED_SHAPE
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from interp_assets.battery_settings import BatterySettings
+
+if TYPE_CHECKING:
+    from interp_assets.models.adapter import Encoding
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
@@ -24,6 +27,7 @@ ROLE = re.compile(r"^[a-z_]+(\[[1-9]\])?$")
 FITS = ("full", "partial")
 SELECTION_ROLE = "layer_selection"
 PAIRED_ROLES = ("species_pair",)
+EDGE_RULES = ("softmax_mean", "double_rank")
 # Roles whose screens are set side by side whenever a test reads them.
 COMPARED_ROLES = ("primary_screen", "second_screen", "other_line_screen", "small_screens[1]", "small_screens[2]")
 PLANTED_REFERENCE = "planted"  # the network that was planted in a screen; no file describes it
@@ -66,12 +70,43 @@ def _folder(variable: str, default: str) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionSettings:
-    """How attention is extracted: device, number format, single heads or their mean, memory for the sums."""
+    """How attention is extracted: device, number format, heads, memory for the sums, padded tokens of a batch.
+
+    ``heads`` is ``auto`` (all of them if their sums fit ``memory_gib``, else the mean), ``all``, ``mean``, or a list of
+    layer.head such as ``"0.3, 5.11"`` (`models.attention_budget`); sums that do not fit at once take several passes.
+    ``edge_rule`` is ``softmax_mean`` or ``double_rank`` (`models.edge_rules`). The rest reaches families whose encoding
+    of cells leaves a choice (`models.adapter.Encoding`): ``zeros`` are dropped or kept, ``bin_ties`` random or left.
+    ``scheduler`` is the address of a dask scheduler whose workers add the shards (empty: this process does).
+    """
 
     device: str = "auto"
     dtype: str = "float32"
     heads: str = "auto"
     memory_gib: float = 0.6
+    batch_tokens: int = 2048
+    edge_rule: str = "softmax_mean"
+    zeros: str = "drop"
+    bin_ties: str = "random"
+    encoding_seed: int = 0
+    scheduler: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse words that mean nothing, before anything runs."""
+        if self.edge_rule not in EDGE_RULES:
+            raise ValueError(f"edge_rule = {self.edge_rule!r}; use {' or '.join(EDGE_RULES)}")
+        if self.memory_gib <= 0 or self.batch_tokens < 1:
+            raise ValueError(f"memory_gib = {self.memory_gib}, batch_tokens = {self.batch_tokens}; use more than 0")
+        from interp_assets.models.attention_budget import heads_text
+
+        object.__setattr__(self, "heads", heads_text(self.heads))
+        _ = self.encoding
+
+    @property
+    def encoding(self) -> Encoding:
+        """How cells are encoded by families that leave a choice."""
+        from interp_assets.models.adapter import Encoding
+
+        return Encoding(zeros=self.zeros, ties=self.bin_ties, seed=self.encoding_seed)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,7 +347,10 @@ def _section(path: Path, name: str, given: Any, kind: type[Any]) -> Any:
             raise SettingsError(
                 f"{path}: {name}.{key} is {value!r}; expected a {type(wanted).__name__} such as {wanted!r}"
             )
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise SettingsError(f"{path}: {name}: {error}") from error
 
 
 def study_files(config: Path | None) -> dict[str, Path]:

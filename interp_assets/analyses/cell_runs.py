@@ -32,6 +32,7 @@ READING: Final = "cell_attention"
 ATTENTION: Final = "attention_layer_mean"
 ONE_LAYER: Final = "attention"
 CORRELATION: Final = "correlation"
+ORDER: Final = "token_order"
 # Share of the candidate pairs that is kept as the network of a run: about 190,000 of 3.7 million in the framework.
 KEPT_SHARE: Final = 0.05
 FEWEST_POSITIVES: Final = 5
@@ -71,15 +72,17 @@ class RunReference:
 class RunCells:
     """Cells of one role that a run may draw from (N), with all that their edges are made of.
 
-    ``averaged`` pools the mean over layers, ``single`` the analysis layer ``layer``. ``expression`` is N x G
-    log-normalised. ``types`` are cell types, "" for a cell without one, None where the dataset names none.
-    ``references`` are those with enough pairs among the read ones, the primary one first.
+    ``averaged`` pools the mean over layers, ``single`` the analysis layer ``layer``, ``ordered`` what token order alone
+    gives (None where positions see all others). ``expression`` is N x G log-normalised. ``types`` are cell types, ""
+    for a cell without one, None where the dataset names none. ``references`` are those with enough pairs among the
+    read ones, the primary one first.
     """
 
     sample: CellSample
     layer: int
     averaged: CellAttention
     single: CellAttention
+    ordered: CellAttention | None = None
     expression: NDArray[np.float32]
     types: NDArray[np.str_] | None
     references: tuple[RunReference, ...]
@@ -126,6 +129,7 @@ def run_cells(inputs: AnalysisInputs, role: str) -> RunCells | str:
         layer=layer,
         averaged=replace(view, value=view.value.mean(axis=0, dtype=np.float64).astype(np.float32)[None]),
         single=replace(view, value=view.value[layer][None]),
+        ordered=None if view.order is None else replace(view, value=view.order[None]),
         expression=np.asarray(cells.log[view.cells][:, columns].toarray(), dtype=np.float32),
         types=_types(sample, view),
         references=references,
@@ -168,11 +172,16 @@ def run_reference(view: CellAttention, reference: Reference) -> RunReference:
 
 
 def run_scores(source: RunCells, cells: Int, edge: str) -> tuple[Float, Mask]:
-    """Edge scores R x G of the chosen cells, missing pairs at the lowest, and which pairs were observed."""
+    """Edge scores R x G of the chosen cells, missing pairs at the lowest, and which pairs were observed.
+
+    ``edge`` `ORDER` is there where the model looks back (``source.ordered``).
+    """
     if edge == CORRELATION:
         raw = subset_correlation(source.expression[cells], source.averaged.rows)
     else:
         view = source.averaged if edge == ATTENTION else source.single
+        if edge == ORDER and source.ordered is not None:
+            view = source.ordered
         raw = view.pooled(0, cells)[0]
     self_pair = source.averaged.rows[:, None] == np.arange(raw.shape[1])[None, :]
     raw = np.where(self_pair, np.nan, raw)
@@ -215,11 +224,19 @@ def relabelled_copies(
 
 def relabelled_metrics(reference: RunReference, scores: Float, targets: RelabelledTargets) -> dict[str, Float]:
     """AUROC and F1 of the kept network of one run for every relabelled copy of the reference."""
+    return {
+        "auroc": targets.aurocs(scores[reference.rows])[1],
+        "f1": relabelled_f1(reference, scores, targets),
+    }
+
+
+def relabelled_f1(reference: RunReference, scores: Float, targets: RelabelledTargets) -> Float:
+    """F1 of the kept network of one run for every relabelled copy of the reference."""
     table = scores[reference.rows]
     share = np.zeros(table.shape)
     share[reference.candidate] = top_shares(table[reference.candidate], reference.kept)
     hits = targets.sums(share)[1]
-    return {"auroc": targets.aurocs(table)[1], "f1": 2.0 * hits / (reference.kept + targets.positives)}
+    return np.asarray(2.0 * hits / (reference.kept + targets.positives))
 
 
 def observed_types(source: RunCells, cells: Int) -> tuple[float, float]:

@@ -29,7 +29,8 @@ class CellAttention:
 
     ``cell`` (E, ascending) numbers the cell of an entry, ``pair`` (E) is row x G + column, ``value`` is L x E.
     ``cells`` (N) are positions among the prepared cells, ``genes`` (G) names, ``rows`` (R) the regulators' numbers
-    among the genes. ``embedding`` (N x D) is None where the model offers none. Every method numbers cells 0 to N - 1.
+    among the genes. ``embedding`` (N x D) is None where the model offers none; ``order`` (E), what the order of tokens
+    alone gives an entry, where positions see all others. Every method numbers cells 0 to N - 1.
     """
 
     genes: NDArray[np.str_]
@@ -39,6 +40,7 @@ class CellAttention:
     pair: Int
     value: NDArray[np.float32]
     embedding: NDArray[np.float32] | None
+    order: NDArray[np.float32] | None = None
 
     @property
     def layers(self) -> int:
@@ -52,26 +54,22 @@ class CellAttention:
 
     def counts(self, cells: ArrayLike | None = None) -> Int:
         """Number of the given cells that hold both genes (R x G)."""
-        chosen = self._entries(cells)
-        pair = self.pair if chosen is None else self.pair[chosen]
-        return np.bincount(pair, minlength=self._pairs).reshape(self.shape)
+        return np.bincount(self._of(self.pair, self._spans(cells)), minlength=self._pairs).reshape(self.shape)
 
     def pooled(self, layer: int, cells: ArrayLike | None = None) -> tuple[Float, Int]:
         """Mean score over the given cells (numbers or a mask; None: all), R x G, and the cells behind each.
 
         A pair that no cell holds is NaN with count 0: the score divides by the cells that hold both genes.
         """
-        chosen = self._entries(cells)
-        pair = self.pair if chosen is None else self.pair[chosen]
-        value = self.value[layer] if chosen is None else self.value[layer][chosen]
-        return self._mean(pair, value)
+        spans = self._spans(cells)
+        return self._mean(self._of(self.pair, spans), self._of(self.value[layer], spans))
 
     @property
     def _pairs(self) -> int:
         return int(self.rows.size * self.genes.size)
 
-    def _entries(self, cells: ArrayLike | None) -> NDArray[np.int64] | None:
-        """Entries of the given cells, or None for all of them."""
+    def _spans(self, cells: ArrayLike | None) -> list[slice] | None:
+        """Entries of each of the given cells, in their order in the table; None for all entries."""
         if cells is None:
             return None
         given = np.asarray(cells)
@@ -79,7 +77,16 @@ class CellAttention:
         inside[given] = True
         if given.dtype != np.bool_ and int(inside.sum()) != given.size:
             raise ValueError("a cell is given twice; pool each cell once")
-        return np.flatnonzero(inside[self.cell])
+        at = np.flatnonzero(inside)
+        first, last = (np.searchsorted(self.cell, at, side) for side in ("left", "right"))
+        return [slice(*each) for each in zip(first, last, strict=True)]
+
+    @staticmethod
+    def _of(values: NDArray[Any], spans: list[slice] | None) -> NDArray[Any]:
+        """Values of the entries in some spans; whole spans are copied, which costs a fraction of picking entries."""
+        if spans is None:
+            return values
+        return np.concatenate([values[span] for span in spans]) if spans else values[:0]
 
     def _mean(self, pair: Int, value: NDArray[Any]) -> tuple[Float, Int]:
         count = np.bincount(pair, minlength=self._pairs)
@@ -96,7 +103,7 @@ def cell_attention(reading: Reading, role: str) -> CellAttention | str:
         return str(reasons.get(role, f"single cells of role {role} were not read"))
     arrays = {name: reading.arrays[f"{slug}_{name}"] for name in ("offsets", "row", "column", "value", "genes")}
     genes, offsets = np.asarray(arrays["genes"]), np.asarray(arrays["offsets"], dtype=np.int64)
-    embedding = reading.arrays.get(f"{slug}_embedding")
+    embedding, order = (reading.arrays.get(f"{slug}_{name}") for name in ("embedding", "order"))
     return CellAttention(
         genes=genes,
         rows=np.asarray(reading.arrays[f"{slug}_rows"], dtype=np.int64),
@@ -105,4 +112,5 @@ def cell_attention(reading: Reading, role: str) -> CellAttention | str:
         pair=np.asarray(arrays["row"], dtype=np.int64) * genes.size + np.asarray(arrays["column"], dtype=np.int64),
         value=np.asarray(arrays["value"]),
         embedding=None if embedding is None else np.asarray(embedding),
+        order=None if order is None else np.asarray(order),
     )

@@ -27,7 +27,14 @@ from interp_assets.analyses.cell_runs import (
 from interp_assets.analyses.cell_scores import LAYER_CHOSEN_HERE
 from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput
 from interp_assets.analyses.model_mapping import OF_ROW, association_row, association_table, associations
-from interp_assets.analyses.model_scores import KINDS, TRUNCATED, ModelScores, in_degree_elsewhere, model_scores
+from interp_assets.analyses.model_scores import (
+    KINDS,
+    TRUNCATED,
+    ModelScores,
+    in_degree_elsewhere,
+    missing_rule_of_order,
+    model_scores,
+)
 from interp_assets.analyses.rows import chosen_settings, collect, generator, row, skip
 from interp_assets.stats.clustered_recovery import Outranked, outranked
 from interp_assets.stats.mantel import gene_permutations
@@ -350,7 +357,7 @@ def _side_by_side(models: _Models, reference: RunReference) -> dict[str, Any]:
         "settings": {
             "auroc": every,
             "absent": dict(models.made[cells].absent),
-            "missing_rule_of_token_order": "a pair that no cell holds counts as one half",
+            "missing_rule_of_token_order": missing_rule_of_order(models.source),
             "layer_of_attention": models.source.layer,
             "layer_told": LAYER_CHOSEN_HERE,
         },

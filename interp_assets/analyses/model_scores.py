@@ -12,7 +12,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from interp_assets.analyses.cell_runs import ATTENTION, CORRELATION, ONE_LAYER, RunCells, RunReference, run_scores
+from interp_assets.analyses.cell_runs import (
+    ATTENTION,
+    CORRELATION,
+    ONE_LAYER,
+    ORDER,
+    RunCells,
+    RunReference,
+    run_scores,
+)
 from interp_assets.edges.records import EdgeMatrix
 from interp_assets.edges.scores import co_detection_edges, precedence_edges, rank_distance_edges
 from interp_assets.stats.crossfit import TooLittleDataError, out_of_fold_means, plan_folds
@@ -22,7 +30,6 @@ from interp_assets.stats.recovery import keep_top_targets
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 PRODUCT: Final = "product_of_means"
-ORDER: Final = "token_order"
 ORDER_REMOVED: Final = "attention_without_token_order"
 TRUNCATED: Final = "attention_top_20"
 KEPT_TARGETS: Final = 20
@@ -75,6 +82,10 @@ def model_scores(source: RunCells, cells: Int, *, every: bool, folds: int, seed:
         scores[TRUNCATED] = keep_top_targets(held, source.averaged.rows, _kept(source))
         for edges in _pairwise(source, cells):
             scores[edges.name], missing[edges.name] = _rows_of(source, edges)
+        if source.ordered is not None:
+            # a model that looks back: what order alone gives its pooled attention, in its own order of tokens
+            scores[ORDER], observed = run_scores(source, cells, ORDER)
+            missing[ORDER] = float(1.0 - observed.mean())
         shape = scores[ATTENTION].shape
         scores["target_mean"] = np.broadcast_to(mean, shape)
         scores["target_attention"] = np.broadcast_to(scores[ATTENTION].mean(axis=0), shape)
@@ -84,6 +95,11 @@ def model_scores(source: RunCells, cells: Int, *, every: bool, folds: int, seed:
         else:
             scores[ORDER_REMOVED] = without
     return ModelScores(cells=int(cells.size), scores=scores, missing_share=missing, absent=absent)
+
+
+def missing_rule_of_order(source: RunCells) -> str:
+    """What token order gives a pair that no cell holds."""
+    return "a pair that no cell holds counts as one half" if source.ordered is None else "lowest"
 
 
 def in_degree_elsewhere(source: RunCells, tested: RunReference) -> Float | None:

@@ -61,6 +61,9 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {
 }
 ASYMMETRY: Final[Mapping[str, str]] = {"E9.7": "attention", "E9.8": "correlation"}
 NO_PERTURBATION: Final = "no perturbation has enough positive and negative candidates; see perturbation_exclusions"
+ONE_SCORE: Final = (
+    "the model looks back, so that a pair has one score, both orders of tokens pooled: no orientation can differ"
+)
 SYMMETRIC: Final = "lists no direction, so that every orientation reads the same"
 
 
@@ -166,6 +169,8 @@ def _table(found: _Orientations) -> pd.DataFrame:
 def _row(inputs: AnalysisInputs, found: _Orientations, test_id: str) -> TestResult:
     if test_id in ASYMMETRY:
         return _asymmetry_row(inputs, found, test_id)
+    if found.role.attention.facts.get("symmetric"):
+        return skip(inputs, test_id, ONE_SCORE, role=found.role, layer=found.layer)
     truth, orientation = ROWS[test_id]
     if truth not in found.read:
         return skip(inputs, test_id, found.absent[truth], role=found.role, layer=found.layer)

@@ -28,7 +28,14 @@ from interp_assets.battery import (
 from interp_assets.battery import layer_choice as choose
 from interp_assets.code_version import code_version
 from interp_assets.edges.layers import LayerChoice
-from interp_assets.evaluation_tables import context_table, evaluation_table, lineage_table
+from interp_assets.evaluation_tables import (
+    context_table,
+    evaluation_table,
+    lineage_table,
+    mass_table,
+    model_table,
+    reading_table,
+)
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, result_metadata, source_link
@@ -149,6 +156,9 @@ def results_files(
     tables = {
         "evaluation": evaluation_table(settings, card, roles, results, layout.cells_of, battery_tables, choice),
         "lineage": lineage_table(roles, choice),
+        "model_facts": model_table(card, roles),
+        "model_reading": reading_table(roles),
+        "attention_mass": mass_table(roles),
         "evaluability": pd.concat([inputs.evaluability for inputs in roles.values()], ignore_index=True)
         if roles
         else pd.DataFrame(),

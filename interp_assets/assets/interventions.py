@@ -24,10 +24,11 @@ from interp_assets.interventions.records import Interventions, kept_files
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes, read_records
 from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, source_link
+from interp_assets.models.adapter import LOADERS
 from interp_assets.models.records import ReleaseCard
 
 ROLE = "primary_screen"
-SOURCES = ("interp_assets.intervening", "interp_assets.models.geneformer", "interp_assets.models.attention_kernel")
+SOURCES = ("interp_assets.intervening", *LOADERS, "interp_assets.models.attention_kernel")
 
 
 def interventions_asset(layout: Layout, prefix: str = "", suffix: str = "") -> dg.AssetsDefinition:

@@ -13,6 +13,7 @@ from interp_assets.code_version import code_version
 from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_bytes, read_records
 from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, source_link
+from interp_assets.models.adapter import LOADERS, SCORE_FAMILIES, no_attention
 from interp_assets.models.controls import is_control
 from interp_assets.models.records import ReleaseCard
 from interp_assets.readings.catalogue import READINGS, ReadingRow
@@ -29,7 +30,7 @@ def reading_asset(layout: Layout, row: ReadingRow) -> dg.AssetsDefinition:
         partitions_def=layout.release_by_study,
         ins={name: dg.AssetIn() for name in ("release", "sample_inputs", "study_inputs", "layer_choice")},
         io_manager_key="files",
-        code_version=code_version(row.function, "interp_assets.models.geneformer"),
+        code_version=code_version(row.function, *LOADERS),
         metadata={PATH: FOLDER, **source_link(row.function)},
         group_name="readings",
         kinds={"torch"},
@@ -63,7 +64,6 @@ def _found(
     sample_inputs: StoredFiles,
     layer_choice: StoredFiles,
 ) -> Reading | str:
-    from interp_assets.models.adapter import SCORE_FAMILIES
     from interp_assets.models.records import NothingToReadError
     from interp_assets.models.releases import read_release
 
@@ -71,6 +71,8 @@ def _found(
         return NOT_FOR_CONTROLS
     if card.family in SCORE_FAMILIES:
         return NO_MODEL
+    if lacking := no_attention(card.family):
+        return lacking
     settings = layout.studies[study]
     data, absent = read_data(layout, study, row, sample_inputs)
     if not data:
@@ -87,6 +89,8 @@ def _found(
         device=settings.attention.device,
         dtype=settings.attention.dtype,
         memory_gib=settings.attention.memory_gib,
+        encoding=settings.attention.encoding,
+        edge_rule=settings.attention.edge_rule,
     )
     try:
         return row.run(context)

@@ -14,17 +14,14 @@ from interp_assets.io_managers import PATH, records_version, register_record
 from interp_assets.layout import RELEASE, Layout
 from interp_assets.metadata import TEAM, source_link
 from interp_assets.models import sourcing
+from interp_assets.models.adapter import LOADERS
 from interp_assets.models.records import ReleaseCard
 from interp_assets.settings import AttentionSettings
 
 register_record(ReleaseCard)
 
 SOURCE = "interp_assets.models.sourcing"
-EXTRACTION = (
-    "interp_assets.models.attention",
-    "interp_assets.models.geneformer",
-    "interp_assets.models.edge_table",
-)
+EXTRACTION = ("interp_assets.models.attention", *LOADERS, "interp_assets.models.edge_table")
 CONTROL_SEED = 0
 Stored = Path | Unavailable
 
@@ -49,7 +46,7 @@ def release_asset(layout: Layout) -> dg.AssetsDefinition:
         records = {"card": card}
         shown: dict[str, Any] = {"family": card.family, "kind": card.kind, "release id": card.release_id}
         if card.gap is not None:
-            shown["held-out gain over baseline (nats)"] = float(card.gap)
+            shown["held-out gain over baseline (unit of its loss)"] = float(card.gap)
         return dg.Output(records, data_version=records_version(records), metadata=shown)
 
     return release
@@ -94,7 +91,26 @@ def _attention_output(folder: Path, edges: Any) -> dg.Output[Any]:
         "dtype": str(facts.get("dtype", "none")),
         "pairs without a score (share)": float(facts.get("missing_pair_share", 0.0)),
     }
+    shown |= _reading_metadata(facts)
     return dg.Output(folder, data_version=dg.DataVersion(sourcing.edges_version(folder)), metadata=shown)
+
+
+def _reading_metadata(facts: Mapping[str, Any]) -> dict[str, float | int]:
+    """Numbers of an extraction that the UI draws over releases; none for a table of finished scores."""
+    named = {
+        "genes_unknown": "measured genes the model does not know",
+        "truncated_share": "cells cut at the model's length (share)",
+        "left_out_share": "expressed genes left out of sequences (share)",
+    }
+    shown = {label: facts[name] for name, label in named.items() if name in facts}
+    mass = facts.get("mass")
+    if isinstance(mass, Mapping):
+        for part, label in (("no_gene", "positions without a gene"), ("unscored_genes", "genes that are not scored")):
+            shown[f"attention on {label} (mean of layers)"] = float(sum(mass[part]) / len(mass[part]))
+    control = facts.get("order_control")
+    if isinstance(control, Mapping) and (found := [value for value in control["spearman"] if value is not None]):
+        shown["scores against token order alone (Spearman, mean of layers)"] = float(sum(found) / len(found))
+    return shown
 
 
 def _attention_asset(

@@ -7,7 +7,7 @@ cells and scored genes (`prepare`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -256,21 +256,26 @@ def _counts(data: AnnData, form: CellsFormat, where: Where) -> csr_matrix:
         matrix = csr(data.layers[name])
     else:
         raise where.error("cells.counts", f"the file has no {form.counts}; layers: {', '.join(layers) or 'none'}.")
+    hint = f"; layers: {', '.join(layers) or 'none'}"
+    return checked_counts(matrix, lambda problem: where.error("cells.counts", problem), hint)
+
+
+def checked_counts(matrix: csr_matrix, error: Callable[[str], CellsError], hint: str = "") -> csr_matrix:
+    """The matrix as int32 with rising column indices and no stored zero; values that are no counts are refused.
+
+    ``error`` makes the exception of a problem; ``hint`` says where counts may be instead.
+    """
     values = matrix.data
     if not np.isfinite(values).all():
-        raise where.error("cells.counts", "the matrix holds NaN or infinite values. Raw counts are needed.")
+        raise error("the matrix holds NaN or infinite values. Raw counts are needed.")
     wrong = (values < 0) | (values != np.rint(values))
     if wrong.any():
-        raise where.error(
-            "cells.counts",
-            f"{wrong.mean():.1%} of the stored values are no counts, the first is {values[wrong][0]:.6g}; "
-            "raw integer "
-            "counts are expected and this looks log-normalised or scaled. Name the place of the raw "
-            "counts; layers: "
-            f"{', '.join(layers) or 'none'}.",
+        raise error(
+            f"{wrong.mean():.1%} of the stored values are no counts, the first is {values[wrong][0]:.6g}; raw integer "
+            f"counts are expected and this looks log-normalised or scaled. Name the place of the raw counts{hint}."
         )
     if values.size and values.max() > np.iinfo(np.int32).max:
-        raise where.error("cells.counts", "a count exceeds 2,147,483,647. Check the matrix.")
+        raise error("a count exceeds 2,147,483,647. Check the matrix.")
     matrix = matrix.astype(np.int32)
     matrix.eliminate_zeros()
     matrix.sort_indices()

@@ -6,24 +6,32 @@ What belongs here: choosing cells and indexing positions. What does not: a model
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.cells.records import PreparedCells
-from interp_assets.models.adapter import AttentionModel, EncodedCells
+from interp_assets.models.adapter import AttentionModel
 from interp_assets.models.attention_plan import ScoredCells, batch_positions, score_cells
+from interp_assets.models.attention_pooling import repeated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellRows:
-    """Positions in one cell of a batch: of row genes (r) with their row numbers, of scored genes (n) with theirs."""
+    """Positions in one cell of a batch: of row genes (r) with their row numbers, of scored genes (n) with theirs.
+
+    A gene has one position, unless ``row_of`` and ``column_of`` say for every position of ``row_at`` and ``column_at``
+    which entry of ``row`` and ``column`` it belongs to. ``own`` is the place of each row gene in ``column``.
+    """
 
     row_at: NDArray[np.int64]
     row: NDArray[np.int64]
     column_at: NDArray[np.int64]
     column: NDArray[np.int64]
+    own: NDArray[np.int64] | None = None
+    row_of: NDArray[np.int64] | None = None
+    column_of: NDArray[np.int64] | None = None
 
 
 def encoded_cells(model: AttentionModel, cells: PreparedCells, genes: NDArray[np.str_]) -> ScoredCells:
@@ -49,7 +57,8 @@ def richest_cells(cells: ScoredCells, sources: NDArray[np.int64], tokens: int) -
     Every condition runs the model again on each cell, so cells that tell about most perturbations are taken, at least
     one; ties go by cell number. The choice looks at sequences only, never at outcomes or attention.
     """
-    so_far = np.concatenate([[0], np.cumsum(np.isin(cells.gene, sources))])
+    once = np.isin(cells.gene, sources) & ~repeated(cells.gene, cells.offsets)
+    so_far = np.concatenate([[0], np.cumsum(once)])
     held = so_far[cells.offsets[1:]] - so_far[cells.offsets[:-1]]
     useful = np.flatnonzero(held > 0)
     best = useful[np.argsort(-held[useful], kind="stable")]
@@ -60,7 +69,9 @@ def richest_cells(cells: ScoredCells, sources: NDArray[np.int64], tokens: int) -
 def subset(cells: ScoredCells, chosen: NDArray[np.int64]) -> ScoredCells:
     """Only some cells, renumbered in their order."""
     spans = [slice(cells.encoded.offsets[cell], cells.encoded.offsets[cell + 1]) for cell in chosen]
-    encoded = EncodedCells(
+    encoded = replace(
+        cells.encoded,
+        left_out=None if cells.encoded.left_out is None else cells.encoded.left_out[chosen],
         tokens=np.concatenate([cells.encoded.tokens[span] for span in spans]),
         column=np.concatenate([cells.encoded.column[span] for span in spans]),
         offsets=np.cumsum([0, *(span.stop - span.start for span in spans)], dtype=np.int64),
@@ -88,8 +99,29 @@ def cell_rows(cells: ScoredCells, batch: NDArray[np.int64], rows: NDArray[np.int
     for start, stop in itertools.pairwise(offsets):
         at, named = where[start:stop].astype(np.int64), gene[start:stop].astype(np.int64)
         kept = number[named] >= 0
-        found.append(CellRows(row_at=at[kept], row=number[named[kept]], column_at=at, column=named))
+        if cells.encoded.several:
+            found.append(_of_several(at, named, kept, number))
+            continue
+        own = np.flatnonzero(kept)
+        found.append(CellRows(row_at=at[kept], row=number[named[kept]], column_at=at, column=named, own=own))
     return found
+
+
+def _of_several(
+    at: NDArray[np.int64], named: NDArray[np.int64], kept: NDArray[np.bool_], number: NDArray[np.int64]
+) -> CellRows:
+    """Rows of one cell whose genes may stand at several positions; ``named`` (gene of each position) rises."""
+    genes, column_of = np.unique(named, return_inverse=True)
+    own = np.flatnonzero(number[genes] >= 0)
+    return CellRows(
+        row_at=at[kept],
+        row=number[genes[own]],
+        column_at=at,
+        column=genes,
+        own=own,
+        row_of=np.searchsorted(own, column_of[kept]),
+        column_of=column_of,
+    )
 
 
 def row_counts(cells: ScoredCells, rows: NDArray[np.int64]) -> NDArray[np.int64]:

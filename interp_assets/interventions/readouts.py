@@ -12,7 +12,7 @@ Three read-outs of a perturbed gene s and a scored gene t, each a mean over the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,28 +21,55 @@ from numpy.typing import NDArray
 
 from interp_assets.interventions.cells import CellRows
 from interp_assets.models.adapter import LayerAttention, TokenBatch
+from interp_assets.models.attention_pooling import even_weights, gene_weights, pooled_turns, token_weights
 from interp_assets.models.interventions import Output
 
 if TYPE_CHECKING:
     import torch
 
+# Takes positions of queries and keys and gives the weights between them (H x r x n).
+TokenWeights = Callable[[NDArray[np.int64], NDArray[np.int64]], "torch.Tensor"]
 ATTENTION: Final = "attention"
 LAST_ATTENTION: Final = "last_attention"
 LOGITS: Final = "logits"
 
 
 def row_weights(attention: LayerAttention, cell: int, rows: CellRows) -> torch.Tensor:
-    """Softmax weights of every head from the row genes to the scored genes of one cell (H x r x n, float32)."""
-    import torch
+    """Softmax weights of every head from the row genes to the scored genes of one cell (H x r x n, float32).
 
-    row_at, column_at = torch.from_numpy(rows.row_at), torch.from_numpy(rows.column_at)
-    if attention.weights is not None:
-        return attention.weights[cell][:, row_at][:, :, column_at].float()
-    if attention.query is None or attention.key is None or attention.logsumexp is None:
-        raise ValueError("attention came without weights and without queries, keys and log-sum-exp")
-    query = attention.query[cell, row_at].float().transpose(0, 1)
-    key = attention.key[cell, column_at].float().permute(1, 2, 0)
-    return torch.exp(query @ key * attention.scale - attention.logsumexp[cell][:, row_at].float()[:, :, None])
+    Of a gene of several tokens: mean over those of the row, sum over those of the column. In a model that looks back a
+    pair has one weight in a cell, from the later gene to the earlier one, whichever of them is the row.
+
+    Raises
+    ------
+    ValueError
+        If the model looks back and ``rows`` do not say where the row genes are among the scored ones.
+    """
+    return _pair_weights(rows, lambda query, key: token_weights(attention, cell, query, key), attention.causal)
+
+
+def order_weights(rows: CellRows) -> NDArray[np.float32]:
+    """What `row_weights` would be if every position looked evenly at all it can see, 1/(i + 1) at place i (r x n).
+
+    The order control of a model that looks back: what the order of tokens alone gives a pair in this cell.
+    """
+    found: NDArray[np.float32] = _pair_weights(rows, even_weights, True)[0].numpy()
+    return found
+
+
+def _pair_weights(rows: CellRows, tokens: TokenWeights, causal: bool) -> torch.Tensor:
+    """Weights by gene out of weights between tokens; both orders of a pair where positions look back."""
+    weights = tokens(rows.row_at, rows.column_at)
+    forth = gene_weights(weights, rows.row_of, rows.row.size, rows.column_of, rows.column.size)
+    if not causal:
+        return forth
+    if rows.own is None:
+        raise ValueError("rows of a model that looks back must say where they are among the scored genes")
+    weights = tokens(rows.column_at, rows.row_at)
+    back = gene_weights(weights, rows.column_of, rows.column.size, rows.row_of, rows.row.size).transpose(1, 2).clone()
+    back[:, np.arange(rows.own.size), rows.own] = 0.0  # a gene to itself stands in both
+    both: torch.Tensor = forth + back
+    return both
 
 
 def row_entropy(attention: LayerAttention, cell: int, length: int) -> torch.Tensor:
@@ -50,8 +77,7 @@ def row_entropy(attention: LayerAttention, cell: int, length: int) -> torch.Tens
     import torch
 
     everywhere = np.arange(length)
-    rows = CellRows(row_at=everywhere, row=everywhere, column_at=everywhere, column=everywhere)
-    weights = row_weights(attention, cell, rows)
+    weights = token_weights(attention, cell, everywhere, everywhere)
     return -torch.special.xlogy(weights, weights).sum(-1).mean(-1)
 
 
@@ -89,7 +115,10 @@ class OutputSums:
         mean = (state * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
         for cell, rows in enumerate(batch):
             if rows.row.size:
-                self.total[torch.from_numpy(rows.row)] += state[cell, torch.from_numpy(rows.row_at)] - mean[cell]
+                own = state[cell, torch.from_numpy(rows.row_at)]
+                if rows.row_of is not None:
+                    own = pooled_turns(own, torch.from_numpy(rows.row_of), rows.row.size, 0, mean=True)
+                self.total[torch.from_numpy(rows.row)] += own - mean[cell]
 
     def logits(self, output: Output, tokens: Sequence[int], cells: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean logit of each gene at the row gene minus its mean over the cell (rows x genes).

@@ -1,40 +1,65 @@
 """Kernels that add attention to gene x gene sums without ever holding a token x token matrix of every head.
 
-What belongs here: the attention and mask functions registered with transformers, the numba kernels, and the
-torch path for full softmax weights. What does not: batches, shards and files (`attention`, `attention_store`).
+What belongs here: the attention and mask functions registered with transformers, and which kernel adds. What does not:
+the operators of torch (`attention_operators`), the kernels themselves (`attention_numba`, `attention_gene_order`,
+`attention_triton`), or batches, shards and files (`attention`, `attention_store`).
 
-The fused CPU operator returns the log-sum-exp of every query over *all* its keys. With it the probability of
+The fused operator of a device returns the log-sum-exp of every query over *all* its keys. With it the probability of
 any single pair is ``exp(scale * q . k - logsumexp)``, so only pairs of scored genes are ever computed, and
 special tokens and unscored genes still count in the denominator.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.models.adapter import AttentionForm, LayerAttention, LayerSink
+from interp_assets.models.attention_gene_order import GeneOrder, add_gene_order, gene_order
+from interp_assets.models.attention_operators import (
+    available_forms,
+    fused_attention,
+    fused_operator_usable,
+    narrow_mask,
+)
+from interp_assets.models.attention_pooling import by_position, gene_block, query_weights, token_weights
 from interp_assets.models.interventions import intervened_context
 
 if TYPE_CHECKING:
     import torch
 
+__all__ = [
+    "IMPLEMENTATION",
+    "Kernel",
+    "Positions",
+    "add_attention",
+    "add_logsumexp",
+    "add_softmax",
+    "available_forms",
+    "context_vectors",
+    "fused_operator_usable",
+    "heads_part",
+    "kernel_for",
+    "narrow_mask",
+    "register_streaming",
+    "streaming",
+    "triton_usable",
+]
+
 IMPLEMENTATION = {"logsumexp": "interp_logsumexp", "softmax": "interp_softmax"}
 # Gene rows are cut into this many blocks whatever the number of threads, so that threads cannot change a bit.
 ROW_BLOCKS = 8
-_SIGNATURE = (
-    "aten::_scaled_dot_product_flash_attention_for_cpu(Tensor query, Tensor key, Tensor value, "
-    "float dropout_p=0., bool is_causal=False, *, Tensor? attn_mask=None, float? scale=None) "
-    "-> (Tensor output, Tensor logsumexp)"
-)
+Kernel = Literal["numba", "gene_order", "triton", "softmax"]
 _SINK: ContextVar[LayerSink | None] = ContextVar("attention_sink", default=None)
 
 
@@ -46,29 +71,6 @@ def streaming(sink: LayerSink | None) -> Iterator[None]:
         yield
     finally:
         _SINK.reset(token)
-
-
-@cache
-def fused_operator_usable() -> bool:
-    """Whether this torch has the private fused operator with the signature the kernel was written for."""
-    import torch
-
-    operator = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-    return operator is not None and str(operator.default._schema) == _SIGNATURE
-
-
-def available_forms(device: str) -> tuple[AttentionForm, ...]:
-    """Forms of attention that can be had on a device, fastest first."""
-    if device != "cpu":
-        return ("softmax",)
-    if fused_operator_usable():
-        return ("logsumexp", "softmax")
-    warnings.warn(
-        "this torch has no fused attention operator of the known signature: attention is read from the full softmax, "
-        "exact but several times slower",
-        stacklevel=2,
-    )
-    return ("softmax",)
 
 
 @cache
@@ -85,20 +87,6 @@ def register_streaming() -> None:
         AttentionMaskInterface.register(IMPLEMENTATION[form], narrow_mask)
 
 
-def narrow_mask(
-    *, attention_mask: torch.Tensor | None = None, dtype: torch.dtype | None = None, **_: Any
-) -> torch.Tensor | None:
-    """Additive mask (B x 1 x 1 x S), or None where no position is padding."""
-    import torch
-
-    if attention_mask is None or bool(attention_mask.all()):
-        return None
-    kind = dtype or torch.float32
-    mask = torch.zeros(attention_mask.shape, dtype=kind, device=attention_mask.device)
-    mask.masked_fill_(~attention_mask.bool(), torch.finfo(kind).min)
-    return mask[:, None, None, :]
-
-
 def _logsumexp_attention(
     module: Any,
     query: torch.Tensor,
@@ -108,12 +96,11 @@ def _logsumexp_attention(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    import torch
-
     scale = query.size(-1) ** -0.5 if scaling is None else scaling
-    output, logsumexp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, attn_mask=attention_mask, scale=scale
-    )
+    causal = _looks_back(module)
+    key, value = _for_every_head(query, key), _for_every_head(query, value)
+    mask = None if causal else attention_mask
+    output, logsumexp = fused_attention(query, key, value, mask, scale, causal=causal)
     sink = _SINK.get()
     if sink is not None:
         attention = LayerAttention(
@@ -122,9 +109,10 @@ def _logsumexp_attention(
             key=key.transpose(1, 2),
             logsumexp=logsumexp,
             scale=float(scale),
+            causal=causal,
         )
         sink(int(module.layer_idx), attention)
-    output = intervened_context(output, value, attention_mask, int(module.layer_idx))
+    output = intervened_context(output, value, attention_mask, int(module.layer_idx), causal=causal)
     return output.transpose(1, 2), None
 
 
@@ -140,16 +128,37 @@ def _softmax_attention(
     import torch
 
     scale = query.size(-1) ** -0.5 if scaling is None else scaling
+    causal = _looks_back(module)
+    key, value = _for_every_head(query, key), _for_every_head(query, value)
     scores = torch.matmul(query, key.transpose(2, 3)) * scale
-    if attention_mask is not None:
+    if causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
+    elif attention_mask is not None:
         scores = scores + attention_mask
     weights = torch.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
     sink = _SINK.get()
     if sink is not None:
-        sink(int(module.layer_idx), LayerAttention(form="softmax", weights=weights, scale=float(scale)))
+        attention = LayerAttention(form="softmax", weights=weights, scale=float(scale), causal=causal)
+        sink(int(module.layer_idx), attention)
     output = torch.matmul(weights.to(value.dtype), value)
-    output = intervened_context(output, value, attention_mask, int(module.layer_idx))
+    output = intervened_context(output, value, attention_mask, int(module.layer_idx), causal=causal)
     return output.transpose(1, 2).contiguous(), None
+
+
+def _looks_back(module: Any) -> bool:
+    """Whether positions see earlier ones and themselves alone.
+
+    Batches are padded on the right, behind every real position: a row that looks back never reaches padding, so that
+    such a model needs no other mask.
+    """
+    return bool(getattr(module, "is_causal", False))
+
+
+def _for_every_head(query: torch.Tensor, grouped: torch.Tensor) -> torch.Tensor:
+    """Keys or values with one head a query head: where query heads share them, each is repeated for its group."""
+    groups = int(query.shape[1]) // int(grouped.shape[1])
+    return grouped if groups == 1 else grouped.repeat_interleave(groups, dim=1)
 
 
 def context_vectors(
@@ -171,12 +180,90 @@ def context_vectors(
 Positions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]
 
 
+def kernel_for(form: AttentionForm, device: str, wanted: str = "auto") -> Kernel:
+    """Kernel that adds attention of a form on a device.
+
+    ``auto`` is the numba kernel on the processor; on CUDA the Triton kernel, or plain torch in gene order where Triton
+    is absent. Full softmax weights have one kernel.
+
+    Raises
+    ------
+    ValueError
+        If the wanted kernel cannot add this form here.
+    """
+    if form == "softmax":
+        if wanted != "auto":
+            raise ValueError(f"kernel {wanted} needs the log-sum-exp, but attention comes as full softmax weights here")
+        return "softmax"
+    if wanted == "numba" or (wanted == "auto" and device == "cpu"):
+        if device != "cpu":
+            raise ValueError(f"kernel numba adds on the processor, not on {device}; use `auto` or `gene_order`")
+        return "numba"
+    usable = triton_usable(device)
+    if wanted == "triton" and not usable:
+        raise ValueError(f"kernel triton needs the triton package and a CUDA device, not {device}; use `auto`")
+    return "triton" if usable and wanted != "gene_order" else "gene_order"
+
+
+@cache
+def triton_usable(device: str) -> bool:
+    """Whether the Triton kernel can run on a device: CUDA, or any with Triton's interpreter switched on."""
+    return find_spec("triton") is not None and (device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1")
+
+
+def add_attention(
+    sums: torch.Tensor,
+    attention: LayerAttention,
+    positions: Positions,
+    *,
+    heads: bool,
+    kernel: Kernel | None = None,
+    order: GeneOrder | None = None,
+) -> None:
+    """Add attention of one layer and batch, in either form, to sums on their device (see `add_logsumexp`).
+
+    ``kernel`` None is that of `kernel_for`. ``order`` spares making it from ``positions`` again for every layer. Where
+    genes have several tokens there is no gene order, and their weights are added token by token.
+    """
+    chosen = kernel or kernel_for(attention.form, sums.device.type)
+    if chosen in {"gene_order", "triton"} and order is None and query_weights(*positions[1:]) is not None:
+        chosen = "softmax"
+    if chosen == "softmax":
+        add_softmax(sums, attention, positions, heads=heads)
+    elif chosen == "numba":
+        add_logsumexp(sums.numpy(), attention, positions, heads=heads)  # shares the memory of the tensor
+    else:
+        order = order or gene_order(positions, int(sums.shape[-1]), sums.device)
+        if chosen == "triton":
+            from interp_assets.models.attention_triton import add_gene_order_triton
+
+            add_gene_order_triton(sums, attention, order, heads=heads)
+        else:
+            add_gene_order(sums, attention, order, heads=heads)
+
+
+def heads_part(attention: LayerAttention, heads: Sequence[int]) -> LayerAttention:
+    """Attention of some heads of a layer."""
+    some = list(heads)
+    if attention.weights is not None:
+        return replace(attention, weights=attention.weights[:, some])
+    if attention.query is None or attention.key is None or attention.logsumexp is None:
+        raise ValueError("attention came without content")
+    return replace(
+        attention,
+        query=attention.query[:, :, some],
+        key=attention.key[:, :, some],
+        logsumexp=attention.logsumexp[:, some],
+    )
+
+
 def add_logsumexp(sums: NDArray[np.float32], attention: LayerAttention, positions: Positions, *, heads: bool) -> None:
     """Add the probabilities of one layer and batch to ``sums``: (H, G, G), or (G, G) for the sum over heads.
 
     ``positions`` holds, flat over the cells of the batch, token positions and their gene numbers (rising
-    within a cell, no gene twice) and the cells' offsets. Equals the softmax path up to float32 rounding; the
-    order of additions depends on nothing but the batch.
+    within a cell) and the cells' offsets. A gene of several tokens is pooled: mean over those of the query, sum over
+    those of the key. Equals the softmax path up to float32 rounding; the order of additions depends on nothing but the
+    batch.
     """
     import torch
 
@@ -186,25 +273,32 @@ def add_logsumexp(sums: NDArray[np.float32], attention: LayerAttention, position
     # the operator returns strides (S*H, 1, H)
     logsumexp = attention.logsumexp.to(torch.float32).contiguous().numpy()
     where, gene, offsets = positions
+    weight = query_weights(gene, offsets)
+    if attention.causal or weight is not None:
+        order = by_position(where, offsets)
+        share = np.ones(gene.size, dtype=np.float32) if weight is None else weight[order]
+        parts = (where[order], gene[order], share, offsets, np.float32(attention.scale), ROW_BLOCKS, attention.causal)
+        _causal_kernels()[0 if heads else 1](sums, query, key, logsumexp, *parts)
+        return
     kernel = _kernels()[0 if heads else 1]
     kernel(sums, query, key, logsumexp, where, gene, offsets, np.float32(attention.scale), ROW_BLOCKS)
 
 
 def add_softmax(sums: torch.Tensor, attention: LayerAttention, positions: Positions, *, heads: bool) -> None:
-    """Add full softmax weights of one layer and batch to ``sums`` (as `add_logsumexp`), on the sums' device.
+    """Add softmax weights of one layer and batch, token by token, to ``sums`` (as `add_logsumexp`), on their device.
 
-    Cells are added one after the other and no gene occurs twice in a cell, so no two additions meet and the
-    result does not depend on scheduling.
+    Full weights are read as they are; those of the log-sum-exp form are made for the scored positions of a cell. Cells
+    are added one after the other and the tokens of a gene are pooled before (`attention_pooling.gene_block`), so no two
+    additions meet and the result does not depend on scheduling.
     """
     import torch
 
-    if attention.weights is None:
-        raise ValueError("the softmax path needs weights")
-    where, gene, offsets = (torch.from_numpy(part.astype(np.int64)).to(sums.device) for part in positions)
+    where, gene, offsets = (part.astype(np.int64) for part in positions)
     for cell in range(len(offsets) - 1):
         own = slice(int(offsets[cell]), int(offsets[cell + 1]))
-        block = attention.weights[cell][:, where[own]][:, :, where[own]].to(sums.dtype)
-        rows, columns = gene[own][:, None], gene[own][None, :]
+        block = token_weights(attention, cell, where[own], where[own])
+        block, names = gene_block(block, torch.from_numpy(gene[own]).to(sums.device))
+        rows, columns = names[:, None], names[None, :]
         if heads:
             sums[:, rows, columns] += block
         else:
@@ -217,3 +311,11 @@ def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     from interp_assets.models import attention_numba
 
     return attention_numba.add_heads, attention_numba.add_head_sum
+
+
+@cache
+def _causal_kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+    """The same for models that look back and for genes of several tokens."""
+    from interp_assets.models import attention_numba_causal
+
+    return attention_numba_causal.add_heads, attention_numba_causal.add_head_sum

@@ -49,6 +49,18 @@ def _gather(source: Any, cell: int, head: int, where: Ints) -> Floats:
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
+def _gather_heads(source: Floats, where: Ints, offsets: NDArray[np.int64]) -> Floats:
+    """Scored rows of all cells, head by head (heads x positions x d)."""
+    rows = np.empty((source.shape[2], where.size, source.shape[3]), np.float32)
+    for head in prange(source.shape[2]):
+        for cell in range(offsets.size - 1):
+            for i in range(offsets[cell], offsets[cell + 1]):
+                for d in range(source.shape[3]):
+                    rows[head, i, d] = source[cell, where[i], head, d]
+    return rows
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
 def add_heads(
     sums: Floats,
     query: Floats,
@@ -96,15 +108,17 @@ def add_head_sum(
 ) -> None:
     """Add the same, summed over heads, to (G, G); one block of gene rows a task, cells in order.
 
-    Positions have to be sorted by gene within a cell: a block finds its rows by bisection.
+    Positions have to be sorted by gene within a cell: a block finds its rows by bisection. Scored rows are gathered
+    once for all blocks.
     """
     genes = sums.shape[0]
     heads = query.shape[2]
+    queries, keys = _gather_heads(query, where, offsets), _gather_heads(key, where, offsets)
     for block in prange(blocks):
         low, high = genes * block // blocks, genes * (block + 1) // blocks
         for cell in range(offsets.size - 1):
-            spot = where[offsets[cell] : offsets[cell + 1]]
-            name = gene[offsets[cell] : offsets[cell + 1]]
+            start, stop = offsets[cell], offsets[cell + 1]
+            spot, name = where[start:stop], gene[start:stop]
             n = spot.size
             first, last = np.searchsorted(name, low), np.searchsorted(name, high)
             if first == last:
@@ -113,9 +127,7 @@ def add_head_sum(
             row = np.empty(n, np.float32)
             total = np.zeros((last - first, n), np.float32)
             for head in range(heads):
-                queries = _gather(query, cell, head, spot[first:last])
-                keys = _gather(key, cell, head, spot)
-                scores = np.dot(queries, keys.T)
+                scores = np.dot(queries[head, start + first : start + last], keys[head, start:stop].T)
                 for i in range(last - first):
                     _exponentials(scores[i], scale, logsumexp[cell, head, spot[first + i]], bits, row)
                     for j in range(n):

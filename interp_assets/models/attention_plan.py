@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from interp_assets.models.adapter import EncodedCells, TokenBatch
 from interp_assets.models.attention_kernel import Positions
+from interp_assets.models.attention_pooling import repeated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredCells:
     """Encoded cells and, for each, the positions that hold a scored gene.
 
-    ``where`` and ``gene`` are flat over cells with ``offsets``; within a cell ``gene`` rises strictly, so a
-    gene stands at most once. ``genes`` is the number of scored genes.
+    ``where`` and ``gene`` are flat over cells with ``offsets``; within a cell ``gene`` rises, strictly unless its
+    encoding says that a gene may stand at several positions. ``genes`` is the number of scored genes.
     """
 
     encoded: EncodedCells
@@ -32,6 +33,11 @@ class ScoredCells:
     gene: NDArray[np.int32]
     offsets: NDArray[np.int64]
     genes: int
+
+    @property
+    def held(self) -> int:
+        """Scored genes of all cells together, each counted once a cell."""
+        return int(self.gene.size - np.count_nonzero(repeated(self.gene, self.offsets)))
 
     @property
     def used(self) -> NDArray[np.int64]:
@@ -52,12 +58,13 @@ class BatchPlan:
 def score_cells(encoded: EncodedCells, scored_columns: Sequence[int] | NDArray[np.int64]) -> ScoredCells:
     """Positions of the scored genes, given the matrix columns of these genes in the order they are numbered.
 
-    Special tokens and unscored genes have no position; the softmax still counts them.
+    Special tokens and unscored genes have no position; the softmax still counts them. Positions of one gene follow
+    each other in the order of the sequence.
 
     Raises
     ------
     ValueError
-        If a cell holds a scored gene at two positions, which neither kernel may add up silently.
+        If a cell holds a scored gene at two positions and its encoding does not say that genes may.
     """
     columns = np.asarray(scored_columns, dtype=np.int64)
     number = np.full(max(int(encoded.column.max(initial=-1)), int(columns.max(initial=-1))) + 2, -1, np.int32)
@@ -68,10 +75,10 @@ def score_cells(encoded: EncodedCells, scored_columns: Sequence[int] | NDArray[n
     kept = np.flatnonzero(gene >= 0)
     kept = kept[np.lexsort((gene[kept], cell[kept]))]
     same = (np.diff(gene[kept]) == 0) & (np.diff(cell[kept]) == 0)
-    if same.any():
+    if same.any() and not encoded.several:
         raise ValueError(
             f"a gene stands at several positions of one cell ({int(same.sum())} times, first in cell "
-            f"{int(cell[kept[1:]][same][0])}); encode it once, or sum its positions in the adapter"
+            f"{int(cell[kept[1:]][same][0])}); encode it once, or state `several` in the encoding"
         )
     offsets = np.searchsorted(cell[kept], np.arange(encoded.offsets.size)).astype(np.int64)
     where = (kept - encoded.offsets[cell[kept]]).astype(np.int32)

@@ -4,9 +4,10 @@ What belongs here: the folder layout, atomic writing, opening, and single heads 
 not: computing the sums (`attention`).
 
 ``<folder>/layer-<l>-mean.npy`` holds float32 G x G sums over cells of the head mean; with heads kept,
-``layer-<l>-heads.npy`` holds H x G x G sums; ``counts.npy`` (int32, G x G) the cells in which both genes were
-in the sequence; ``genes.json`` the gene names. Row = query = regulator, column = key = target. A folder
-without ``manifest.json`` is unfinished and never opened.
+``layer-<l>-heads.npy`` holds sums of single heads (heads x G x G; the manifest says which); ``counts.npy`` (int32,
+G x G) the cells in which both genes were in the sequence; ``genes.json`` the gene names. Row = query = regulator,
+column = key = target. Of a model that looks back, sums and counts hold what was possible in one order
+(`attention_pooling`); opened scores pool both. A folder without ``manifest.json`` is unfinished and never opened.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
+from interp_assets.models.attention_pooling import both_orders
 from interp_assets.models.checkpoints import read_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 PARTIAL = "partial"
 ORIENTATION = "row = query = regulator, column = key = target"
+BOTH_ORDERS = "a pair has one score: the model looks back, and its attention in either order is pooled over cells"
 
 
 class AttentionStoreError(ValueError):
@@ -75,36 +78,35 @@ def stored_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def write_attention(
-    folder: Path,
-    *,
-    means: Sequence[NDArray[np.float32]],
-    heads: Sequence[NDArray[np.float32]],
-    counts: NDArray[np.int32],
-    genes: NDArray[np.str_],
-    facts: Mapping[str, Any],
-) -> None:
-    """Write a finished extraction: arrays first, manifest last, working files removed after that.
+def write_layer(folder: Path, layer: int, mean: NDArray[np.float32], heads: NDArray[np.float32] | None) -> None:
+    """Write the finished sums of one layer: of the head mean (G x G), and of the kept heads (heads x G x G)."""
+    replace_array(folder / f"layer-{layer}-mean.npy", mean)
+    if heads is not None:
+        replace_array(folder / f"layer-{layer}-heads.npy", heads)
 
-    ``heads`` is empty where only head means were kept. An earlier manifest is removed before its arrays change,
-    so no crash leaves a manifest beside files it does not describe.
+
+def write_attention(
+    folder: Path, *, arrays: Path, counts: NDArray[np.int32], genes: NDArray[np.str_], facts: Mapping[str, Any]
+) -> None:
+    """Finish an extraction whose layers were written to ``arrays``: files first, manifest last, working files removed.
+
+    An earlier manifest is removed before its arrays change, so no crash leaves a manifest beside files it does not
+    describe; layers are linked, so that a crash on the way leaves them where they can be finished again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    arrays: dict[str, NDArray[Any]] = {f"layer-{number}-mean.npy": mean for number, mean in enumerate(means)}
-    arrays |= {f"layer-{number}-heads.npy": block for number, block in enumerate(heads)}
-    arrays["counts.npy"] = counts
-    for stale in set(folder.glob("layer-*.npy")) - {folder / name for name in arrays}:
+    layers = sorted(arrays.glob("layer-*.npy"))
+    for stale in folder.glob("layer-*.npy"):
         stale.unlink()
-    for name, array in arrays.items():
-        replace_array(folder / name, array)
+    for path in layers:
+        _link(path, folder / path.name)
+    replace_array(folder / "counts.npy", counts)
     replace_bytes(folder / "genes.json", json.dumps([str(gene) for gene in genes]).encode())
     files = [
         {"path": name, "size": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
-        for name in sorted([*arrays, "genes.json"])
+        for name in sorted([*(path.name for path in layers), "counts.npy", "genes.json"])
     ]
-    manifest = {"orientation": ORIENTATION, "heads_kept": "all" if heads else "mean only", **facts}
-    manifest |= {"format": FORMAT, "files": files}
+    manifest = {"orientation": ORIENTATION, **facts, "format": FORMAT, "files": files}
     replace_bytes(folder / MANIFEST, (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
@@ -193,35 +195,46 @@ def head_matrix(folder: Path, layer: int, head: int) -> EdgeMatrix:
     Raises
     ------
     AttentionStoreError
-        If the folder is unfinished or kept head means only.
+        If the folder is unfinished or did not keep the head.
     ValueError
         If there is no such layer or head.
     """
     manifest = stored_manifest(folder)
     if manifest is None:
         raise AttentionStoreError(f"{folder}: no finished attention here; materialise attention again")
-    if manifest["heads_kept"] != "all":
-        raise AttentionStoreError(
-            f"{folder}: single heads were not kept ({manifest['heads_kept']}); raise the memory budget of the "
-            "extraction and materialise attention again"
-        )
     _require(layer, manifest["layers"], "layer", folder)
     _require(head, manifest["heads"], "head", folder)
+    listed = manifest.get("sums", {}).get("listed", {}).get(str(layer), [])
+    kept: Sequence[int] = range(manifest["heads"]) if manifest["heads_kept"] == "all" else listed
+    if head not in kept:
+        raise AttentionStoreError(
+            f"{folder}: single head {layer}.{head} was not kept ({manifest['heads_kept']}); raise the memory budget of "
+            "the extraction or list the head in `heads`, and materialise attention again"
+        )
     genes = np.array(read_json(folder / "genes.json"), dtype=np.str_)
-    return _matrix(folder, manifest, genes, f"layer-{layer}-heads.npy", layer, head=head)
+    return _matrix(folder, manifest, genes, f"layer-{layer}-heads.npy", layer, head, kept.index(head))
 
 
 def _matrix(
-    folder: Path, manifest: Mapping[str, Any], genes: NDArray[np.str_], file: str, layer: int, head: int | None
+    folder: Path,
+    manifest: Mapping[str, Any],
+    genes: NDArray[np.str_],
+    file: str,
+    layer: int,
+    head: int | None,
+    slab: int = 0,
 ) -> EdgeMatrix:
     sums = np.load(folder / file, mmap_mode="r", allow_pickle=False)
     counts = np.load(folder / "counts.npy", allow_pickle=False)
-    own = sums if head is None else sums[head]
+    own = sums if head is None else sums[slab]
+    symmetric = manifest.get("direction") == "causal"
+    if symmetric:
+        own, counts = both_orders(own), both_orders(counts)
     score = np.full(own.shape, np.nan, dtype=np.float32)
     np.divide(own, counts, out=score, where=counts > 0, casting="same_kind")
     label = "attention" if head is None else f"attention head {head}"
     facts = {
-        "orientation": ORIENTATION,
+        "orientation": BOTH_ORDERS if symmetric else ORIENTATION,
         "depth": layer / max(1, manifest["layers"] - 1),
         "release": manifest["release"],
         "dataset": manifest["dataset"],
@@ -258,19 +271,30 @@ def clear_partial(partial: Path) -> None:
     partial.mkdir(parents=True)
 
 
-def write_checkpoint(partial: Path, shards: int, total: NDArray[np.float32]) -> None:
-    """Keep the sum of the first ``shards`` shards, and no earlier one."""
-    replace_array(partial / f"sums-{shards:05d}.npy", total)
-    for older in partial.glob("sums-*.npy"):
-        if older.name != f"sums-{shards:05d}.npy":
+def write_checkpoint(folder: Path, shards: int, total: NDArray[np.float32]) -> Path:
+    """File with the sum of the first ``shards`` shards, now the only one in the folder."""
+    path = folder / f"sums-{shards:05d}.npy"
+    replace_array(path, total)
+    for older in folder.glob("sums-*.npy"):
+        if older.name != path.name:
             older.unlink()
+    return path
 
 
-def last_checkpoint(partial: Path, shards: int, shape: tuple[int, ...]) -> tuple[int, NDArray[np.float32] | None]:
-    """Number of finished shards and their sum, (0, None) without a usable checkpoint."""
-    for path in sorted(partial.glob("sums-*.npy"), reverse=True):
-        total = np.load(path, allow_pickle=False)
+def last_checkpoint(folder: Path, shards: int, shape: tuple[int, ...]) -> tuple[int, Path | None]:
+    """Number of finished shards and the file with their sum, (0, None) without a usable checkpoint."""
+    for path in sorted(folder.glob("sums-*.npy"), reverse=True):
+        total = np.load(path, mmap_mode="r", allow_pickle=False)
         number = int(path.stem.removeprefix("sums-"))
         if total.shape == shape and total.dtype == np.float32 and 0 < number < shards:
-            return number, total
+            return number, path
     return 0, None
+
+
+def read_slabs(path: Path) -> Iterator[NDArray[np.float32]]:
+    """Slabs (G x G) of a checkpoint one after the other, so that no second copy of the sums is held."""
+    with path.open("rb") as stream:
+        np.lib.format.read_magic(stream)
+        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+        for _ in range(shape[0]):
+            yield np.fromfile(stream, dtype=kind, count=shape[1] * shape[2]).reshape(shape[1:])

@@ -13,80 +13,41 @@ import io
 import json
 import os
 import pickle
+import pickletools
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
+
+from interp_assets.models.file_rules import (
+    FileSizeError,
+    HashMismatchError,
+    ManifestError,
+    MissingFileError,
+    ReleaseFileError,
+    TruncatedFileError,
+    UnsafePathError,
+    UnsafePickleError,
+    never_opened,
+    refuse_lfs_pointer,
+    refuse_link,
+    unique_keys,
+)
+from interp_assets.models.file_rules import LfsPointerError as LfsPointerError  # the errors are one family
+from interp_assets.models.tensor_headers import check_torch_archive, safetensors_header
 
 JSON_LIMIT = 64 * 2**20
 DICTIONARY_LIMIT = 64 * 2**20
 DICTIONARY_ENTRIES = 1_000_000
-LFS_MARK = b"version https://git-lfs"
+LISTED_FILES = 10_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NUMBER = re.compile(r"[<>|=]?[iuf][1248]")
-
-
-class ReleaseFileError(ValueError):
-    """A file of a release that breaks a rule; says which file, which rule and what to do."""
-
-    rule: ClassVar[str] = "every file of a release can be read safely"
-
-    def __init__(self, file: Path | str, problem: str, remedy: str) -> None:
-        self.file, self.problem, self.remedy = str(file), problem, remedy
-        super().__init__(f"{file}: {problem} (rule: {self.rule}). {remedy}")
-
-
-class MissingFileError(ReleaseFileError):
-    """A file that the manifest lists is not there."""
-
-    rule = "every listed file is present"
-
-
-class UnsafePathError(ReleaseFileError):
-    """A listed path leaves the release folder, or is a link."""
-
-    rule = "listed paths are relative, without '..', and no links"
-
-
-class TruncatedFileError(ReleaseFileError):
-    """A file is shorter than the manifest says."""
-
-    rule = "a file has exactly the listed size"
-
-
-class FileSizeError(ReleaseFileError):
-    """A file is longer than the manifest says, or above the limit of its reader."""
-
-    rule = "a file has exactly the listed size and stays under the limit of its reader"
-
-
-class LfsPointerError(ReleaseFileError):
-    """A file is a Git LFS pointer instead of the content."""
-
-    rule = "files hold their content, not a Git LFS pointer"
-
-
-class HashMismatchError(ReleaseFileError):
-    """The content of a file differs from the manifest."""
-
-    rule = "the sha256 of a file equals the listed one"
-
-
-class ManifestError(ReleaseFileError):
-    """A manifest, configuration or dictionary does not have the agreed form."""
-
-    rule = "manifests, configurations and dictionaries have the agreed form"
-
-
-class UnsafePickleError(ReleaseFileError):
-    """A pickle asks for more than plain names and numbers."""
-
-    rule = "a dictionary pickle holds only names and numbers"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,16 +65,20 @@ def listed_files(manifest: Path, entries: Any) -> tuple[ReleaseFile, ...]:
     Raises
     ------
     ManifestError
-        If ``entries`` is not a non-empty list of ``{path, size, sha256}``, or a path is listed twice.
+        If ``entries`` is not a non-empty list of ``{path, size, sha256}``, is longer than any model needs, or lists
+        a path twice.
     UnsafePathError
         If a path is absolute or contains ``..``.
     """
     remedy = "Write `files` as a list of {path, size, sha256}, one entry a file."
     if not isinstance(entries, list) or not entries:
         raise ManifestError(manifest, "`files` is missing or empty", remedy)
+    if len(entries) > LISTED_FILES:
+        raise ManifestError(
+            manifest, f"`files` has {len(entries)} entries, limit {LISTED_FILES}", "List what is needed."
+        )
     files = tuple(sorted(_listed_file(manifest, entry, remedy) for entry in entries))
-    paths = [file.path for file in files]
-    twice = sorted({path for path in paths if paths.count(path) > 1})
+    twice = sorted(path for path, times in Counter(file.path for file in files).items() if times > 1)
     if twice:
         raise ManifestError(manifest, f"`files` lists {', '.join(twice)} more than once", remedy)
     return files
@@ -135,9 +100,16 @@ def _listed_file(manifest: Path, entry: Any, remedy: str) -> ReleaseFile:
     if not sound:
         raise ManifestError(manifest, f"entry of `files` is incomplete: {entry!r}", remedy)
     pure = PurePosixPath(str(path))
-    if pure.is_absolute() or ".." in pure.parts or "\\" in str(path) or ":" in pure.parts[0]:
+    if not _inside(str(path), pure):
         raise UnsafePathError(manifest, f"`files` lists {path!r}", "List paths inside the release folder.")
     return ReleaseFile(str(pure), int(str(size)), str(digest).lower())
+
+
+def _inside(path: str, pure: PurePosixPath) -> bool:
+    """Whether a listed path is plain, relative and names something below its folder."""
+    if not pure.parts or pure.is_absolute() or ".." in pure.parts or not path.isprintable():
+        return False
+    return "\\" not in path and ":" not in pure.parts[0] and all(len(part) <= 200 for part in pure.parts)
 
 
 def verify_files(folder: Path, files: Sequence[ReleaseFile]) -> None:
@@ -191,15 +163,6 @@ def _refuse_links(folder: Path, path: Path) -> None:
     raise UnsafePathError(path, "lies outside the release folder", "List paths inside the release folder.")
 
 
-def refuse_lfs_pointer(path: Path) -> None:
-    """Raise `LfsPointerError` if the file starts like a Git LFS pointer."""
-    with path.open("rb") as stream:
-        if stream.read(len(LFS_MARK)) == LFS_MARK:
-            raise LfsPointerError(
-                path, "is a Git LFS pointer, not the content", "Run `git lfs pull` and copy the file again."
-            )
-
-
 def file_sha256(path: Path) -> str:
     """Sha256 of a file, remembered per (path, size, modification time) for the life of the process."""
     stat = path.stat()
@@ -216,15 +179,16 @@ def _file_sha256(path: str, size: int, mtime_ns: int) -> str:
 
 
 def read_json(path: Path, *, limit: int = JSON_LIMIT) -> Any:
-    """Content of a JSON file no larger than ``limit`` bytes.
+    """Content of a JSON file no larger than ``limit`` bytes, in which no object names a key twice.
+
+    Of two values under one key readers take the first or the last, so that a file with two has no one meaning.
 
     Raises
     ------
     MissingFileError, UnsafePathError, FileSizeError, LfsPointerError, ManifestError
-        If the file is absent, a link, too large, an LFS pointer, or not JSON.
+        If the file is absent, a link, too large, an LFS pointer, not JSON, nested too deeply, or names a key twice.
     """
-    if path.is_symlink():
-        raise UnsafePathError(path, "is a link", "Replace the link by the file itself.")
+    refuse_link(path)
     if not path.is_file():
         raise MissingFileError(path, "is absent", "Copy the whole folder again.")
     size = path.stat().st_size
@@ -232,8 +196,8 @@ def read_json(path: Path, *, limit: int = JSON_LIMIT) -> Any:
         raise FileSizeError(path, f"{size} bytes of JSON, limit {limit}", "Use the original file.")
     refuse_lfs_pointer(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, which are no JSONDecodeError
         raise ManifestError(path, f"is not valid JSON: {error}", "Copy the file again.") from error
 
 
@@ -253,8 +217,7 @@ def read_dictionary(path: Path) -> dict[str, int] | dict[str, float] | dict[str,
         return _plain_dictionary(path, read_json(path, limit=DICTIONARY_LIMIT))
     if path.suffix not in {".pkl", ".pickle"}:
         raise ManifestError(path, f"dictionary of unknown kind {path.suffix!r}", "Use .json or .pkl.")
-    if path.is_symlink():
-        raise UnsafePathError(path, "is a link", "Replace the link by the file itself.")
+    refuse_link(path)
     if path.stat().st_size > DICTIONARY_LIMIT:
         raise FileSizeError(path, f"above {DICTIONARY_LIMIT} bytes", "Use the original dictionary.")
     refuse_lfs_pointer(path)
@@ -262,12 +225,29 @@ def read_dictionary(path: Path) -> dict[str, int] | dict[str, float] | dict[str,
 
 
 def _restricted_pickle(path: Path) -> Any:
+    content = path.read_bytes()
     try:
-        return _DictionaryUnpickler(path, path.read_bytes()).load()
+        _bound_memo(path, content)
+        return _DictionaryUnpickler(path, content).load()
     except ReleaseFileError:
         raise
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+    ) as error:
         raise ManifestError(path, f"is not a readable pickle: {error}", "Copy the file again.") from error
+
+
+def _bound_memo(path: Path, content: bytes) -> None:
+    """Refuse a pickle that numbers its memo beyond its own length: the reader would allocate up to the number."""
+    for operation, number, _ in pickletools.genops(content):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(number or 0) > len(content):
+            raise UnsafePickleError(path, f"numbers a memo entry {number} in {len(content)} bytes", "Use JSON.")
 
 
 class _DictionaryUnpickler(pickle.Unpickler):
@@ -341,34 +321,61 @@ def _plain_dictionary(path: Path, content: Any) -> dict[str, Any]:
 
 
 def read_state_dict(path: Path) -> Mapping[str, Any]:
-    """Tensors of a ``.safetensors`` file or of a torch file read with ``weights_only=True``.
+    """Tensors of one ``.safetensors`` file, or of one torch file read with ``weights_only=True``, on the processor.
 
-    A torch file that needs more than tensors raises; it is never reopened with a reader that could run code.
+    What the file claims is checked before anything is allocated (`tensor_headers`). A torch file that needs more than
+    tensors raises; it is never reopened with a reader that could run code. The weights of a release, which may lie in
+    several files, come from `weights.read_weights`.
 
     Raises
     ------
-    ManifestError
-        If the file is no such checkpoint; ``training_args.bin`` and optimiser states are refused by name.
+    ReleaseFileError
+        If the file is no such checkpoint (`ManifestError`, `TruncatedFileError`, `UnsafePickleError`);
+        ``training_args.bin`` and optimiser states are refused by name.
     """
     refuse_lfs_pointer(path)
-    if path.name in {"training_args.bin", "optimizer.pt", "scheduler.pt"}:
+    if never_opened(path.name):
         raise UnsafePickleError(path, "is not a weights file", "Leave it out of the release.")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        safetensors_header(path)
         try:
             return load_file(path, device="cpu")
         except SafetensorError as error:
             raise ManifestError(path, f"is not a readable safetensors file: {error}", "Copy it again.") from error
+    return _torch_tensors(path)
+
+
+def _torch_tensors(path: Path) -> Mapping[str, Any]:
     import torch
 
+    check_torch_archive(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError, OverflowError) as error:
         raise UnsafePickleError(
             path, f"cannot be read as tensors only: {str(error)[:200]}", "Convert it to safetensors."
         ) from error
     if not isinstance(state, dict):
         raise ManifestError(path, f"holds a {type(state).__name__}, not named tensors", "Use a state dict.")
+    for name, tensor in named_tensors(state).items():
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise ManifestError(path, f"{name} is sparse or quantised", "Save plain tensors.")
+        stored = tensor.untyped_storage().nbytes()
+        if tensor.numel() * tensor.element_size() > stored:
+            claimed = f"claims shape {tuple(tensor.shape)} over {stored} stored bytes"
+            raise ManifestError(path, f"{name} {claimed}", "Use the checkpoint as it was saved.")
     return state
+
+
+def named_tensors(state: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """Tensors of a checkpoint by name, those a training script wrapped under a key of their own included."""
+    found: dict[str, Any] = {}
+    for name, part in state.items():
+        if isinstance(part, Mapping) and depth:
+            found |= named_tensors(part, depth - 1)
+        elif hasattr(part, "element_size"):
+            found[str(name)] = part
+    return found

@@ -41,6 +41,7 @@ def write_control_release(
         shutil.rmtree(scratch)
     scratch.mkdir(parents=True)
     for path, data in contents.items():
+        (scratch / path).parent.mkdir(parents=True, exist_ok=True)
         (scratch / path).write_bytes(data)
     files = [
         {"path": name, "size": len(data), "sha256": sha256(data).hexdigest()} for name, data in sorted(contents.items())

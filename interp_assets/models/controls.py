@@ -32,6 +32,11 @@ Expectation = Literal["supported", "refuted"]
 # Above .25 the planted score no longer beats gene variance on a planted screen.
 PLANTED_NOISE = 0.25
 PLANTED_LENGTH = 512
+# (output layer, what it repeats where both are one tensor), as torch files of masked language models list them.
+TIED = (
+    ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+    ("cls.predictions.decoder.bias", "cls.predictions.bias"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +162,7 @@ def random_weights_release(
     Parameters
     ----------
     release
-        A verified Geneformer-layout release.
+        A verified release with weights; the twin holds them as one ``model.safetensors``.
     folder
         Destination of the new release folder; an existing one is replaced.
     seed
@@ -168,20 +173,23 @@ def random_weights_release(
     Raises
     ------
     ValueError
-        If the release has no ``model.safetensors``, or `spread` is unknown.
+        If the release lists no weights, or `spread` is unknown.
     """
-    from safetensors.numpy import load_file, save
+    from safetensors.numpy import save
+
+    from interp_assets.models.weights import WEIGHT_FILES, weight_paths
 
     if spread not in ("trained", "config"):
         raise ValueError(f"spread = {spread!r}; use trained or config")
-    if "model.safetensors" not in {file.path for file in release.files}:
-        raise ValueError(f"release {release.name}: random weights need model.safetensors in Geneformer layout")
-    config = read_json(release.file("config.json"))
-    scale = None if spread == "trained" else float(config.get("initializer_range", 0.02))
+    scale = None
+    if spread == "config":
+        scale = float(read_json(release.file("config.json")).get("initializer_range", 0.02))
     rng = np.random.default_rng([seed, 12])
-    tensors = load_file(release.file("model.safetensors"))
+    tensors = _untied(release)
     drawn = {name: _redrawn(name, tensors[name], scale, rng) for name in sorted(tensors)}
-    contents = {file.path: release.file(file.path).read_bytes() for file in release.files}
+    weights = {*WEIGHT_FILES, *(path.relative_to(release.folder).as_posix() for path in weight_paths(release))}
+    kept = [file.path for file in release.files if file.path not in weights]
+    contents = {path: release.file(path).read_bytes() for path in kept}
     contents["model.safetensors"] = save(drawn, metadata={"format": "pt"})
     facts = {key: value for key, value in release.facts.items() if key not in {"name", "created", "training"}}
     facts |= {
@@ -197,15 +205,32 @@ def random_weights_release(
     return read_release(Path(folder))
 
 
+def _untied(release: Release) -> dict[str, NDArray[np.generic]]:
+    """Tensors of a release, floating ones as float32; an output layer that repeats the embedding is left out.
+
+    A model reads the embedding where the output layer is absent, so both stay one matrix when they are drawn anew.
+    """
+    from interp_assets.models.weights import read_weights
+
+    state = read_weights(release)
+    tensors = {name: (held.float() if held.is_floating_point() else held).numpy() for name, held in state.items()}
+    for copy, original in TIED:
+        if copy in tensors and original in tensors and np.array_equal(tensors[copy], tensors[original]):
+            del tensors[copy]
+    return tensors
+
+
 def _redrawn(
     name: str, trained: NDArray[np.generic], scale: float | None, rng: np.random.Generator
-) -> NDArray[np.float32]:
+) -> NDArray[np.generic]:
     """A fresh tensor of the same shape, by the role its name gives it."""
     if not np.issubdtype(trained.dtype, np.floating):
         return trained
-    if name.endswith("LayerNorm.weight"):
+    # a weight of one dimension scales a norm; the variance of a batch norm starts at 1
+    if name.endswith("running_var") or (name.endswith("weight") and trained.ndim == 1):
         return np.ones(trained.shape, dtype=np.float32)
-    if name.endswith("bias"):
+    # without this bias W1 v has one direction for every v, and the norm behind it removes the value altogether
+    if name.endswith(("bias", "running_mean")) and not name.endswith("value_encoder.linear1.bias"):
         return np.zeros(trained.shape, dtype=np.float32)
     values = trained.astype(np.float64)
     mean, deviation = (values.mean(), values.std()) if scale is None else (0.0, scale)

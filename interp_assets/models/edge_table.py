@@ -1,15 +1,17 @@
 """Edge tables: scores of another method, or of a user, read into the same records as attention.
 
-What belongs here: reading and checking a table with source, target and score. What does not: judging it.
+What belongs here: a table placed on the genes of a dataset. What does not: opening files (`edge_files`), what columns
+mean (`edge_formats`), what is done with rows (`edge_rows`), or judging.
 
-Columns ``source`` (regulator), ``target`` and ``score``, optionally ``cells`` (cells behind the score); parquet,
-CSV or TSV. The orientation is fixed: source regulates target. Higher scores mean more regulatory.
+The plain form has columns ``source`` (regulator), ``target`` and ``score``, optionally ``cells`` (cells behind the
+score) and ``sign``; parquet, CSV, TSV or h5ad. The orientation is fixed: source regulates target. Higher scores mean
+more regulatory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,25 @@ from numpy.typing import NDArray
 
 from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
-from interp_assets.models.checkpoints import ManifestError
+from interp_assets.models.edge_files import TableFile, could_be_matrix, open_table, reading, unique_names
+from interp_assets.models.edge_formats import (
+    HOW_TO_MAP,
+    ROLES,
+    EdgeTableError,
+    Layout,
+    layout_of,
+    listed,
+    smaller_is_better,
+    stated_settings,
+    with_settings,
+)
+from interp_assets.models.edge_rows import scored_pairs
+from interp_assets.models.file_rules import ManifestError
 from interp_assets.models.releases import TABLE_SUFFIXES, Release
 
 REQUIRED = ("source", "target", "score")
 UNKNOWN_LIMIT = 0.5
 ORIENTATION = "row = source = regulator, column = target"
-
-
-class EdgeTableError(ValueError):
-    """An edge table that cannot be judged; names the file, the rule and the way out."""
 
 
 class ForeignGenesError(EdgeTableError):
@@ -39,7 +50,8 @@ class ForeignGenesError(EdgeTableError):
 class EdgeTable:
     """A checked edge table.
 
-    ``edges`` has columns source, target, score (float64) and cells (float64, NaN where not stated), one row a pair.
+    ``edges`` has columns source, target, score, cells and sign (float64; the last two NaN where not stated), one row a
+    pair, no gene with itself. Signs are -1, 0 or 1 and are not part of the score where its rule is a size.
     ``cells_hash`` is that of the cells the table says it was computed from, empty if it says nothing.
     """
 
@@ -57,13 +69,16 @@ def read_edge_table(source: Release | Path, cells: PreparedCells) -> AttentionEd
 
 
 def load_edge_table(source: Release | Path) -> EdgeTable:
-    """Checked edge table of an ``edge_table`` release, or of a bare file.
+    """Checked edge table of an ``edge_table`` release, or of a bare file, in any layout that `edge_formats` knows.
+
+    ``facts["table"]`` says which layout was read, from which columns, how the score was made, how many rows there were
+    and how many were left out for which reason. Which options a release states is explained in ``docs/edge-tables.md``.
 
     Raises
     ------
     EdgeTableError
-        If a column is missing, the table is empty, a name is blank, a score is not a finite number or a pair
-        stands twice.
+        If the columns fit no layout or several, the table is empty, a name is blank, a score is not a finite number, a
+        pair stands twice, or the file is above a limit.
     ManifestError
         If the release does not hold exactly one table.
     """
@@ -72,17 +87,13 @@ def load_edge_table(source: Release | Path) -> EdgeTable:
         name = source.name
     else:
         path, facts, name = Path(source), {}, Path(source).name.split(".")[0]
-    frame = _read(path)
-    missing = [column for column in REQUIRED if column not in frame.columns]
-    if missing:
-        raise EdgeTableError(
-            f"{path}: column {', '.join(missing)} is missing (found: {', '.join(map(str, frame.columns)) or 'none'}); "
-            "an edge table has columns source, target, score and optionally cells"
-        )
-    if frame.empty:
-        raise EdgeTableError(f"{path}: the table has no rows; an edge table needs at least one scored pair")
-    edges = _checked(path, frame)
-    return EdgeTable(name=name, edges=edges, cells_hash=str(facts.get("cells_hash", "")), facts=facts)
+    try:
+        with reading():
+            edges, told = _scored(path, facts)
+    except EdgeTableError as error:
+        raise EdgeTableError(f"{path}: {error}") from error
+    cells_hash = str(facts.get("cells_hash", ""))
+    return EdgeTable(name=name, edges=edges, cells_hash=cells_hash, facts={**facts, "table": told})
 
 
 def _table_file(release: Release) -> Path:
@@ -91,67 +102,77 @@ def _table_file(release: Release) -> Path:
         raise ManifestError(
             release.folder,
             f"family {release.family} with {len(tables)} tables",
-            "An edge_table release lists exactly one parquet, CSV or TSV file.",
+            "An edge_table release lists exactly one parquet, CSV, TSV or h5ad file.",
         )
     return release.file(tables[0])
 
 
-def _read(path: Path) -> pd.DataFrame:
-    if not path.name.endswith(TABLE_SUFFIXES):
-        raise EdgeTableError(f"{path}: unknown kind of table; use one of {', '.join(TABLE_SUFFIXES)}")
-    if not path.is_file():
-        raise EdgeTableError(f"{path}: no such file")
-    try:
-        if path.name.endswith(".parquet"):
-            return pd.read_parquet(path)
-        separator = "\t" if ".tsv" in path.suffixes else ","
-        # gene names such as NA or NAN must stay names
-        return pd.read_csv(path, sep=separator, keep_default_na=False, dtype={"source": str, "target": str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, UnicodeDecodeError, ValueError) as error:
-        raise EdgeTableError(f"{path}: not a readable table: {error}") from error
-
-
-def _checked(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    names = {}
-    for column in ("source", "target"):
-        names[column] = frame[column].astype("string").str.strip()
-        blank = names[column].isna() | (names[column] == "")
-        if blank.any():
-            raise EdgeTableError(f"{path}: {int(blank.sum())} rows have no {column}, first in row {_first(blank)}")
-    score = pd.to_numeric(frame["score"], errors="coerce").astype(np.float64)
-    wrong = ~np.isfinite(score)
-    if wrong.any():
-        raise EdgeTableError(
-            f"{path}: {int(wrong.sum())} scores are not finite numbers, first in row {_first(wrong)}; leave out pairs "
-            "without a score"
+def _scored(path: Path, facts: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Scored pairs of a file, and what is told of them under ``facts["table"]``."""
+    settings = stated_settings(facts)
+    file = open_table(path, settings.get("place", ""))
+    layout = layout_of(file.columns, facts)
+    if layout is None:
+        layout, frame, unscored = _of_matrix(file, settings)
+        shown: dict[str, Any] = {"rows": layout.source, "columns": layout.target}
+    else:
+        frame, unscored = file.read(layout.read), 0
+        shown = {"columns": {role: getattr(layout, role) for role in ROLES if getattr(layout, role)}}
+        unused = [column for column in file.columns if column not in layout.read]
+        shown |= {"columns_not_read": listed(unused)} if unused else {}
+    pairs, count = scored_pairs(layout, frame)
+    if unscored:
+        count = replace(
+            count, read=count.read + unscored, dropped={"no score in the matrix": unscored, **count.dropped}
         )
-    edges = pd.DataFrame({
-        "source": names["source"].astype(object),
-        "target": names["target"].astype(object),
-        "score": score,
-        "cells": _cells(path, frame),
-    }).reset_index(drop=True)  # fmt: skip
-    twice = edges.duplicated(["source", "target"], keep=False)
-    if twice.any():
-        row = edges[twice].iloc[0]
+    return pairs, {
+        "layout": layout.method,
+        **shown,
+        **({} if file.header else {"header": "none; columns are TF, target, importance"}),
+        **({"place": file.place} if file.place else {}),
+        "score_rule": layout.score_rule,
+        "repeated_pairs": "refused" if layout.repeats == "refuse" else "the best is kept",
+        "rows_read": count.read,
+        "rows_left_out": count.dropped,
+        "pairs": len(pairs),
+        "negative_scores": int((pairs["score"] < 0).sum()),
+        "signs": count.signs,
+    }
+
+
+def _of_matrix(file: TableFile, settings: Mapping[str, str]) -> tuple[Layout, pd.DataFrame, int]:
+    """Layout, rows and number of pairs without a score of a matrix of genes by genes."""
+    rows = file.rows() if file.rows is not None else np.empty(0, dtype=np.str_)
+    if file.matrix is None or not could_be_matrix(file, rows):
+        lacking = [name for name in REQUIRED if name not in file.columns]
+        small = [name for name in file.columns if smaller_is_better(name)]
         raise EdgeTableError(
-            f"{path}: {int(twice.sum())} rows repeat a pair, such as {row['source']} -> {row['target']}; "
-            "keep one score a pair"
+            f"column {', '.join(lacking)} is missing (found: {listed(file.columns)}) and the columns fit no other "
+            f"known layout, nor a matrix of genes by genes; {HOW_TO_MAP}"
+            + (f". Smaller is better in {', '.join(small)}: state its direction too" if small else "")
         )
-    return edges
-
-
-def _cells(path: Path, frame: pd.DataFrame) -> pd.Series[float]:
-    if "cells" not in frame.columns:
-        return pd.Series(np.nan, index=frame.index)
-    cells = pd.to_numeric(frame["cells"], errors="coerce").astype(np.float64)
-    if not (np.isfinite(cells) & (cells >= 1) & (cells == np.floor(cells))).all():
-        raise EdgeTableError(f"{path}: `cells` must hold whole numbers of at least 1, or be left out")
-    return cells
-
-
-def _first(flags: pd.Series[bool] | NDArray[np.bool_]) -> int:
-    return int(np.flatnonzero(np.asarray(flags))[0]) + 1
+    if "rows" not in settings and rows.size > len(file.columns) - 1:
+        raise EdgeTableError(
+            f"a matrix of {rows.size} rows and {len(file.columns) - 1} columns: regulators are fewer than genes, and "
+            'rows are read as regulators; state "table": {"rows": "target"} in release.json if columns are, or "source"'
+        )
+    held = file.matrix()
+    names, genes = unique_names(held.rows, "row"), unique_names(held.columns, "column")
+    frame = pd.DataFrame({
+        "row": pd.Categorical.from_codes(np.repeat(np.arange(names.size), genes.size), names.tolist()),
+        "column": pd.Categorical.from_codes(np.tile(np.arange(genes.size), names.size), genes.tolist()),
+        "value": held.values.ravel(),
+    })  # fmt: skip
+    unscored = frame["value"].isna()
+    regulators = settings.get("rows", "source")
+    layout = Layout(
+        method="matrix of genes by genes",
+        source="row" if regulators == "source" else "column",
+        target="column" if regulators == "source" else "row",
+        score="value",
+        strength="absolute",
+    )
+    return with_settings(layout, settings), frame[~unscored], int(unscored.sum())
 
 
 def edge_table_edges(
@@ -206,6 +227,8 @@ def edge_table_edges(
         "dtype": "float32",
         "genes_in_universe": len(universe),
         "genes_evaluable": int(genes.size),
+        "pairs_in_universe": len(kept),
+        "pairs_outside_universe": len(edges) - len(kept),
         "unknown_gene_share": share,
         "cells_stated": bool(edges["cells"].notna().all()),
         "cells_hash_stated": bool(table.cells_hash),

@@ -18,6 +18,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from interp_assets.models.adapter import AttentionForm, AttentionModel, LayerSink, TokenBatch
 
 if TYPE_CHECKING:
@@ -39,8 +42,8 @@ class Intervention:
     """Parts of a model that are changed together; heads as (layer, head), both counted from 0.
 
     ``zero``: output of the head is 0 before the output projection. ``uniform``: every row of the head's attention is
-    1/n over the n real tokens, values kept. ``mlp``: output of the feed-forward part (bias included) is 0; residual
-    and norm stay.
+    1/n over the n real tokens it can see (all, or earlier ones and itself), values kept. ``mlp``: output of the
+    feed-forward part (bias included) is 0; residual and norm stay.
     """
 
     zero: tuple[Head, ...] = ()
@@ -100,15 +103,15 @@ def mlp_silenced(layer: int) -> bool:
 
 
 def intervened_context(
-    context: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, layer: int
+    context: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, layer: int, *, causal: bool = False
 ) -> torch.Tensor:
     """Context vectors of one layer (B x H x S x d) with the active intervention applied; unchanged without one.
 
     Every attention function passes its output through here, before the output projection. ``attention_mask`` is
     additive (B x 1 x 1 x S), negative on padding, or None where nothing is padding. Uniform attention is the mean of
-    the values over real tokens, for every query.
+    the values over real tokens, for every query; where positions look back (``causal``), over those a query can see.
     """
-    changed = _changed_context(context, value, attention_mask, layer)
+    changed = _changed_context(context, value, attention_mask, layer, causal)
     sink = _CAPTURE.get()
     if sink is not None:
         sink(layer, changed)
@@ -116,7 +119,7 @@ def intervened_context(
 
 
 def _changed_context(
-    context: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, layer: int
+    context: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, layer: int, causal: bool
 ) -> torch.Tensor:
     intervention = _ACTIVE.get()
     if intervention is None:
@@ -128,7 +131,8 @@ def _changed_context(
     if zero:
         changed[:, zero] = 0
     if uniform:
-        changed[:, uniform] = _mean_value(value[:, uniform], attention_mask).to(changed.dtype)
+        even = _running_mean(value[:, uniform]) if causal else _mean_value(value[:, uniform], attention_mask)
+        changed[:, uniform] = even.to(changed.dtype)
     return changed
 
 
@@ -140,6 +144,15 @@ def _mean_value(value: torch.Tensor, attention_mask: torch.Tensor | None) -> tor
         return value.mean(dim=2, keepdim=True)
     real = (attention_mask >= 0).transpose(2, 3)  # B x 1 x S x 1
     return (value * real).sum(dim=2, keepdim=True) / real.sum(dim=2, keepdim=True)
+
+
+def _running_mean(value: torch.Tensor) -> torch.Tensor:
+    """Mean of the values up to and including each position (padding lies behind every real one)."""
+    import torch
+
+    value = value.to(torch.promote_types(value.dtype, torch.float32))
+    seen = torch.arange(1, value.shape[2] + 1, device=value.device, dtype=value.dtype)
+    return value.cumsum(dim=2) / seen[:, None]
 
 
 class Output(Protocol):
@@ -183,4 +196,17 @@ class InterventionModel(AttentionModel, Protocol):
 
     def gene_tokens(self, genes: list[str]) -> list[int]:
         """Vocabulary entry of each gene; all of them are known to the model."""
+        ...
+
+
+@runtime_checkable
+class ValueModel(InterventionModel, Protocol):
+    """A model that is told genes and their values: what can be hidden, and is predicted, is the value of a gene."""
+
+    def hidden_values(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same genes with their values hidden, as in training."""
+        ...
+
+    def value_output(self) -> Output | None:
+        """Prediction of the value of a token from its own last hidden state, in one row; None without a head."""
         ...

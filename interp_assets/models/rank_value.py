@@ -78,6 +78,12 @@ def rank_value_tokens(
     return token_ids[position[kept]], offsets
 
 
+def expressed(counts: csr_matrix, columns: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Number of the genes in ``columns`` with a count, for each cell."""
+    rows, _, _ = _entries(counts, np.asarray(columns, dtype=np.int64))
+    return np.bincount(rows, minlength=counts.shape[0]).astype(np.int64)
+
+
 def fit_medians(counts: csr_matrix, n_counts: NDArray[np.float64], columns: NDArray[np.int32]) -> NDArray[np.float64]:
     """Non-zero median of each gene after scaling cells to 10,000 counts, in the order of ``columns``.
 

@@ -20,8 +20,8 @@ class ReleaseCard:
     """What the platform knows of the release under evaluation.
 
     ``kind`` is ``release``, ``positive_control`` or ``negative_control``; ``base`` is the release that a
-    negative twin was made from. ``gap`` is the held-out gain over the best baseline, in nats, None if the
-    release states none. ``trained_on`` names the datasets whose cells the release was trained on.
+    negative twin was made from. ``gap`` is the held-out gain over the best baseline, in the unit of the release's
+    loss, None if it states none. ``trained_on`` names the datasets whose cells the release was trained on.
     """
 
     name: str

@@ -9,28 +9,29 @@ weights under another name are therefore the same release, and a changed diction
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from interp_assets.models.checkpoints import (
-    JSON_LIMIT,
+from interp_assets.models.checkpoints import ReleaseFile, file_sha256, listed_files, read_json, verify_files
+from interp_assets.models.file_rules import (
     ManifestError,
     MissingFileError,
-    ReleaseFile,
     ReleaseFileError,
-    file_sha256,
-    listed_files,
-    read_json,
     refuse_lfs_pointer,
-    verify_files,
+    refuse_link,
 )
 
 MANIFEST = "release.json"
-TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
+MANIFEST_LIMIT = 4 * 2**20
+LARGEST_GAP = 1e6
+TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".h5ad")
 ReleaseKind = Literal["release", "positive_control", "negative_control"]
+# Names under which the platform keeps what it makes itself: controls and the negative twins of a release.
+RESERVED_NAME = re.compile(r"control-.*|.*\.(shuffled|random-weights)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def read_release(source: Path) -> Release:
     if source.is_file():
         return _bare_table(source)
     manifest = source / MANIFEST
-    content = read_json(manifest, limit=JSON_LIMIT)
+    content = read_json(manifest, limit=MANIFEST_LIMIT)
     if not isinstance(content, dict):
         raise ManifestError(manifest, "is not an object", "Write release.json as described in the README.")
     name, family, kind = _identity(manifest, content)
@@ -157,9 +158,9 @@ def _identity(manifest: Path, content: Mapping[str, Any]) -> tuple[str, str, Rel
         if not isinstance(content.get(key), str) or not content[key]:
             raise ManifestError(manifest, f"`{key}` is missing", f"State `{key}` in release.json.")
     name = str(content["name"])
-    if not all(sign.isalnum() or sign in "-_." for sign in name) or name.startswith("."):
+    if not usable_name(name):
         raise ManifestError(
-            manifest, f"name {name!r} is not usable as a folder name", "Use letters, digits, '-', '_' and '.'."
+            manifest, f"name {name[:80]!r} is not usable as a folder name", "Use letters, digits, '-', '_' and '.'."
         )
     kind = content.get("kind", "release")
     if kind not in get_args(ReleaseKind):
@@ -167,17 +168,29 @@ def _identity(manifest: Path, content: Mapping[str, Any]) -> tuple[str, str, Rel
     return name, str(content["family"]), kind
 
 
+def usable_name(name: str) -> bool:
+    """Whether a name can be that of a release and of its folders.
+
+    >>> usable_name("Geneformer-V2-104M"), usable_name("../up"), usable_name(".hidden")
+    (True, False, False)
+    """
+    plain = all(sign.isascii() and (sign.isalnum() or sign in "-_.") for sign in name)
+    return bool(name) and plain and not name.startswith(".") and len(name) <= 100
+
+
 def _gap(manifest: Path, content: Mapping[str, Any]) -> float | None:
     training = content.get("training")
     stated = training if isinstance(training, dict) else content
-    gap = stated.get("gap")
-    if gap is None and stated.get("baseline") is not None and stated.get("held_out_loss") is not None:
-        gap = float(stated["baseline"]) - float(stated["held_out_loss"])
-    if gap is None:
+    for key in ("gap", "baseline", "held_out_loss"):
+        value = stated.get(key)
+        # a comparison also bounds whole numbers too large for a float, and holds for no NaN
+        if value is not None and not (type(value) in (int, float) and -LARGEST_GAP < value < LARGEST_GAP):
+            raise ManifestError(manifest, f"{key} {value!r:.80} is not a number", "State baseline minus held-out loss.")
+    if stated.get("gap") is not None:
+        return float(stated["gap"])
+    if stated.get("baseline") is None or stated.get("held_out_loss") is None:
         return None
-    if isinstance(gap, bool) or not isinstance(gap, int | float) or gap != gap:
-        raise ManifestError(manifest, f"gap {gap!r} is not a number", "State baseline minus held-out loss.")
-    return float(gap)
+    return float(stated["baseline"]) - float(stated["held_out_loss"])
 
 
 def _trained_on(content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -199,24 +212,23 @@ def find_releases(*roots: Path) -> ReleaseScan:
     """Releases in the direct sub-folders of some roots, each complete, incoming or refused.
 
     A folder without a manifest, or whose manifest lists a file that is not there yet, is a copy in progress:
-    incoming. Everything else that breaks a rule is refused with the reason. A root that does not exist holds
-    nothing. Of two folders with the same id the first in path order counts and the other is refused by name;
-    so is a second release of the same name, since results are stored under the name.
+    incoming. Everything else that breaks a rule is refused with the reason, a linked folder and a file that cannot be
+    opened included. A root that does not exist holds nothing. Of two folders with the same id the first in path order
+    counts and the other is refused by name; so is a second release of the same name, since results are stored under
+    the name.
     """
     complete: dict[str, Release] = {}
     names: dict[str, Release] = {}
     incoming: dict[Path, str] = {}
     refused: dict[Path, str] = {}
     for folder in _release_folders(roots):
-        if not (folder / MANIFEST).is_file():
-            incoming[folder] = f"no {MANIFEST} yet"
-            continue
         try:
-            release = read_release(folder)
+            release = _found(folder)
         except MissingFileError as error:
-            incoming[folder] = f"waiting for {Path(error.file).name}"
+            missing = Path(error.file).name
+            incoming[folder] = f"no {MANIFEST} yet" if missing == MANIFEST else f"waiting for {missing}"
             continue
-        except ReleaseFileError as error:
+        except (ReleaseFileError, OSError) as error:
             refused[folder] = str(error)
             continue
         twin = complete.get(release.release_id) or names.get(release.name)
@@ -226,6 +238,16 @@ def find_releases(*roots: Path) -> ReleaseScan:
             continue
         complete[release.release_id] = names[release.name] = release
     return ReleaseScan(complete=tuple(complete.values()), incoming=incoming, refused=refused)
+
+
+def _found(folder: Path) -> Release:
+    """Verified release of a folder below a root, where links and the names of controls are refused."""
+    refuse_link(folder)
+    release = read_release(folder)
+    if RESERVED_NAME.fullmatch(release.name) or release.kind != "release":
+        told = f"name {release.name!r} of kind {release.kind} is kept for the platform's own controls"
+        raise ManifestError(folder / MANIFEST, told, "Name it otherwise, with kind `release`.")
+    return release
 
 
 def _release_folders(roots: Iterable[Path]) -> list[Path]:

@@ -1,40 +1,55 @@
-"""Small Geneformer-layout releases: trained here on real pancreas cells, written as ordinary release folders.
+"""Small releases: trained here on real pancreas cells, written as ordinary release folders of their family.
 
-``python -m interp_assets.models.small --steps N --out releases/geneformer-small-<n>k`` makes one. They exist
+``python -m interp_assets.models.small --family F --steps N --out releases/<F>-small-<n>k`` makes one. They exist
 so that a first run has a real transformer that learned something; they say nothing about published models.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from interp_assets.cells.panels import read_panel
-from interp_assets.models.rank_value import fit_medians
-from interp_assets.models.small_batches import FIRST_GENE, SPECIAL_TOKENS, EncodedCells
+from interp_assets.models.control_folders import json_bytes
 from interp_assets.models.small_cells import CELLS_DATASET, DonorCells, baron_cells, training_and_held_out
-from interp_assets.models.small_training import Trained, TrainingSettings, train
+from interp_assets.models.small_geneformer import MaskedGenes
+from interp_assets.models.small_scgpt import MaskedValues, ValueTrainingSettings
+from interp_assets.models.small_training import Task, Trained, TrainingSettings, train
 
-VOCABULARY_PANEL = "small_vocabulary"
 MANIFEST = "release.json"
-SHIPPED_STEPS = (2000, 4000)
-LIBRARIES = ("numpy", "scipy", "torch", "transformers", "safetensors")
+VOCABULARY_PANEL = "small_vocabulary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the releases of one family are trained: the task, its settings, and the step counts of those that ship."""
+
+    task: type[Task]
+    settings: type[TrainingSettings]
+    shipped_steps: tuple[int, ...]
+
+
+LAYOUTS = {
+    layout.task.family: layout
+    for layout in (
+        Layout(task=MaskedGenes, settings=TrainingSettings, shipped_steps=(2000, 4000)),
+        Layout(task=MaskedValues, settings=ValueTrainingSettings, shipped_steps=(2000,)),
+    )
+}
 
 
 def make_release(
     out: Path,
+    task: type[Task],
     settings: TrainingSettings,
     cells: DonorCells,
     genes: list[str],
@@ -44,7 +59,7 @@ def make_release(
 ) -> dict[str, Any]:
     """Train a small model, write its release folder, and return the manifest.
 
-    Medians and training use every donor but the held-out one. The folder appears complete or not at all: it
+    Everything fitted uses every donor but the held-out one. The folder appears complete or not at all: it
     is written under a hidden name beside ``out`` and renamed. With ``replace`` an existing folder stays until
     the new one is complete.
 
@@ -56,24 +71,14 @@ def make_release(
     if out.exists() and not replace:
         raise ValueError(f"{out}: exists already; name another folder, or ask for it to be replaced (--replace)")
     training, held_out = training_and_held_out(cells)
-    vocabulary = _columns(cells, genes)
-    totals = np.asarray(training.counts.sum(axis=1), dtype=np.float64).ravel()
-    medians = fit_medians(training.counts, totals, vocabulary)
-    trained = train(
-        EncodedCells(counts=training.counts[:, vocabulary], medians=medians),
-        EncodedCells(counts=held_out.counts[:, vocabulary], medians=medians),
-        settings,
-        progress=progress,
-    )
-    facts = training_facts(trained, settings, training, held_out)
-    return write_release(out, trained, genes, dict(zip(genes, medians.tolist(), strict=True)), facts)
+    given = task.of_donors(training, held_out, genes, settings)
+    trained = train(given, progress=progress)
+    return write_release(out, given, trained, genes, training_facts(given, trained, training, held_out))
 
 
-def training_facts(
-    trained: Trained, settings: TrainingSettings, training: DonorCells, held_out: DonorCells
-) -> dict[str, Any]:
+def training_facts(task: Task, trained: Trained, training: DonorCells, held_out: DonorCells) -> dict[str, Any]:
     """What the manifest says about training: data, seed, budget, losses, versions. No times."""
-    loss = trained.held_out
+    loss, settings = trained.held_out, task.settings
     return {
         "trained_on": [CELLS_DATASET],
         "data": training.data,
@@ -89,35 +94,32 @@ def training_facts(
         "baseline": round(loss.baseline, 4),
         "gap": round(loss.gap, 4),
         "baselines": {name: round(value, 4) for name, value in loss.baselines.items()},
-        "loss_unit": "nats per masked position, every masked gene shown as <mask>",
+        "loss_unit": task.loss_unit,
         "masked_positions": loss.masked_positions,
         "settings": asdict(settings),
         "training_curve": [[step, round(value, 4)] for step, value in trained.training_curve],
         "held_out_curve": [[step, genes, round(value, 4)] for step, genes, value in trained.held_out_curve],
         "repeats": "same bytes on the same processor type with these versions and this thread count",
-        "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in task.libraries} | {"python": platform.python_version()},
         "machine": platform.machine(),
     }
 
 
 def write_release(
-    out: Path, trained: Trained, genes: list[str], medians: Mapping[str, float], facts: Mapping[str, Any]
+    out: Path, task: Task, trained: Trained, genes: list[str], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write weights, configuration, JSON dictionaries and, last, the manifest; return the manifest."""
+    """Write the family's files and, last, the manifest; return the manifest."""
     scratch = out.with_name(f".incoming-{out.name}")
     if scratch.exists():
         shutil.rmtree(scratch)
     scratch.mkdir(parents=True)
-    trained.model.save_pretrained(scratch)
-    tokens = SPECIAL_TOKENS | {gene: FIRST_GENE + i for i, gene in enumerate(genes)}
-    _write_json(scratch / "token_dictionary.json", tokens)
-    _write_json(scratch / "gene_median_dictionary.json", dict(medians))
+    task.write(trained.model, genes, scratch)
     for path in scratch.iterdir():
         path.chmod(0o644)  # safetensors writes for the owner only
     manifest: dict[str, Any] = {
         "name": out.name,
-        "family": "geneformer",
-        "adapter": "geneformer",
+        "family": task.family,
+        "adapter": task.family,
         "kind": "release",
         "source": "trained in this repository by `make train-small` (python -m interp_assets.models.small)",
         "licence": "Apache-2.0; trained on cells of Baron et al. 2016 (GEO GSE84133) from an MIT package",
@@ -126,33 +128,22 @@ def write_release(
         "files": [_listed(path) for path in sorted(scratch.iterdir())],
         "training": dict(facts),
     }
-    _write_json(scratch / MANIFEST, manifest)
+    (scratch / MANIFEST).write_bytes(json_bytes(manifest))
     if out.exists():
         shutil.rmtree(out)
     scratch.rename(out)
     return manifest
 
 
-def _columns(cells: DonorCells, genes: list[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
-    where = {gene: i for i, gene in enumerate(cells.genes.tolist())}
-    unknown = [gene for gene in genes if gene not in where]
-    if unknown:
-        raise ValueError(f"vocabulary genes {unknown[:10]} ({len(unknown)}) are not measured in the cells")
-    return np.array([where[gene] for gene in genes], dtype=np.int32)
-
-
 def _listed(path: Path) -> dict[str, Any]:
     return {"path": path.name, "size": path.stat().st_size, "sha256": sha256(path.read_bytes()).hexdigest()}
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 once the release folders are complete; 2 with the reason if one cannot be made."""
-    parser = argparse.ArgumentParser(
-        description="Train small Geneformer-layout releases; without --steps and --out, the shipped ones."
+    parser = argparse.ArgumentParser(description="Train small releases; without --steps and --out, the shipped ones.")
+    parser.add_argument(
+        "--family", choices=sorted(LAYOUTS), help="only this family; with --steps, geneformer if absent"
     )
     parser.add_argument("--steps", type=int, help="training steps: the whole budget")
     parser.add_argument("--out", type=Path, help="release folder to write")
@@ -165,12 +156,22 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.steps is None) != (options.out is None):
         parser.error("--steps and --out go together")
-    wanted = {options.out: options.steps} if options.out else _shipped(options.folder)
+    if options.out:
+        wanted = [(LAYOUTS[options.family or MaskedGenes.family], options.out, options.steps)]
+    else:
+        wanted = _shipped(options.folder, options.family)
     try:
         cells, genes = baron_cells(options.wheels), list(read_panel(VOCABULARY_PANEL))
-        for out, steps in wanted.items():
-            settings = TrainingSettings(steps=steps, seed=options.seed, threads=options.threads)
-            manifest = make_release(out, settings, cells, genes, replace=options.replace, progress=not options.quiet)
+        for layout, out, steps in wanted:
+            manifest = make_release(
+                out,
+                layout.task,
+                layout.settings(steps=steps, seed=options.seed, threads=options.threads),
+                cells,
+                genes,
+                replace=options.replace,
+                progress=not options.quiet,
+            )
             sys.stdout.write(f"{out}: {_quality(manifest)}\n")
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
@@ -178,8 +179,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _shipped(folder: Path) -> dict[Path, int]:
-    return {folder / f"geneformer-small-{steps // 1000}k": steps for steps in SHIPPED_STEPS}
+def _shipped(folder: Path, family: str | None) -> list[tuple[Layout, Path, int]]:
+    """Layout, folder and steps of every shipped release, or of those of one family."""
+    return [
+        (layout, folder / f"{name}-small-{steps // 1000}k", steps)
+        for name, layout in LAYOUTS.items()
+        if family in (None, name)
+        for steps in layout.shipped_steps
+    ]
 
 
 def _quality(manifest: Mapping[str, Any]) -> str:

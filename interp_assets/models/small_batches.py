@@ -1,13 +1,14 @@
-"""What a small model is shown and what it is measured against: cells as tokens, masks, context-free baselines.
+"""What a small Geneformer-layout model is shown and measured against: cells as tokens, masks, context-free baselines.
 
-What belongs here: numpy only. What does not: the model and its optimisation (`small_training`).
+What belongs here: numpy only; `VocabularyCells` is what every small model draws from. What does not: the model and
+its losses (`small_geneformer`), and pairs of gene and value (`small_values`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +26,16 @@ RANK_BUCKET = 16  # ranks per bucket of the rank-aware baseline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedCells:
-    """Cells restricted to the vocabulary: counts (cells x vocabulary genes) and the genes' medians.
-
-    Column ``j`` carries token ``FIRST_GENE + j``.
-    """
+class VocabularyCells:
+    """Counts of cells, restricted to the vocabulary (cells x vocabulary genes)."""
 
     counts: csr_matrix
-    medians: NDArray[np.float64]
 
-    def spread(self, cells: int) -> EncodedCells:
+    def spread(self, cells: int) -> Self:
         """At most this many of the cells, spread evenly over their order."""
         total = self.counts.shape[0]
         rows = np.unique(np.linspace(0, total - 1, min(cells, total)).astype(np.int64))
-        return EncodedCells(counts=self.counts[rows], medians=self.medians)
+        return replace(self, counts=self.counts[rows])
 
     def thinned(self, rows: NDArray[np.int64], rng: np.random.Generator, floor: float) -> csr_matrix:
         """Counts of the chosen cells with every molecule kept by chance.
@@ -49,6 +46,16 @@ class EncodedCells:
         keep = np.repeat(rng.uniform(floor, 1.0, size=rows.size), np.diff(chosen.indptr))
         chosen.data = rng.binomial(chosen.data, keep).astype(chosen.data.dtype)
         return chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedCells(VocabularyCells):
+    """Cells whose genes are put in order by rank-value encoding, which needs the genes' medians.
+
+    Column ``j`` carries token ``FIRST_GENE + j``.
+    """
+
+    medians: NDArray[np.float64]
 
     def tokens(self, rows: NDArray[np.int64], max_genes: int) -> list[NDArray[np.int32]]:
         """Rank-value tokens of the chosen cells."""

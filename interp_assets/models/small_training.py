@@ -1,43 +1,35 @@
-"""Masked-gene training of the small Geneformer-layout models, and the loss that says whether they learned.
+"""Training of the small models, whatever their family: settings, the optimisation loop, the record of what came out.
 
-What belongs here: settings, the optimisation loop and the held-out loss. What does not: where cells come from,
-how they are masked (`small_batches`), and the release folder (`small`).
+What belongs here: what every family shares. What does not: what a model is, is shown and is measured by (a `Task`:
+`small_geneformer`, `small_scgpt`), where cells come from, and the release folder (`small`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interp_assets.models.small_batches import (
-    FIRST_GENE,
-    IGNORED,
-    MASK,
-    PAD,
-    EncodedCells,
-    baseline_losses,
-    mask_genes,
-    sequences,
-)
+from interp_assets.models.small_cells import DonorCells
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import BertForMaskedLM
+    from torch.nn import Module
 
 CURVE_EVERY = 50  # steps averaged into one point of the loss curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """Everything that decides the weights, given the cells and the vocabulary.
+    """Everything that decides the weights, given the cells and the vocabulary; defaults are the Geneformer layout's.
 
     The budget is in steps, so that two machines make the same model. Lengths count genes; every sequence adds
-    ``<cls>`` and ``<eos>``. The last ``long_share`` of the steps sees ``long_genes`` genes per cell in
+    its special tokens. The last ``long_share`` of the steps sees ``long_genes`` genes per cell in
     batches of ``long_batch``, which teaches the late positions at a fraction of the price. Attention
     probabilities are trained without dropout: drawing them costs a third of a step.
     """
@@ -76,11 +68,6 @@ class TrainingSettings:
         if not 0 <= self.long_share <= 1 or self.short_genes > self.long_genes:
             raise ValueError("long_share must lie in [0, 1] and short_genes must not exceed long_genes")
 
-    @property
-    def positions(self) -> int:
-        """Longest sequence in tokens, special tokens included."""
-        return self.long_genes + 2
-
     def at(self, step: int) -> tuple[int, int]:
         """Cells per batch and genes per cell at a step (0-based)."""
         if step < self.steps - round(self.steps * self.long_share):
@@ -97,7 +84,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutLoss:
-    """Cross-entropy (nats) at masked positions of unseen cells, and of the rules that read no context."""
+    """Loss at masked positions of unseen cells, and of the rules that read no context, in the unit of the task."""
 
     model: float
     baselines: dict[str, float]
@@ -115,45 +102,82 @@ class HeldOutLoss:
         return self.baseline - self.model
 
 
+class Task(Protocol):
+    """What a small model of one family is, is shown and is measured by.
+
+    ``family`` is the family of its releases, ``loss_unit`` the unit of its losses in words and ``libraries`` what its
+    weights depend on besides this repository.
+    """
+
+    family: ClassVar[str]
+    loss_unit: ClassVar[str]
+    libraries: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def of_donors(cls, training: DonorCells, held_out: DonorCells, genes: list[str], settings: Any) -> Self:
+        """The task on the vocabulary ``genes``; whatever is fitted (medians, say) is fitted on ``training``."""
+        ...
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """What decides the weights."""
+        ...
+
+    @property
+    def training_cells(self) -> int:
+        """How many cells are drawn from."""
+        ...
+
+    def build(self) -> Module:
+        """A model with fresh weights, from torch's generator."""
+        ...
+
+    def loss(self, model: Any, rows: NDArray[np.int64], step: int, rng: np.random.Generator) -> Tensor:
+        """Training loss (scalar) of the chosen cells, shown as the settings ask at this step."""
+        ...
+
+    def quiz(self, genes: int) -> Callable[[Any], float]:
+        """Held-out loss of a model on a fixed part of the held-out cells, for the curve."""
+        ...
+
+    def judge(self, model: Any) -> HeldOutLoss:
+        """Loss of the model and of context-free baselines at the same masked positions of all held-out cells."""
+        ...
+
+    def write(self, model: Any, genes: list[str], folder: Path) -> None:
+        """Write weights, configuration and dictionaries as the family's published folders name them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """A trained model with the record of how it got there."""
 
-    model: BertForMaskedLM
+    model: Any
     held_out: HeldOutLoss
     training_curve: list[tuple[int, float]]  # step, mean loss of the steps since the last point
     held_out_curve: list[tuple[int, int, float]]  # step, genes per cell, loss on a fixed part of the cells
 
 
-def build_model(settings: TrainingSettings, vocabulary: int) -> BertForMaskedLM:
-    """A BERT masked-language model with fresh weights, Geneformer's layout at the settings' size."""
-    from transformers import BertConfig, BertForMaskedLM
+def measured_columns(cells: DonorCells, genes: list[str]) -> NDArray[np.int32]:
+    """Column of each vocabulary gene in the cells.
 
-    config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=settings.width,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
-        intermediate_size=settings.feed_forward,
-        hidden_act="relu",
-        hidden_dropout_prob=settings.hidden_dropout,
-        attention_probs_dropout_prob=settings.attention_dropout,
-        max_position_embeddings=settings.positions,
-        layer_norm_eps=1e-12,
-        initializer_range=0.02,
-        type_vocab_size=2,
-        pad_token_id=PAD,
-    )
-    # Eager is the faster attention here: with bfloat16 it halves the step of the fused CPU kernel.
-    return BertForMaskedLM._from_config(config, attn_implementation="eager")
+    Raises
+    ------
+    ValueError
+        If a gene is not measured.
+    """
+    where = {gene: i for i, gene in enumerate(cells.genes.tolist())}
+    unknown = [gene for gene in genes if gene not in where]
+    if unknown:
+        raise ValueError(f"vocabulary genes {unknown[:10]} ({len(unknown)}) are not measured in the cells")
+    return np.array([where[gene] for gene in genes], dtype=np.int32)
 
 
-def train(
-    training: EncodedCells, held_out: EncodedCells, settings: TrainingSettings, *, progress: bool = True
-) -> Trained:
+def train(task: Task, *, progress: bool = True) -> Trained:
     """Model trained on one set of cells and judged on another.
 
-    Draws come from ``numpy`` generators and a forked torch generator, both seeded by ``settings.seed``; the
+    Draws come from ``numpy`` generators and a forked torch generator, both seeded by the task's seed; the
     caller's global torch state and thread count are restored. On one machine, with one set of library
     versions and one thread count, the weights repeat byte for byte; across processors they need not.
 
@@ -164,8 +188,9 @@ def train(
     """
     import torch
 
+    settings = task.settings
     with _torch_state(settings):
-        model = build_model(settings, FIRST_GENE + training.counts.shape[1])
+        model = task.build()
         optimiser = torch.optim.AdamW(
             model.parameters(),
             lr=settings.learning_rate,
@@ -173,21 +198,20 @@ def train(
             weight_decay=settings.weight_decay,
         )
         rng = np.random.default_rng([settings.seed, 1])
-        some = held_out.spread(settings.held_out_curve_cells)
-        quizzes = {genes: _Exam(some, genes, settings) for genes in (settings.short_genes, settings.long_genes)}
+        quizzes = {genes: task.quiz(genes) for genes in (settings.short_genes, settings.long_genes)}
         losses: list[float] = []
-        held_out_curve = [(0, settings.at(0)[1], quizzes[settings.at(0)[1]].loss(model))]
+        held_out_curve = [(0, settings.at(0)[1], quizzes[settings.at(0)[1]](model))]
         marks = {round(settings.steps * k / settings.held_out_points) for k in range(1, settings.held_out_points + 1)}
         with _progress_bar(settings.steps, progress) as bar:
-            for step, rows in zip(range(settings.steps), _draws(training, settings, rng), strict=False):
-                losses.append(_step(model, optimiser, training, rows, step, settings, rng))
+            for step, rows in zip(range(settings.steps), _draws(task, rng), strict=False):
+                losses.append(_step(task, model, optimiser, rows, step, rng))
                 bar.update(1)
                 bar.set_postfix(loss=f"{np.mean(losses[-CURVE_EVERY:]):.3f}", refresh=False)
                 if step + 1 in marks:
                     genes = settings.at(step)[1]
-                    held_out_curve.append((step + 1, genes, quizzes[genes].loss(model)))
+                    held_out_curve.append((step + 1, genes, quizzes[genes](model)))
                     bar.set_description(f"held-out {held_out_curve[-1][2]:.3f}", refresh=False)
-        result = judge(model, training, held_out, settings)
+        result = task.judge(model)
     curve = [
         (end, float(np.mean(losses[max(0, end - CURVE_EVERY) : end])))
         for end in [*range(CURVE_EVERY, settings.steps, CURVE_EVERY), settings.steps]
@@ -195,94 +219,35 @@ def train(
     return Trained(model=model, held_out=result, training_curve=curve, held_out_curve=held_out_curve)
 
 
-def _draws(cells: EncodedCells, settings: TrainingSettings, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def _draws(task: Task, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Cells of each step: every cell once in random order before any cell is drawn again."""
     queue = np.empty(0, dtype=np.int64)
-    for step in range(settings.steps):
-        size = settings.at(step)[0]
+    for step in range(task.settings.steps):
+        size = task.settings.at(step)[0]
         while queue.size < size:
-            queue = np.concatenate((queue, rng.permutation(cells.counts.shape[0])))
+            queue = np.concatenate((queue, rng.permutation(task.training_cells)))
         yield queue[:size]
         queue = queue[size:]
 
 
 def _step(
-    model: BertForMaskedLM,
-    optimiser: Any,
-    cells: EncodedCells,
-    rows: NDArray[np.int64],
-    step: int,
-    settings: TrainingSettings,
-    rng: np.random.Generator,
+    task: Task, model: Module, optimiser: Any, rows: NDArray[np.int64], step: int, rng: np.random.Generator
 ) -> float:
     import torch
 
-    ids = sequences(cells.thinned_tokens(rows, settings.at(step)[1], rng, settings.thinning_floor))
-    inputs, targets = mask_genes(ids, settings.mask_share, model.config.vocab_size, rng)
+    settings = task.settings
     for group in optimiser.param_groups:
         group["lr"] = settings.rate(step)
     model.train()
-    loss = _masked_loss(model, inputs, targets, bfloat16=settings.bfloat16).mean()
+    loss = task.loss(model, rows, step, rng)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
     optimiser.step()
     value = float(loss.detach())
     if not np.isfinite(value):
         raise ValueError(f"loss is {value} at step {step}; lower learning_rate ({settings.learning_rate})")
     return value
-
-
-def _masked_loss(
-    model: BertForMaskedLM, inputs: NDArray[np.int64], targets: NDArray[np.int64], *, bfloat16: bool
-) -> Tensor:
-    """Cross-entropy of every target position; the vocabulary head runs on those positions only."""
-    import torch
-
-    ids, wanted = torch.from_numpy(inputs), torch.from_numpy(targets)
-    chosen = wanted != IGNORED
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        hidden = model.bert(input_ids=ids, attention_mask=(ids != PAD).long()).last_hidden_state
-        logits = model.cls(hidden[chosen])
-    return torch.nn.functional.cross_entropy(logits.float(), wanted[chosen], reduction="none")
-
-
-class _Exam:
-    """One fixed set of masked positions in held-out cells."""
-
-    def __init__(self, cells: EncodedCells, genes: int, settings: TrainingSettings) -> None:
-        rng = np.random.default_rng([settings.seed, 2])
-        self.truth = sequences(cells.tokens(np.arange(cells.counts.shape[0]), genes))
-        self.chosen = (rng.random(self.truth.shape) < settings.mask_share) & (self.truth >= FIRST_GENE)
-        if not self.chosen.any():
-            raise ValueError("no position of the held-out cells was masked; they express too few genes")
-
-    def loss(self, model: BertForMaskedLM) -> float:
-        """Mean cross-entropy in float32, every chosen position shown as ``<mask>``."""
-        import torch
-
-        model.eval()
-        inputs, targets = np.where(self.chosen, MASK, self.truth), np.where(self.chosen, self.truth, IGNORED)
-        with torch.inference_mode():
-            parts = [
-                _masked_loss(model, inputs[a : a + 16], targets[a : a + 16], bfloat16=False)
-                for a in range(0, len(inputs), 16)
-            ]
-        return float(torch.cat(parts).double().mean())
-
-
-def judge(
-    model: BertForMaskedLM, training: EncodedCells, held_out: EncodedCells, settings: TrainingSettings
-) -> HeldOutLoss:
-    """Loss of the model and of context-free baselines at the same masked positions of held-out cells."""
-    exam = _Exam(held_out, settings.long_genes, settings)
-    known = training.tokens(np.arange(training.counts.shape[0]), settings.long_genes)
-    return HeldOutLoss(
-        model=exam.loss(model),
-        baselines=baseline_losses(known, exam.truth, exam.chosen, model.config.vocab_size),
-        masked_positions=int(exam.chosen.sum()),
-        cells=len(exam.truth),
-    )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
+from interp_assets.models.adapter import no_attention
 from interp_assets.models.records import NothingToReadError, ReleaseCard
 from interp_assets.models.releases import Release, find_releases, read_release
 from interp_assets.settings import AttentionSettings, Folders
@@ -53,7 +54,8 @@ def release_card(name: str, folders: Folders) -> ReleaseCard:
         folder=str(release.folder),
         gap=release.gap,
         trained_on=release.trained_on,
-        facts={key: release.facts[key] for key in sorted(release.facts) if key not in ("files", "loss_curve")},
+        facts={key: release.facts[key] for key in sorted(release.facts) if key not in ("files", "loss_curve")}
+        | {"files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in release.files]},
     )
 
 
@@ -80,6 +82,8 @@ def release_attention(
     from interp_assets.models.edge_table import ForeignGenesError, read_edge_table
 
     release = read_release(Path(card.folder))
+    if lacking := no_attention(release.family):
+        return Unavailable(cells.dataset, lacking)
     if release.family == "edge_table":
         try:
             table = read_edge_table(release, cells)
@@ -97,6 +101,8 @@ def random_twin_attention(
 
     if card.family == "edge_table":
         return Unavailable(cells.dataset, "an edge table has no weights to draw at random")
+    if lacking := no_attention(card.family):
+        return Unavailable(cells.dataset, lacking)
     twin = random_weights_release(read_release(Path(card.folder)), folder / "release", seed=seed)
     return _extracted(twin, cells, folder, settings, heads="mean")
 
@@ -166,6 +172,12 @@ def _extracted(
         dtype=settings.dtype,
         heads=heads or settings.heads,
         memory_budget_gib=settings.memory_gib,
+        batch_tokens=settings.batch_tokens,
+        edge_rule=settings.edge_rule,
+        zeros=settings.zeros,
+        bin_ties=settings.bin_ties,
+        encoding_seed=settings.encoding_seed,
+        scheduler=settings.scheduler or None,
     )
     try:
         beside = sorted(folder.parent.iterdir()) if folder.parent.is_dir() else []

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from interp_assets.edges.layers import resolve_layer
 from interp_assets.interventions.cells import CellRows, cell_rows, encoded_cells, subset
-from interp_assets.interventions.readouts import row_weights
+from interp_assets.interventions.readouts import order_weights, row_weights
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, LayerAttention, TokenBatch, load_model
 from interp_assets.models.attention import MASS_TOLERANCE, check_mass
 from interp_assets.models.attention_plan import ScoredCells, plan_batches, token_batch
+from interp_assets.models.attention_pooling import repeated
 from interp_assets.models.attention_settings import resolve_device
 from interp_assets.readings.records import ReadData, Reading, ReadingContext
 
@@ -72,7 +73,9 @@ def read(context: ReadingContext) -> Reading | str:
     - ``cells`` (N) positions of the cells among the prepared cells, ascending; ``embedding`` (N x D float32) mean of
       the last hidden state over the gene tokens of a cell (no such array where the adapter runs no blocks);
     - ``offsets`` (N + 1), ``row`` (E, place in ``rows``), ``column`` (E, number in ``genes``), ``value`` (L x E
-      float32): entries of cell i are ``offsets[i]:offsets[i + 1]``, every pair of a row and a gene it holds.
+      float32): entries of cell i are ``offsets[i]:offsets[i + 1]``, every pair of a row and a gene it holds;
+    - ``order`` (E float32), of a model that looks back only: what the order of tokens alone gives an entry
+      (`interventions.readouts.order_weights`). Its ``value`` is that of the one order a cell allows.
 
     On `JUDGED_ROLE` only the frozen layer is kept (L = 1, named by ``layers`` in the facts of the role), from perturbed
     genes and regulators of the primary reference.
@@ -84,7 +87,8 @@ def read(context: ReadingContext) -> Reading | str:
         return NO_MODEL
     if not context.data:
         return "; ".join(dict.fromkeys(context.absent.values())) or "the study fills no role that is read cell by cell"
-    model = load_model(context.release, device=resolve_device(context.device), dtype=context.dtype)
+    device = resolve_device(context.device)
+    model = load_model(context.release, device=device, dtype=context.dtype, encoding=context.encoding)
     most = min(int(context.settings["cell_attention_entries"]), int(context.memory_gib * GIBIBYTE / 4))
     arrays: dict[str, NDArray[Any]] = {}
     roles: dict[str, Any] = {}
@@ -168,8 +172,9 @@ def _asked(
     if used.size < 2:
         return f"dataset {cells.dataset}: {used.size} control cells hold a scored gene; at least 2 are needed"
     is_row = np.isin(np.arange(genes.size), rows)
-    before = np.concatenate([[0], np.cumsum(is_row[scored.gene])])
-    entries = np.diff(scored.offsets) * np.diff(before[scored.offsets])
+    once = ~repeated(scored.gene, scored.offsets)
+    held, before = (np.concatenate([[0], np.cumsum(part)]) for part in (once, once & is_row[scored.gene]))
+    entries = np.diff(held[scored.offsets]) * np.diff(before[scored.offsets])
     chosen = _within(used, entries, most // len(layers), rng)
     control = np.flatnonzero(cells.control)
     return _Asked(
@@ -203,6 +208,7 @@ class _Kept:
         self.row, self.column = np.empty(total, dtype=kind), np.empty(total, dtype=kind)
         self.layers = asked.layers
         self.value = np.empty((len(asked.layers), total), dtype=np.float32)
+        self.order = np.empty(total, dtype=np.float32) if asked.cells.encoded.causal else None
 
     def place(self, cells: NDArray[np.int64], rows: list[CellRows]) -> None:
         """Which pairs the entries of these cells are."""
@@ -210,6 +216,8 @@ class _Kept:
             span = slice(self.offsets[cell], self.offsets[cell + 1])
             self.row[span] = np.repeat(found.row, found.column.size)
             self.column[span] = np.tile(found.column, found.row.size)
+            if self.order is not None and found.row.size:
+                self.order[span] = order_weights(found).ravel()
 
     def sink(self, cells: NDArray[np.int64], rows: list[CellRows], batch: TokenBatch, dtype: str) -> Any:
         """Sink that keeps the head mean of every layer asked for."""
@@ -248,6 +256,7 @@ def _read_cells(model: AttentionModel, asked: _Asked, label: str) -> dict[str, N
             bar.update(cells.size)
     found: dict[str, NDArray[Any]] = {"offsets": kept.offsets, "row": kept.row, "column": kept.column}
     found |= {"value": kept.value, "cells": asked.positions, "genes": asked.genes, "rows": asked.rows}
+    found |= {} if kept.order is None else {"order": kept.order}
     return found | ({"embedding": embedding} if run is _blocks else {})
 
 

@@ -6,7 +6,8 @@ does not: measured effects and their agreement (`analyses.screen_agreement`).
 The target's own token is hidden behind the mask token, so that its prediction rests on the other genes. Read in the
 cells whose sequence holds both genes, with and without the token of the source: the logit of the target at its place,
 less the mean logit of the vocabulary there. The change (deleted minus whole cell) is positive where losing the source
-makes the target likelier, that is, where the model expects more of it.
+makes the target likelier, that is, where the model expects more of it. Of a model that is told genes and values, the
+value of the target is hidden instead, and the value predicted there is read, in bins (`hidden_genes`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from interp_assets.models.attention_plan import ScoredCells
 from interp_assets.models.attention_settings import resolve_device
 from interp_assets.models.interventions import InterventionModel
 from interp_assets.readings.coalitions import Sequences
+from interp_assets.readings.hidden_genes import HiddenGenes, hidden_genes
 from interp_assets.readings.records import ReadData, Reading, ReadingContext
 
 if TYPE_CHECKING:
-    import torch
     from scipy.sparse import csr_matrix
 
 LEAST_CELLS: Final = 5
@@ -46,7 +47,10 @@ COLUMNS: Final = (
     "cosine_distance_se",
 )
 NO_MODEL: Final = "an edge table has no model in which a gene could be deleted"
-NO_MASK: Final = "the adapter of this model runs no blocks or has no mask token, so no gene can be hidden and predicted"
+NO_MASK: Final = (
+    "the adapter of family {} runs no blocks, or has no mask token and no value to hide, so no gene can be hidden and "
+    "predicted"
+)
 NO_FOLDS: Final = "the screen lists no fold changes, so nothing can agree with them"
 
 
@@ -54,8 +58,8 @@ NO_FOLDS: Final = "the screen lists no fold changes, so nothing can agree with t
 class Effect:
     """Effect of one deletion on one target over some cells: means and their standard errors, NaN where there is none.
 
-    ``logit`` is the change of the centred logit, ``distance`` 1 - cosine between the last hidden states at the place
-    of the target.
+    ``logit`` is the change of the centred logit (or of the predicted value, in bins), ``distance`` 1 - cosine between
+    the last hidden states at the place of the target.
     """
 
     cells: int
@@ -91,9 +95,11 @@ def read(context: ReadingContext) -> Reading | str:
         return NO_MODEL
     if not context.data:
         return "; ".join(dict.fromkeys(context.absent.values())) or "the study fills no agreement screen"
-    model = load_model(context.release, device=resolve_device(context.device), dtype=context.dtype)
-    if not isinstance(model, InterventionModel) or model.describe().mask is None:
-        return NO_MASK
+    device = resolve_device(context.device)
+    model = load_model(context.release, device=device, dtype=context.dtype, encoding=context.encoding)
+    hidden = hidden_genes(model) if isinstance(model, InterventionModel) else None
+    if hidden is None or not isinstance(model, InterventionModel):
+        return NO_MASK.format(context.release.family)
     pairs, cells = (int(context.settings[name]) for name in ("agreement_pairs", "deletion_cells"))
     known: dict[tuple[str, str, str], Effect] = {}
     frames, roles, reasons = [], {}, dict(context.absent)
@@ -114,7 +120,8 @@ def read(context: ReadingContext) -> Reading | str:
     if not frames:
         return "; ".join(f"{role}: {reason}" for role, reason in reasons.items())
     facts = model.describe()
-    about = {"device": facts.device, "dtype": facts.dtype, "layers": facts.layers, "output": model.output() is not None}
+    about = {"device": facts.device, "dtype": facts.dtype, "layers": facts.layers}
+    about |= {"output": hidden.output is not None, "read_out": hidden.read_out}
     return Reading(
         tables={"deletion_pairs": pd.concat(frames, ignore_index=True)},
         facts={**about, "agreement_pairs": pairs, "deletion_cells": cells, "roles": roles, "reasons": reasons},
@@ -145,7 +152,7 @@ def _role(
         both = _together(candidates.held, source, target)
         key = (data.cells.cells_hash, *names)
         if key not in known:
-            known[key] = deletion_effect(model, encoded, candidates.genes[[source, target]], spread(both, most))
+            known[key] = deletion_effect(model, encoded, (source, target), names[1], spread(both, most))
         effect = known[key]
         listed = bool(candidates.listed[np.flatnonzero(candidates.sources == source)[0], target])
         values = (effect.cells, effect.logit, effect.logit_se, effect.distance, effect.distance_se)
@@ -255,25 +262,28 @@ def spread(cells: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def deletion_effect(
-    model: InterventionModel, encoded: ScoredCells, pair: NDArray[np.str_], cells: NDArray[np.int64]
+    model: InterventionModel, encoded: ScoredCells, pair: tuple[int, int], target: str, cells: NDArray[np.int64]
 ) -> Effect:
-    """Effect on a hidden target of deleting the source from each of some cells, which hold both (names in ``pair``)."""
-    mask = model.describe().mask
-    if mask is None:
-        raise ValueError(NO_MASK)
-    source, target = model.gene_tokens([str(name) for name in pair])
+    """Effect on a hidden target of deleting the source from each of some cells, which hold both.
+
+    ``pair`` are the numbers of source and target among the encoded genes, ``target`` is the name of the latter.
+    """
+    hidden = hidden_genes(model)
+    if hidden is None:
+        raise ValueError(NO_MASK.format(model.describe().family))
     whole, deleted, place, moved = [], [], [], []
     for cell in cells:
-        tokens = encoded.encoded.tokens[encoded.encoded.offsets[cell] : encoded.encoded.offsets[cell + 1]].copy()
-        out, at = int(np.flatnonzero(tokens == source)[0]), int(np.flatnonzero(tokens == target)[0])
-        tokens[at] = mask
+        span = slice(encoded.encoded.offsets[cell], encoded.encoded.offsets[cell + 1])
+        tokens = encoded.encoded.tokens[span].astype(np.int64)
+        out, at = (_place(encoded, cell, number) for number in pair)
+        tokens[at] = hidden.hide(tokens[at : at + 1])[0]
         whole.append(tokens)
         deleted.append(np.delete(tokens, out))
         place.append(at)
         moved.append(at - (out < at))
-    logits, states = _at_places(model, [*whole, *deleted], [*place, *moved], target)
+    values, states = _at_places(model, hidden, [*whole, *deleted], [*place, *moved], hidden.row(target))
     half = len(whole)
-    change = logits[half:] - logits[:half]
+    change = values[half:] - values[:half]
     unit = states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-12)
     distance = ((unit[half:] - unit[:half]) ** 2).sum(axis=1) / 2  # 1 - cosine without cancellation
     return Effect(half, *_mean_and_error(change), *_mean_and_error(distance))
@@ -284,32 +294,33 @@ def _mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(values.mean()), float(error)
 
 
+def _place(encoded: ScoredCells, cell: int, number: int) -> int:
+    """Place of a gene in the sequence of a cell that holds it."""
+    span = slice(encoded.offsets[cell], encoded.offsets[cell + 1])
+    return int(encoded.where[span][encoded.gene[span] == number][0])
+
+
 def _at_places(
-    model: InterventionModel, sequences: list[NDArray[np.int32]], places: list[int], target: int
+    model: InterventionModel, hidden: HiddenGenes, sequences: list[NDArray[np.int64]], places: list[int], row: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centred logit of the target (N; NaN without a token head) and last hidden state (N x D) at one place of each."""
+    """What is read of the target (N; NaN without a head) and last hidden state (N x D) at one place of each."""
     import torch
 
-    facts, output = model.describe(), model.output()
-    logits = np.full(len(sequences), np.nan)
+    facts, contrast = model.describe(), hidden.contrast(row)
+    values = np.full(len(sequences), np.nan)
     states = np.zeros((len(sequences), facts.width))
-    direction = None if output is None else _centred(output.weight, target)
-    at_places, asked = np.array(places, dtype=np.int64), np.full(len(sequences), target, dtype=np.int64)
-    held = Sequences(tokens=[tokens.astype(np.int64) for tokens in sequences], at=at_places, asked=asked)
+    held = Sequences(
+        tokens=sequences, at=np.array(places, dtype=np.int64), asked=np.full(len(sequences), row, dtype=np.int64)
+    )
     for chosen, batch in held.batches(facts.padding, BATCH_TOKENS):
         blocks = model.blocks(batch, form=facts.forms[0])
-        hidden = blocks.start()
+        state = blocks.start()
         for layer in range(facts.layers):
-            hidden = blocks.step(layer, hidden)
-        at = torch.from_numpy(held.at[chosen]).to(hidden.device)
-        here = hidden[torch.arange(len(chosen), device=hidden.device), at]
+            state = blocks.step(layer, state)
+        at = torch.from_numpy(held.at[chosen]).to(state.device)
+        here = state[torch.arange(len(chosen), device=state.device), at]
         states[chosen] = here.double().cpu().numpy()
-        if output is not None and direction is not None:
-            shift = float(output.bias[target].double() - output.bias.double().mean())
-            logits[chosen] = (output.transform(here[None])[0].double() @ direction).cpu().numpy() + shift
-    return logits, states
-
-
-def _centred(weight: torch.Tensor, target: int) -> torch.Tensor:
-    """Row of the output matrix that gives the logit of a token less the mean logit of the vocabulary."""
-    return weight[target].double() - weight.double().mean(dim=0)
+        if hidden.output is not None and contrast is not None:
+            direction, shift = contrast
+            values[chosen] = (hidden.output.transform(here[None])[0].double() @ direction).cpu().numpy() + shift
+    return values, states

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from interp_assets.models.adapter import AttentionForm, AttentionModel, LayerAttention, LayerSink, TokenBatch
 from interp_assets.models.attention import MASS_TOLERANCE, check_mass
-from interp_assets.models.attention_kernel import Positions, add_logsumexp, add_softmax
+from interp_assets.models.attention_budget import keeps_all_heads
+from interp_assets.models.attention_kernel import Positions
 from interp_assets.models.attention_plan import (
     ScoredCells,
     batch_positions,
@@ -26,7 +27,9 @@ from interp_assets.models.attention_plan import (
     plan_batches,
     token_batch,
 )
+from interp_assets.models.attention_pooling import both_orders
 from interp_assets.models.attention_settings import ExtractionSettings
+from interp_assets.models.edge_rules import EdgeRule, adder
 from interp_assets.models.interventions import InterventionModel
 
 if TYPE_CHECKING:
@@ -38,23 +41,27 @@ class Wanted:
     """Scored genes in some of the cells of a pass: ``members`` marks these cells, ``single_heads`` sums head by head.
 
     Sums by head differ in last bits from the sum over heads; the extraction takes one or the other by memory.
+    ``edge_rule`` is what a cell says of a pair, as in the extraction.
     """
 
     cells: ScoredCells
     members: NDArray[np.bool_]
     single_heads: bool = False
+    edge_rule: EdgeRule = "softmax_mean"
 
 
 def keeps_heads(model: AttentionModel, genes: int, memory_gib: float) -> bool:
     """Whether the extraction of that many genes keeps single heads in that much memory."""
     facts = model.describe()
-    return facts.layers * facts.heads * genes**2 * 4 <= memory_gib * 2**30
+    return keeps_all_heads(layers=facts.layers, heads=facts.heads, genes=genes, budget_gib=memory_gib)
 
 
 def layer_sums(
     model: AttentionModel, plan_on: ScoredCells, wanted: Sequence[Wanted], layer: int, bar: tqdm[None]
 ) -> list[NDArray[np.float32]]:
     """Sums over cells of the head mean of one layer, genes x genes, for each of ``wanted``.
+
+    Of a model that looks back both orders of a pair are pooled, as in the stored scores.
 
     All of ``wanted`` share the encoded cells of ``plan_on``, whose scored genes decide which cells run and together.
     Rows are queries (regulators), columns keys.
@@ -134,12 +141,9 @@ class _Sums:
         positions = member_positions(self._wanted, cells)
         if not positions[0].size:
             return
-        single = self._wanted.single_heads
-        if attention.form == "logsumexp":
-            add_logsumexp(self._shard, attention, positions, heads=single)
-        else:
-            sums = torch.from_numpy(self._shard) if self._on_device is None else self._on_device
-            add_softmax(sums, attention, positions, heads=single)
+        sums = torch.from_numpy(self._shard) if self._on_device is None else self._on_device
+        add = adder(self._wanted.edge_rule, self._wanted.cells.encoded.lengths[cells])
+        add(sums, attention, positions, heads=self._wanted.single_heads)
 
     def close_shard(self) -> None:
         """Add the shard to the total and start again at zero."""
@@ -151,8 +155,9 @@ class _Sums:
         self._total = shard if self._total is None else np.add(self._total, shard, out=self._total)
 
     def head_mean(self) -> NDArray[np.float32]:
-        """Sum over cells of the mean over heads (genes x genes)."""
+        """Sum over cells of the mean over heads (G x G), both orders of a pair pooled if the model looks back."""
         total = np.zeros(self._shape, dtype=np.float32) if self._total is None else self._total
         if self._wanted.single_heads:
             total = total.sum(axis=0, dtype=np.float64).astype(np.float32)
-        return np.asarray(total / np.float32(self._heads), dtype=np.float32)
+        mean = np.asarray(total / np.float32(self._heads), dtype=np.float32)
+        return both_orders(mean) if self._wanted.cells.encoded.causal else mean

@@ -6,7 +6,8 @@ What does not: bounds, certificates, Shapley values or comparisons of tissues (`
 
 Read-out of a pair in a cell that holds both genes: the logit of the target at its own place, where the mask token
 stands in its stead, with the regulator's token in the sequence minus with the mask token in its place. Places are kept:
-nothing else in the sequence changes.
+nothing else in the sequence changes. Of a model that is told genes and values, values are hidden instead of genes, and
+the predicted value of the target is read (`hidden_genes`).
 
 Effect of a set S of components in a cell: m(S) = read-out of the model as it is - read-out with S silenced. Silenced
 heads hand 0 to the output projection, a silenced feed-forward layer adds 0 to the residual. The total effect is m of
@@ -35,6 +36,7 @@ from interp_assets.readings.coalitions import (
     components_of,
     read_coalitions,
 )
+from interp_assets.readings.hidden_genes import HiddenGenes, hidden_genes
 from interp_assets.readings.records import Reading, ReadingContext
 from interp_assets.readings.tf_target_pairs import Pair, PairSequence, Tissue, choose_pairs, pair_sequence, tissue_of
 from interp_assets.stats.games import MOST_EXACT
@@ -56,9 +58,9 @@ NO_MODEL: Final = "a table of finished scores has no components that could be si
 NO_BLOCKS: Final = "this family cannot be intervened on: its adapter runs no blocks"
 NO_OUTPUT: Final = (
     "release {}: the checkpoint has no token prediction head, so the effect of a regulator on a target cannot be read; "
-    "add its cls.predictions weights to the checkpoint"
+    "add its weights to the checkpoint (cls.predictions in Geneformer layout, decoder.fc in scGPT layout)"
 )
-NO_MASK: Final = "release {}: the vocabulary has no mask token to hide the target behind"
+NO_MASK: Final = "release {}: family {} has no mask token and no value to hide the target behind"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class _Plan:
 
     model: InterventionModel
     output: Output
-    mask: int
+    hidden: HiddenGenes
     parts: Mapping[str, tuple[Component, ...]]
     orders: Mapping[str, Int]
     settings: Mapping[str, int]
@@ -152,7 +154,8 @@ def _read_tissues(plan: _Plan, tissues: Mapping[str, Tissue], reasons: dict[str,
             "interacting": interacting,
             "pairs": [list(pair) for pair in pairs],
             "reasons": reasons,
-            "regulator_absent": "mask token in its place",
+            "regulator_absent": plan.hidden.absent,
+            "predicts": plan.hidden.predicts,
         },
     )
 
@@ -166,7 +169,8 @@ def _tissues(context: ReadingContext) -> tuple[_Plan, dict[str, Tissue], dict[st
     filled = {role: context.data[role] for role in ROLES if role in context.data}
     if not filled:
         return "; ".join(dict.fromkeys(reasons.values())) or "the study fills no role tissues[1] to tissues[3]"
-    model = load_model(release, device=resolve_device(context.device), dtype=context.dtype)
+    device = resolve_device(context.device)
+    model = load_model(release, device=device, dtype=context.dtype, encoding=context.encoding)
     if not isinstance(model, InterventionModel):
         return NO_BLOCKS
     plan = _plan(context, model)
@@ -186,11 +190,11 @@ def _tissues(context: ReadingContext) -> tuple[_Plan, dict[str, Tissue], dict[st
 
 def _plan(context: ReadingContext, model: InterventionModel) -> _Plan | str:
     settings = {name: int(context.settings[name]) for name in SETTINGS}
-    facts, output = model.describe(), model.output()
-    if output is None:
+    facts, hidden = model.describe(), hidden_genes(model)
+    if hidden is None:
+        return NO_MASK.format(context.release.name, facts.family)
+    if hidden.output is None:
         return NO_OUTPUT.format(context.release.name)
-    if facts.mask is None:
-        return NO_MASK.format(context.release.name)
     parts = {granularity: components_of(granularity, facts.layers, facts.heads) for granularity in GRANULARITIES}
     most = max(len(components) for components in parts.values())
     if most > MOST_COMPONENTS:
@@ -204,8 +208,8 @@ def _plan(context: ReadingContext, model: InterventionModel) -> _Plan | str:
     }
     return _Plan(
         model=model,
-        output=output,
-        mask=facts.mask,
+        output=hidden.output,
+        hidden=hidden,
         parts=parts,
         orders=orders,
         settings=settings,
@@ -225,7 +229,7 @@ def _orders(rng: np.random.Generator, components: int, settings: Mapping[str, in
 
 def _cases(plan: _Plan, tissue: Tissue, pairs: Sequence[Pair], number: int) -> list[_Case]:
     """Pairs in the cells drawn for them, pair after pair, cells in the order drawn."""
-    encoded, mask, most = tissue.scored.encoded, plan.mask, plan.settings["mediation_tokens"]
+    encoded, hide, most = tissue.scored.encoded, plan.hidden.hide, plan.settings["mediation_tokens"]
     cases = []
     for place, pair in enumerate(pairs):
         if pair not in tissue.held:
@@ -233,9 +237,9 @@ def _cases(plan: _Plan, tissue: Tissue, pairs: Sequence[Pair], number: int) -> l
         rng = np.random.default_rng([plan.seed, 2, number, place])
         drawn = rng.permutation(tissue.cells_with(pair))[: plan.settings["mediation_cells"]]
         regulator, target = (tissue.column(gene) for gene in pair)
-        asked = plan.model.gene_tokens([pair[1]])[0]
+        asked = plan.hidden.row(pair[1])
         for cell in drawn.tolist():
-            sequence = pair_sequence(encoded, cell, regulator, target, mask, most)
+            sequence = pair_sequence(encoded, cell, regulator, target, hide, most)
             cases.append(_Case(pair=pair, cell=cell, asked=asked, sequence=sequence))
     return cases
 

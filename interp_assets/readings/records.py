@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from interp_assets.cells.records import PreparedCells, ScreenLabels
     from interp_assets.edges.layers import LayerChoice
     from interp_assets.edges.records import Reference
+    from interp_assets.models.adapter import Encoding
+    from interp_assets.models.edge_rules import EdgeRule
     from interp_assets.models.releases import Release
 
 FOLDER: Final = "results"
@@ -60,7 +62,8 @@ class ReadingContext:
 
     ``release`` is the verified model; ``data`` by role, absent roles left out with their reason in ``absent``.
     ``settings`` are the battery settings of the study, ``choice`` the frozen layer. ``device`` is ``auto``, ``cpu``
-    or ``cuda``, ``dtype`` the number format of the model.
+    or ``cuda``, ``dtype`` the number format of the model. ``encoding`` is how cells were encoded for the attention
+    edges (None: by the defaults of the family), ``edge_rule`` what these say of a pair.
     """
 
     study: str
@@ -73,6 +76,8 @@ class ReadingContext:
     device: str = "auto"
     dtype: str = "float32"
     memory_gib: float = 0.6
+    encoding: Encoding | None = None
+    edge_rule: EdgeRule = "softmax_mean"
 
 
 def kept_files(name: str, found: Reading | str, parquet: Callable[[pd.DataFrame], bytes]) -> dict[str, bytes]:

@@ -5,7 +5,8 @@ What belongs here: one pass of the model over sequences of those genes. What doe
 
 The published analysis restricts the scored genes and keeps attention that was read with all of them. Here a cell is
 encoded from the restricted genes alone: other genes neither stand in its sequence nor in any softmax. Rank-value
-encoding divides a whole cell by its total, so the order of its genes is that of the full cell.
+encoding divides a whole cell by its total, so the order of its genes is that of the full cell; binned encoding takes
+the bins of a cell from the restricted genes, in the same order.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def read(context: ReadingContext) -> Reading | str:
     data = context.data.get(ROLE)
     if data is None:
         return context.absent.get(ROLE, f"study {context.study} fills no role {ROLE}")
-    model = load_model(context.release, device=resolve_device(context.device), dtype=context.dtype)
+    device = resolve_device(context.device)
+    model = load_model(context.release, device=device, dtype=context.dtype, encoding=context.encoding)
     share = float(context.settings["restricted_share"])
     cells, genes = restricted_cells(model, data.cells, share)
     perturbed = genes[np.isin(genes, data.labels.perturbations)]

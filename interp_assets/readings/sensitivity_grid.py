@@ -25,6 +25,7 @@ from interp_assets.edges.scores import spearman_edges
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, load_model
 from interp_assets.models.attention_plan import ScoredCells, score_cells
 from interp_assets.models.attention_settings import resolve_device
+from interp_assets.models.edge_rules import EdgeRule, unreadable
 from interp_assets.readings.layer_attention import Wanted, held_together, keeps_heads, layer_sums
 from interp_assets.readings.records import Reading, ReadingContext
 
@@ -74,7 +75,10 @@ def read(context: ReadingContext) -> Reading | str:
         return NO_MODEL
     if isinstance(data.grid, str):
         return f"dataset {data.cells.dataset}: {data.grid}"
-    model = load_model(context.release, device=resolve_device(context.device), dtype=context.dtype)
+    device = resolve_device(context.device)
+    model = load_model(context.release, device=device, dtype=context.dtype, encoding=context.encoding)
+    if lacking := unreadable(context.edge_rule, model.describe()):
+        return f"dataset {data.cells.dataset}: {lacking}"
     genes = grid_genes(data.grid, data.cells, model)
     if not genes.perturbations.size:
         return f"dataset {data.cells.dataset}: {NO_PERTURBATION}"
@@ -159,9 +163,10 @@ def _attention(
             Wanted(cells=wide, members=small[base]),
             Wanted(cells=wide, members=every),
         ]
+        wanted = [replace(want, edge_rule=context.edge_rule) for want in wanted]
         exact, few, many = layer_sums(model, plan_on, wanted, layer, bar)
         counts = [held_together(want, plan_on) for want in wanted]
-        more, more_counts = _more(model, cells, rest, known, layer, bar)
+        more, more_counts = _more(model, cells, rest, known, layer, bar, context.edge_rule)
     stored = _mean(many, counts[2])
     order = positions(own, known[scored])
     stored[np.ix_(scored, scored)] = _mean(exact, counts[0])[np.ix_(order, order)]
@@ -177,13 +182,14 @@ def _more(
     known: NDArray[np.str_],
     layer: int,
     bar: tqdm[None],
+    edge_rule: EdgeRule,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Sums and counts of the cells that only the larger set holds; zeros without any."""
     if not rest.any():
         nothing = np.zeros((known.size, known.size))
         return nothing.astype(np.float32), nothing.astype(np.int32)
     encoded = _encoded(model, cells, rest, known)
-    want = Wanted(cells=encoded, members=np.ones(int(rest.sum()), dtype=bool))
+    want = Wanted(cells=encoded, members=np.ones(int(rest.sum()), dtype=bool), edge_rule=edge_rule)
     return layer_sums(model, encoded, [want], layer, bar)[0], held_together(want, encoded)
 
 

@@ -6,7 +6,7 @@ about them. What does not: running a model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,9 +122,12 @@ class PairSequence:
     at: int
 
 
-def pair_sequence(encoded: EncodedCells, cell: int, regulator: int, target: int, mask: int, most: int) -> PairSequence:
+def pair_sequence(
+    encoded: EncodedCells, cell: int, regulator: int, target: int, hide: Callable[[Int], Int], most: int
+) -> PairSequence:
     """Sequence of a cell that holds both genes (given as matrix columns), at most ``most`` tokens long (0: all).
 
+    ``hide`` gives what stands in the place of hidden tokens (`hidden_genes.HiddenGenes`).
     A longer one keeps special tokens, regulator and target and the highest-ranked of the other genes, all in order:
     the cell as a shallower measurement would have shown it.
     """
@@ -138,7 +141,7 @@ def pair_sequence(encoded: EncodedCells, cell: int, regulator: int, target: int,
         tokens, column = tokens[kept], column[kept]
     at = int(np.flatnonzero(column == target)[0])
     shown = tokens.copy()
-    shown[at] = mask
+    shown[at] = hide(tokens[at : at + 1])[0]
     hidden = shown.copy()
-    hidden[column == regulator] = mask
+    hidden[column == regulator] = hide(tokens[column == regulator])
     return PairSequence(shown=shown, hidden=hidden, at=at)

@@ -21,8 +21,9 @@ from interp_assets.edges.scores import spearman_edges
 from interp_assets.interventions.cells import encoded_cells, subset
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, LayerAttention, TokenBatch, load_model
 from interp_assets.models.attention import MASS_TOLERANCE, check_mass
-from interp_assets.models.attention_kernel import Positions, add_logsumexp, add_softmax
+from interp_assets.models.attention_kernel import Positions, add_attention
 from interp_assets.models.attention_plan import ScoredCells, batch_positions, pair_counts, plan_batches, token_batch
+from interp_assets.models.attention_pooling import both_orders, pooled_turns
 from interp_assets.models.attention_settings import resolve_device
 from interp_assets.models.interventions import capturing
 from interp_assets.readings.records import ReadData, Reading, ReadingContext
@@ -42,7 +43,8 @@ def read(context: ReadingContext) -> Reading | str:
     """Value-weighted edges of the primary screen's control cells; or why there are none.
 
     Arrays, with G evaluable genes, L layers, N cells; a mean over cells is over those that hold both genes, NaN where
-    none does. c_h(g) is the context vector of gene g in head h:
+    none does. c_h(g) is the context vector of gene g in head h, the mean over its tokens where it has several. Of a
+    model that looks back, attention pools both orders of a pair, as the extraction does.
 
     - ``genes`` (G) names, ``cells`` (N) positions among the prepared cells, ``cells_behind`` (G x G int32);
     - ``cosine`` (L x G x G float32): cos(c_h(g), c_h(t)), mean over heads, then over cells;
@@ -61,7 +63,8 @@ def read(context: ReadingContext) -> Reading | str:
     data = context.data.get(ROLE)
     if data is None:
         return context.absent.get(ROLE, f"study {context.study} fills no role {ROLE}")
-    model = load_model(context.release, device=resolve_device(context.device), dtype=context.dtype)
+    device = resolve_device(context.device)
+    model = load_model(context.release, device=device, dtype=context.dtype, encoding=context.encoding)
     asked = _asked(model, data, int(context.settings["value_cells"]), np.random.default_rng([context.seed, 2, 18]))
     if isinstance(asked, str):
         return asked
@@ -140,7 +143,7 @@ def _read_layers(model: AttentionModel, asked: _Asked, memory_gib: float, label:
     zero = total = 0
     with tqdm(total=len(groups) * len(batches), unit="batch", desc=f"context vectors of {label}", disable=None) as bar:
         for layers in groups:
-            sums = _Sums(layers, genes, facts.device)
+            sums = _Sums(layers, genes, facts.device, causal=facts.direction == "causal")
             for cells in batches:
                 _run(model, asked.cells, cells, sums, facts.dtype)
                 bar.update()
@@ -170,18 +173,18 @@ def _run(model: AttentionModel, scored: ScoredCells, cells: NDArray[np.int64], s
 class _Sums:
     """Running sums over cells of some layers, all genes x genes but the summed vectors (G x D)."""
 
-    def __init__(self, layers: range, genes: int, device: str) -> None:
+    def __init__(self, layers: range, genes: int, device: str, *, causal: bool = False) -> None:
         import torch
 
         self.layers, self.heads, self.zero, self.vectors = layers, 0, 0, 0
-        self._device, self._genes = device, genes
+        self._device, self._genes, self._causal = device, genes, causal
         shape = (len(layers), genes, genes)
         self.cosine, self.dot, self.attention = (
             torch.zeros(shape, dtype=torch.float32, device=device) for _ in range(3)
         )
         self.vector: torch.Tensor | None = None
         self._positions: Positions | None = None
-        self._cells: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._cells: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]] = []
 
     def open(self, positions: Positions) -> None:
         """Say where the scored genes of the next batch stand."""
@@ -192,19 +195,17 @@ class _Sums:
         self._cells = []
         for cell in range(offsets.size - 1):
             own = slice(offsets[cell], offsets[cell + 1])
-            pair = (gene[own][:, None] * self._genes + gene[own][None, :]).ravel()
-            at, named, flat = (torch.from_numpy(part).to(self._device) for part in (where[own], gene[own], pair))
-            self._cells.append((at, named, flat))
+            names, place = np.unique(gene[own], return_inverse=True)
+            pair = (names[:, None] * self._genes + names[None, :]).ravel()
+            at, named, flat, of = (torch.from_numpy(part).to(self._device) for part in (where[own], names, pair, place))
+            self._cells.append((at, named, flat, of if names.size < place.size else None))
 
     def add_attention(self, layer: int, attention: LayerAttention) -> None:
         """Add the sum over heads of the softmax weights of one layer."""
         if self._positions is None:
             raise ValueError("attention came before the positions of its batch were given")
         own = self.attention[layer - self.layers.start]
-        if attention.form == "logsumexp":
-            add_logsumexp(own.numpy(), attention, self._positions, heads=False)  # shares the memory of the tensor
-        else:
-            add_softmax(own, attention, self._positions, heads=False)
+        add_attention(own, attention, self._positions, heads=False)
 
     def add_context(self, layer: int, context: torch.Tensor) -> None:
         """Add cosines, dot products and vectors of one layer; ``context`` is B x H x S x d."""
@@ -216,10 +217,12 @@ class _Sums:
         if self.vector is None:
             shape = (len(self.layers), self._genes, heads * int(context.shape[3]))
             self.heads, self.vector = heads, torch.zeros(shape, dtype=torch.float32, device=self._device)
-        for cell, (where, gene, pair) in enumerate(self._cells):
+        for cell, (where, gene, pair, of) in enumerate(self._cells):
             vectors = context[cell].index_select(1, where).transpose(0, 1).float()  # n x H x d
+            if of is not None:
+                vectors = pooled_turns(vectors, of, int(gene.numel()), 0, mean=True)
             unit, zero = _units(vectors)
-            self.zero, self.vectors = self.zero + zero, self.vectors + heads * int(where.numel())
+            self.zero, self.vectors = self.zero + zero, self.vectors + heads * int(gene.numel())
             flat, directions = vectors.flatten(1), unit.flatten(1)
             self.vector[own].index_add_(0, gene, flat)
             # one product of all heads at once: the sum over heads of their products
@@ -237,6 +240,8 @@ class _Sums:
         found: dict[str, Any] = {}
         for name in ("cosine", "dot", "attention"):
             sums: torch.Tensor = getattr(self, name)
+            if name == "attention" and self._causal:
+                sums = torch.from_numpy(both_orders(sums.cpu().numpy())).to(self._device)
             found[name] = torch.where(behind > 0, sums / (behind * self.heads), torch.nan)
         centre = torch.where(held > 0, self.vector / held, torch.nan).view(*self.vector.shape[:2], self.heads, -1)
         directions = _units(centre)[0].flatten(2)

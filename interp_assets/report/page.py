@@ -18,6 +18,7 @@ from interp_assets.figures.style import THEME
 from interp_assets.report import advice, reading
 from interp_assets.report.extended_rows import extended_analyses
 from interp_assets.report.inputs import ReportInputs
+from interp_assets.report.model import model_view
 from interp_assets.report.registry_rows import registry_rows
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def render(results: ReportInputs) -> str:
         figures=[_figure(item) for item in results.figures if item.figure_id not in _SHOWN_AS_TEXT],
         flow=_table(results.tables.get("evaluability"), _FLOW_COLUMNS),
         lineage=_table(results.tables.get("lineage"), _LINEAGE_COLUMNS),
+        model=model_view(results.tables),
         provenance=provenance_lines(results.provenance),
         reproduce=reproduce_command(results),
         script=Markup(code),  # noqa: S704  packaged file, no data in it

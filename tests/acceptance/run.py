@@ -95,7 +95,7 @@ class Acceptance:
         """`interp evaluate` on an empty store, without a mirror, in time and memory."""
         listing = command("interp", "releases", "list", env=self.env).stdout
         self.shipped = [line.split()[1] for line in listing.splitlines() if line.startswith("complete")]
-        must(len(self.shipped) >= 2, f"two shipped releases expected, found {self.shipped}")
+        must(len(self.shipped) >= 3, f"three shipped releases expected, found {self.shipped}")
         started = time.monotonic()
         done = command("interp", "evaluate", "--study", "demo", env=self.env)
         seconds = time.monotonic() - started
@@ -137,7 +137,8 @@ class Acceptance:
         failed = extended.loc[extended["status"] == "failed", "test_id"].tolist()
         must(not failed and not silent, f"{name}: failed {failed}, skipped without a reason {silent}")
         answering = {name.split(".")[0] for name in extended.loc[run, "test_id"]}
-        due = {f"E{number}" for number in (1, 2, 3, 4, 6, 7, 8, 9)}  # E5 is for models of the scGPT family
+        due = {f"E{number}" for number in (1, 2, 3, 4, 6, 7, 8, 9)}
+        due |= {"E5"} if name.startswith("scgpt-") else set()  # E5 is for models of the scGPT family
         must(due <= answering, f"{name}: no row of {', '.join(sorted(due - answering))} was run")
 
     def one_analysis(self) -> None:
@@ -233,7 +234,10 @@ class Acceptance:
             raise StepSkippedError("INTERP_DATA_MIRROR is not set")
         env = self.env | {"INTERP_DATA_MIRROR": self.mirror}
         started = time.monotonic()
-        done = command("interp", "evaluate", "--study", "bench", env=env)
+        # Those of `docs/results-bench.md`; the third small release answers in `demo`, where every release does.
+        judged = [name for name in self.shipped if name.startswith("geneformer-")]
+        asked = [word for name in judged for word in ("--release", name)]
+        done = command("interp", "evaluate", "--study", "bench", *asked, env=env)
         print(done.stdout[-6000:], flush=True)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         seconds = time.monotonic() - started
@@ -243,11 +247,11 @@ class Acceptance:
         )
         must(seconds < 2 * HUNG, f"took {seconds:.0f} s: something hangs")
         must(peak < 8 * GIB, f"peak memory {peak / GIB:.1f} GiB; 8 GiB is the promise")
-        for name in self.shipped:
+        for name in judged:
             self._on_real_outcomes(name, done.stdout)
         self._same_page(command("interp", "export", "screens", "--study", "bench", env=env).stdout)
         recomputed = PROJECT / "tests" / "acceptance" / "recompute_auroc.py"
-        print(command(sys.executable, str(recomputed), str(self.store), *self.shipped, env=env).stdout, flush=True)
+        print(command(sys.executable, str(recomputed), str(self.store), *judged, env=env).stdout, flush=True)
 
     def _on_real_outcomes(self, name: str, printed: str) -> None:
         """One release: nothing failed, rows that ran are real, and every screen of the study is counted in print."""

@@ -47,7 +47,18 @@ DAGSTER_ROOMS = {
     "cli",
     "parallel",
 }
-HEAVY = ("torch", "scanpy", "transformers", "great_expectations", "sklearn", "matplotlib", "anndata", "numba")
+HEAVY = (
+    "anndata",
+    "dask",
+    "distributed",
+    "great_expectations",
+    "matplotlib",
+    "numba",
+    "scanpy",
+    "sklearn",
+    "torch",
+    "transformers",
+)
 
 
 def imports(path: Path) -> set[str]:

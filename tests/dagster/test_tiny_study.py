@@ -15,7 +15,9 @@ from interp_assets.analyses.catalogue import row
 from interp_assets.assets import analyses as analysis_assets
 from interp_assets.definitions import build_definitions
 from interp_assets.evaluate import Evaluator, Progress, dagster_instance
-from interp_assets.layout import CONTROLS, grid_key
+from interp_assets.layout import CONTROLS, grid_key, read_layout
+from interp_assets.models.adapter import WITHOUT_ATTENTION
+from interp_assets.models.adding import Request, add_release
 from interp_assets.models.releases import find_releases
 from qc_standards.gate import check_folder
 from qc_standards.records import Outcome, VerdictState
@@ -190,3 +192,23 @@ def test_nothing_speaks_from_a_verdict_after_a_standard_failed(tiny, instance, r
     finally:
         lineage.write_bytes(kept)
     assert alone(definitions, instance, key, release).success
+
+
+def test_a_release_without_attention_ends_with_a_verdict(
+    tiny, instance, first_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model whose attention cannot be read is a result: its rows are skipped with the reason, nothing is aborted."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "4layer_model.torch").write_text("never opened")
+    add_release(tmp_path / "model", tmp_path / "releases", Request(name="uce"))
+    monkeypatch.setenv("INTERP_RELEASES", str(tmp_path / "releases"))
+    layout = read_layout()
+    Evaluator(build_definitions(layout), layout, instance).evaluate("tiny", ["uce"])
+    folder = layout.folders.store / "tiny" / "uce"
+    judgement = check_folder(folder)
+    assert judgement.verdicts[judgement.headline].state is VerdictState.NOT_EVALUABLE
+    tests = pd.read_parquet(folder / "tests.parquet").set_index("test_id")
+    told = tests["reason"].str.contains(WITHOUT_ATTENTION["uce"], regex=False)
+    assert told.sum() > 50
+    assert (tests.loc[told, "status"] == "skipped").all()
+    assert (folder / "report.html").is_file()

@@ -273,20 +273,107 @@ def test_releases_are_listed_by_state(capsys, deployment: Path, shipped: Path) -
         file.write(" ")
     (folder / "arriving").mkdir()
     assert main(["releases", "list"]) == 0
-    states = {line.split()[1]: line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["state", "name", "family", "size", "kind", "gap", "id"]
+    rows = {line.split()[1]: line.split() for line in lines}
+    states = {name: row[0] for name, row in rows.items()}
     assert states == {shipped.name: "complete", "damaged": "refused", "arriving": "incoming"}
+    size = sum(path.stat().st_size for path in shipped.iterdir() if path.name != "release.json")
+    assert rows[shipped.name][2:5] == ["geneformer", f"{size / 1e6:.1f}", "MB"]
+    assert rows[shipped.name][5] == "release"
+    assert rows[shipped.name][6].startswith("+")
 
 
 def test_a_release_is_verified_or_refused_with_the_file(capsys, deployment: Path, shipped: Path) -> None:
     assert main(["releases", "verify", str(shipped)]) == 0
-    assert capsys.readouterr().out.startswith(f"{shipped.name}: geneformer, ")
+    assert capsys.readouterr().out.startswith(f"verified  {shipped.name}: geneformer, 4 files, 8 layers x 8 heads")
     copy = deployment / "copy"
     shutil.copytree(shipped, copy)
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert str(weights) in refused(capsys, "releases", "verify", str(copy))
+    assert main(["releases", "verify", str(copy)]) == 1
+    assert str(weights) in capsys.readouterr().out
     (copy / "release.json").write_text("{", encoding="utf-8")
-    assert str(copy / "release.json") in refused(capsys, "releases", "verify", str(copy))
+    assert main(["releases", "verify", str(copy)]) == 1
+    assert str(copy / "release.json") in capsys.readouterr().out
+    assert "no release of this name" in refused(capsys, "releases", "verify", "nowhere")
+
+
+def test_all_releases_are_verified_and_one_refusal_decides_the_exit_code(capsys, deployment, shipped) -> None:
+    folder = deployment / "releases"
+    assert main(["releases", "verify"]) == 0
+    assert "no release folders" in capsys.readouterr().out
+    shutil.copytree(shipped, folder / shipped.name)
+    (folder / "arriving").mkdir()
+    assert main(["releases", "verify"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["verified", "incoming"]
+    shutil.copytree(shipped, folder / "pointer")
+    (folder / "pointer" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert main(["releases", "verify"]) == 1
+    told = capsys.readouterr().out
+    assert "refused  pointer: " in told
+    assert "git lfs pull" in told
+
+
+def test_files_that_do_not_belong_together_fail_the_verification(capsys, deployment: Path, shipped: Path) -> None:
+    """Every hash is right, and yet the weights are those of another vocabulary."""
+    import json
+
+    copy = deployment / "releases" / "mixed"
+    shutil.copytree(shipped, copy)
+    tokens = json.loads((copy / "token_dictionary.json").read_text())
+    (copy / "token_dictionary.json").write_text(json.dumps(dict(list(tokens.items())[:-1])))
+    manifest = json.loads((copy / "release.json").read_text())
+    for entry in manifest["files"]:
+        content = (copy / entry["path"]).read_bytes()
+        entry |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (copy / "release.json").write_text(json.dumps(manifest))
+    assert main(["releases", "verify", "mixed"]) == 1
+    assert "embeds 2048 tokens, but the token dictionary has 2047 entries" in capsys.readouterr().out
+
+
+def test_a_release_is_described_by_name_or_path(capsys, deployment: Path, shipped: Path) -> None:
+    import json
+
+    assert main(["releases", "describe", str(shipped), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["shape"]["layers"], found["shape"]["heads"], found["shape"]["width"]) == (8, 8, 128)
+    assert (found["gene_key"], found["shape"]["direction"], found["shape"]["dtype"]) == (
+        "symbol",
+        "bidirectional",
+        "float32",
+    )
+    assert {file["path"]: file["size"] for file in found["files"]} == {
+        path.name: path.stat().st_size for path in shipped.iterdir() if path.name != "release.json"
+    }
+    shutil.copytree(shipped, deployment / "releases" / shipped.name)
+    assert main(["releases", "describe", shipped.name]) == 0
+    told = capsys.readouterr().out
+    assert "layers x heads   8 x 8\n" in told
+    assert f"id               {found['release_id']}\n" in told
+    assert "no release of this name" in refused(capsys, "releases", "describe", "nowhere")
+
+
+def test_a_release_is_added_once_and_the_next_command_is_told(capsys, deployment: Path, shipped: Path) -> None:
+    assert main(["releases", "add", str(shipped), "--name", "mine", "--fact", "note=from a disk"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("mine: geneformer, 8 layers x 8 heads, width 128, 2,048 tokens, up to 258 a cell, ")
+    assert told.endswith("next: interp evaluate --study demo --release mine\n")
+    assert '"note": "from a disk"' in (deployment / "releases" / "mine" / "release.json").read_text()
+    assert main(["releases", "add", str(shipped)]) == 0
+    assert "the same files are there already as release mine; nothing was copied" in capsys.readouterr().out
+    assert [path.name for path in (deployment / "releases").iterdir()] == ["mine"]
+    assert main(["releases", "verify", "mine"]) == 0
+
+
+def test_what_cannot_be_added_is_refused_in_one_line(capsys, deployment: Path, shipped: Path) -> None:
+    assert "no such file or folder" in refused(capsys, "releases", "add", str(deployment / "nowhere"))
+    (deployment / "some").mkdir()
+    assert "no family is recognised" in refused(capsys, "releases", "add", str(deployment / "some"))
+    assert "kept for the platform's own controls" in refused(
+        capsys, "releases", "add", str(shipped), "--name", "control-planted"
+    )
+    assert "write KEY=VALUE" in refused(capsys, "releases", "add", str(shipped), "--fact", "files=[]")
 
 
 def test_the_doctor_says_what_is_missing(capsys, deployment: Path) -> None:

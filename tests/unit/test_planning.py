@@ -193,6 +193,21 @@ def test_estimates_follow_their_formulas(folders: Folders) -> None:
     assert found.datasets[0].reading_gib == pytest.approx(1.5 * 4 * 1000 * 10 / 2**30, abs=0.05)
 
 
+@pytest.mark.parametrize("heads", ["nheads", "nhead"])
+def test_a_release_in_scgpt_layout_states_its_shape_elsewhere(folders: Folders, heads: str) -> None:
+    folder = folders.releases / "cells"
+    folder.mkdir(parents=True)
+    told = {"nlayers": 12, heads: 8, "embsize": 512, "d_hid": 256, "max_seq_len": 1200}
+    listed = []
+    for name, content in (("args.json", told), ("best_model.pt", {})):
+        data = json.dumps(content).encode()
+        (folder / name).write_bytes(data)
+        listed.append({"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    (folder / "release.json").write_text(json.dumps({"name": "cells", "family": "scgpt", "files": listed}))
+    (shape,) = plan("mine", folders).releases
+    assert (shape.layers, shape.heads, shape.width, shape.feed_forward, shape.tokens) == (12, 8, 512, 256, 1200)
+
+
 def test_an_unknown_study_is_refused_by_name(folders: Folders) -> None:
     with pytest.raises(SettingsError, match=r"unknown study nobody; known: .*paper"):
         plan("nobody", folders)

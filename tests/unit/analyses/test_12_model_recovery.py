@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from interp_assets.analyses.cell_runs import RunReference, run_cells, run_scores
 from interp_assets.analyses.model_recovery import _judge, _Models, _recovery, multi_model_recovery
-from interp_assets.analyses.model_scores import KINDS, model_scores
+from interp_assets.analyses.model_scores import KINDS, missing_rule_of_order, model_scores
 from interp_assets.edges.records import Reference
 from interp_assets.stats.mantel import gene_permutations
 from interp_assets.stats.relabelled import relabelled_targets
@@ -192,6 +192,28 @@ def test_attention_that_is_token_order_loses_all_of_it():
     order = made.scores["token_order"][pair]
     assert spearmanr(made.scores["attention_layer_mean"][pair], order).statistic > 0.7
     assert abs(spearmanr(made.scores["attention_without_token_order"][pair], order).statistic) < 0.1
+
+
+def test_order_control_of_a_model_that_looks_back_is_that_of_its_own_tokens():
+    """Where the reading states what order alone gives an entry, that is the order score, pooled like the attention."""
+    inputs = world.run_inputs(12, SETTINGS, world.Knobs(role="layer_selection", holding=0.12))
+    kept = inputs.readings["cell_attention"]
+    order = np.random.default_rng(3).random(kept.arrays["layer_selection_value"].shape[1]).astype(np.float32)
+    arrays = {**kept.arrays, "layer_selection_order": order}
+    stated = replace(inputs, readings={"cell_attention": replace(kept, arrays=arrays)})
+    source, cells = run_cells(stated, "layer_selection"), np.arange(40)
+    made = model_scores(source, cells, every=True, folds=4, seed=[0])
+    inside = source.averaged.cell < 40
+    pair = source.averaged.pair[inside]
+    count = np.bincount(pair, minlength=made.scores["token_order"].size)
+    mean = np.bincount(pair, order[inside], minlength=count.size) / np.maximum(count, 1)
+    off = source.averaged.rows[:, None] != np.arange(world.GENES)
+    seen = count.reshape(off.shape) > 0
+    expected = np.where(seen, mean.reshape(off.shape), mean.reshape(off.shape)[seen & off].min())
+    assert not seen[off].all()
+    np.testing.assert_allclose(made.scores["token_order"][off], expected[off], rtol=1e-6)
+    assert missing_rule_of_order(source) == "lowest"
+    assert "one half" in missing_rule_of_order(run_cells(inputs, "layer_selection"))
 
 
 def test_pairs_that_no_cell_holds_are_never_among_the_top():

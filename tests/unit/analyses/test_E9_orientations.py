@@ -77,6 +77,18 @@ def test_noise_has_no_orientation(judge):
     assert sum(each <= 0.05 for each in p) <= 12
 
 
+def test_a_model_that_looks_back_has_no_orientation_to_compare(judge):
+    def pooled(role):
+        role = turned(lambda score: (score + score.T) / 2)(role)
+        return replace(role, attention=replace(role.attention, facts={**role.attention.facts, "symmetric": True}))
+
+    found = by_id(judge(alter=pooled))
+    for number in range(1, 7):
+        assert found[f"E9.{number}"].status is Status.SKIPPED
+        assert "looks back" in found[f"E9.{number}"].reason
+    assert found["E9.7"].effect == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_symmetric_score_is_equal_in_every_orientation(judge):
     output = judge(alter=turned(lambda score: (score + score.T) / 2))
     found = by_id(output)

@@ -18,9 +18,10 @@ from interp_assets.analyses.hook_ablation import hook_ablation
 from interp_assets.analyses.inputs import AnalysisInputs
 from interp_assets.interventions.measure import measure_interventions
 from interp_assets.interventions.self_test import check_interventions
-from interp_assets.models.adapter import TokenBatch
+from interp_assets.models.adapter import TokenBatch, load_model
 from interp_assets.models.encoder_layers import FusedLayer, LayerBlocks, fused_layer
 from interp_assets.models.interventions import Intervention, InterventionError, InterventionModel
+from interp_assets.models.releases import read_release
 from qc_standards.extended import extended_tests_of
 
 
@@ -275,6 +276,27 @@ def test_every_condition_runs_on_this_model_and_fills_the_rows_of_e5(record):
     assert np.ptp(changed.to_numpy()) > 0  # the layer really acts on what is read behind it
     assert by_id["E5.7"].reason.startswith("structural zero")  # 15 of 17 is the last of 4 layers
     assert by_id["E5.7"].effect == 0
+
+
+def test_a_release_in_scgpt_layout_goes_through_every_condition(cells, screen, plan, tmp_path):
+    spec = importlib.util.spec_from_file_location(
+        "example_scgpt_folder", Path(__file__).parents[1] / "models" / "example_scgpt_folder.py"
+    )
+    layout = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(layout)
+    args = layout.args_of(layers=4, heads=8, width=32, length=20)
+    folder = layout.write_scgpt(tmp_path / "s", [str(gene) for gene in cells.genes], args=args)
+    record = measure_interventions(load_model(read_release(folder)), cells, screen, plan)
+    assert record.facts["family"] == "scgpt"
+    assert record.facts["read_outs"] == ["attention", "last_attention"]  # values are predicted, no tokens
+    conditions = record.conditions.set_index("condition")
+    assert conditions["changed"].all()
+    assert conditions["logit_distance"].isna().all()
+    assert set(record.fidelity["state"]) == {"hidden"}
+    assert set(record.fidelity["layer"]) == set(range(4))
+    by_id = {result.test_id: result for result in hook_ablation(inputs_of(record)).results}
+    assert np.isfinite(by_id["E5.1"].effect)
+    assert np.isfinite(by_id["E5.6"].effect)
 
 
 def test_the_same_model_under_another_family_is_left_to_the_declared_analyses(record):

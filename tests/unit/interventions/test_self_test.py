@@ -47,15 +47,15 @@ def test_a_sound_model_passes(model, batch, form):
 
 def ignored(monkeypatch, **_):
     """Fused attention that knows no masks: the change of the context is lost."""
-    monkeypatch.setattr(attention_kernel, "intervened_context", lambda context, *_: context)
+    monkeypatch.setattr(attention_kernel, "intervened_context", lambda context, *_, **__: context)
     return "silenced heads in layer 2 changed nothing behind it"
 
 
 def uniform_ignored(monkeypatch, **_):
     kept = attention_kernel.intervened_context
 
-    def only_zeros(context, value, mask, layer):
-        changed = kept(context, value, mask, layer)
+    def only_zeros(context, value, mask, layer, **how):
+        changed = kept(context, value, mask, layer, **how)
         return changed if not changed.any() else context
 
     monkeypatch.setattr(attention_kernel, "intervened_context", only_zeros)
@@ -71,7 +71,7 @@ def unhooked(monkeypatch, **_):
 def leaking(monkeypatch, **_):
     """The layer before is changed as well."""
     kept = attention_kernel.intervened_context
-    shifted = lambda context, value, mask, layer: kept(context, value, mask, min(layer + 1, 3))  # noqa: E731
+    shifted = lambda context, value, mask, layer, **how: kept(context, value, mask, min(layer + 1, 3), **how)  # noqa: E731
     monkeypatch.setattr(attention_kernel, "intervened_context", shifted)
     return "silenced heads in layer 2 changed a state before it"
 

@@ -288,13 +288,13 @@ def test_a_long_sequence_keeps_the_pair_and_the_highest_ranks():
         column=np.array([-1, 0, 1, 2, 3, 4, -1], dtype=np.int32),
         offsets=np.array([0, 7]),
     )
-    whole = pair_sequence(encoded, 0, regulator=4, target=2, mask=1, most=0)
+    whole = pair_sequence(encoded, 0, regulator=4, target=2, hide=np.ones_like, most=0)
     assert (whole.shown.tolist(), whole.hidden.tolist(), whole.at) == (
         [2, 10, 11, 1, 13, 14, 3],
         [2, 10, 11, 1, 13, 1, 3],
         3,
     )
-    short = pair_sequence(encoded, 0, regulator=4, target=2, mask=1, most=5)
+    short = pair_sequence(encoded, 0, regulator=4, target=2, hide=np.ones_like, most=5)
     assert (short.shown.tolist(), short.hidden.tolist(), short.at) == ([2, 10, 1, 14, 3], [2, 10, 1, 1, 3], 2)
 
 

@@ -14,6 +14,7 @@ from interp_assets.models.checkpoints import ReleaseFileError
 from interp_assets.models.releases import read_release
 from interp_assets.models.small_batches import FIRST_GENE, EncodedCells, sequences
 from interp_assets.models.small_cells import DonorCells, baron_cells, training_and_held_out
+from interp_assets.models.small_geneformer import MaskedGenes
 from interp_assets.models.small_training import TrainingSettings, train
 
 SHIPPED = sorted((Path(__file__).parents[3] / "releases").glob("geneformer-small-*"))
@@ -51,7 +52,7 @@ def cells():
 @pytest.fixture(scope="module")
 def folder(cells, tmp_path_factory):
     out = tmp_path_factory.mktemp("releases") / "geneformer-small-0k"
-    small.make_release(out, TINY, cells, GENES, progress=False)
+    small.make_release(out, MaskedGenes, TINY, cells, GENES, progress=False)
     return out
 
 
@@ -103,14 +104,14 @@ def test_it_loads_as_a_plain_masked_language_model(folder):
 
 def test_the_same_settings_make_the_same_release(folder, cells, tmp_path):
     again = tmp_path / folder.name
-    small.make_release(again, TINY, cells, GENES, progress=False)
+    small.make_release(again, MaskedGenes, TINY, cells, GENES, progress=False)
     for path in sorted(folder.iterdir()):
         assert (again / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_damaged_release_is_refused(folder, cells, tmp_path):
     damaged = tmp_path / folder.name
-    small.make_release(damaged, TINY, cells, GENES, progress=False)
+    small.make_release(damaged, MaskedGenes, TINY, cells, GENES, progress=False)
     weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
     with pytest.raises(ReleaseFileError, match=r"model\.safetensors"):
@@ -119,11 +120,11 @@ def test_a_damaged_release_is_refused(folder, cells, tmp_path):
 
 def test_a_release_is_replaced_only_on_request(folder, cells, tmp_path):
     with pytest.raises(ValueError, match="exists already"):
-        small.make_release(folder, TINY, cells, GENES, progress=False)
+        small.make_release(folder, MaskedGenes, TINY, cells, GENES, progress=False)
     out = tmp_path / folder.name
     out.mkdir()
     (out / "stale.txt").write_text("left over")
-    small.make_release(out, TINY, cells, GENES, replace=True, progress=False)
+    small.make_release(out, MaskedGenes, TINY, cells, GENES, replace=True, progress=False)
     assert sorted(p.name for p in out.iterdir()) == sorted(p.name for p in folder.iterdir())
 
 
@@ -131,13 +132,14 @@ def test_without_arguments_the_shipped_releases_are_made(cells, tmp_path, monkey
     made = {}
     monkeypatch.setattr(small, "baron_cells", lambda _: cells)
 
-    def note(out, settings, *_, **__):
-        made[out.name] = settings.steps
+    def note(out, task, settings, *_, **__):
+        made[out.name] = task.family, settings.steps
         return {"training": {"held_out_loss": 6.0, "gap": 1.0, "baseline": 7.0}}
 
     monkeypatch.setattr(small, "make_release", note)
     assert small.main(["--folder", str(tmp_path)]) == 0
-    assert made == {folder.name: read_release(folder).facts["training"]["steps"] for folder in SHIPPED}
+    every = [read_release(folder) for folder in SHIPPED[0].parent.iterdir() if folder.is_dir()]
+    assert made == {release.name: (release.family, release.facts["training"]["steps"]) for release in every}
 
 
 def test_steps_and_folder_go_together(capsys):
@@ -148,7 +150,7 @@ def test_steps_and_folder_go_together(capsys):
 
 def test_a_gene_that_is_not_measured_is_named(cells, tmp_path):
     with pytest.raises(ValueError, match="NOWHERE"):
-        small.make_release(tmp_path / "x", TINY, cells, [*GENES, "NOWHERE"], progress=False)
+        small.make_release(tmp_path / "x", MaskedGenes, TINY, cells, [*GENES, "NOWHERE"], progress=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -211,10 +213,10 @@ def test_eight_hundred_steps_beat_the_baseline(data_wheels):
     columns = np.sort(np.argsort(-variance, kind="stable")[:1000]).astype(np.int32)
     totals = np.asarray(training.counts.sum(axis=1), dtype=float).ravel()
     medians = fit_medians(training.counts, totals, columns)
-    trained = train(
-        EncodedCells(counts=training.counts[:, columns], medians=medians),
-        EncodedCells(counts=held_out.counts[:, columns], medians=medians),
-        TrainingSettings(steps=800, layers=2, heads=4, long_genes=126, long_share=0.0, warmup=60),
-        progress=False,
+    task = MaskedGenes(
+        training=EncodedCells(counts=training.counts[:, columns], medians=medians),
+        held_out=EncodedCells(counts=held_out.counts[:, columns], medians=medians),
+        settings=TrainingSettings(steps=800, layers=2, heads=4, long_genes=126, long_share=0.0, warmup=60),
     )
+    trained = train(task, progress=False)
     assert trained.held_out.gap > 0.05
