@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+REDRAWS = 50
 TOLERANCE = 1e-12  # sums of the same numbers in another order; a tie is no exceedance by rounding
 
 
@@ -62,13 +63,20 @@ def resampled_rank_correlations(
 ) -> Float:
     """Spearman correlations (B x C) over components drawn with replacement, the same components for all pairs.
 
-    Ranks are taken anew in every draw. A draw in which a profile is constant has NaN for its pairs.
+    Ranks are taken anew in every draw. A draw in which a compared profile is constant has no correlation and is drawn
+    again, at most `REDRAWS` times: of four components one draw in 64 holds a single one. So the draws are those of the
+    bootstrap given that every profile varies. A profile that stays constant leaves NaN for its pairs.
     """
     values, chosen = _profiles(profiles), _pairs(pairs)
     if resamples < 1:
         raise ValueError(f"resamples = {resamples}; at least one is needed")
+    compared = np.unique(chosen)
     drawn = rng.integers(0, values.shape[1], (resamples, values.shape[1]))
-    scaled = {int(row): _scaled_ranks(values[row][drawn]) for row in np.unique(chosen)}
+    flat = np.arange(resamples)
+    for _ in range(REDRAWS):
+        flat = flat[(np.ptp(values[compared][:, drawn[flat]], axis=2) == 0.0).any(axis=0)]
+        drawn[flat] = rng.integers(0, values.shape[1], (flat.size, values.shape[1]))
+    scaled = {int(row): _scaled_ranks(values[row][drawn]) for row in compared}
     return np.stack([(scaled[int(a)] * scaled[int(b)]).sum(axis=1) for a, b in chosen], axis=1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -70,10 +70,23 @@ def test_resamples_rank_the_drawn_components_anew(profiles):
         np.testing.assert_allclose(draws[number], expected, atol=1e-12)
 
 
-def test_a_resample_without_spread_is_no_number():
-    draws = resampled_rank_correlations([[1.0, 2.0], [2.0, 1.0]], [(0, 1)], np.random.default_rng(0), 200)
-    assert set(draws[np.isfinite(draws)].round(12)) == {-1.0}
-    assert 0.3 < np.isnan(draws).mean() < 0.7
+def test_a_resample_without_spread_is_drawn_again():
+    profiles = np.array([[1.0, 2.0, 5.0], [3.0, 1.0, 2.0]])
+    draws = resampled_rank_correlations(profiles, [(0, 1)], np.random.default_rng(0), 4000).ravel()
+    assert np.isfinite(draws).all()
+    # Every draw of three components that holds two or more, each as likely as the others.
+    every = [list(drawn) for drawn in product(range(3), repeat=3) if len(set(drawn)) > 1]
+    exact = [spearmanr(profiles[0, drawn], profiles[1, drawn]).statistic for drawn in every]
+    assert len(every) == 24
+    np.testing.assert_allclose(draws.mean(), np.mean(exact), atol=0.03)
+    for value in np.unique(np.round(exact, 9)):
+        share = np.isclose(draws, value, atol=1e-6).mean()
+        np.testing.assert_allclose(share, np.isclose(exact, value, atol=1e-6).mean(), atol=0.03)
+
+
+def test_a_profile_that_never_varies_has_no_correlation_in_any_draw():
+    draws = resampled_rank_correlations([[1.0, 1.0], [2.0, 1.0]], [(0, 1)], np.random.default_rng(0), 20)
+    assert np.isnan(draws).all()
 
 
 def test_wrong_shapes_are_refused(profiles):
