@@ -81,9 +81,9 @@ def cross_tissue(inputs: AnalysisInputs) -> AnalysisOutput:
     """Spearman correlation between the mean component effects of the same pair in two tissues (paper analysis 4).
 
     A comparison is one regulator-target pair at one granularity in two tissues. Its p permutes components
-    (``tissue_permutations``), its interval resamples them (``tissue_bootstrap``; a draw in which a profile does not vary
-    is drawn again), q is Benjamini-Hochberg over all comparisons. In a permutation all pairs of one tissue get the same
-    order of components, as their profiles share what makes a component large in all of them.
+    (``tissue_permutations``), its interval resamples them (``tissue_bootstrap``; a draw in which a profile does not
+    vary is drawn again), q is Benjamini-Hochberg over all comparisons. In a permutation all pairs of one tissue get the
+    same order of components, as their profiles share what makes a component large in all of them.
 
     Rows: A04.1 to A04.3 mean correlation of two tissues over every pair and granularity they share (never the best
     one), two-sided; A04.4 the largest |rho| of all against its own permutations; A04.5 mean over all comparisons with
