@@ -18,7 +18,7 @@ from interp_assets.models.adapter import SCORE_FAMILIES, WITHOUT_ATTENTION, no_a
 from interp_assets.models.checkpoints import ReleaseFile, read_json
 from interp_assets.models.file_rules import ManifestError, TruncatedFileError
 from interp_assets.models.published import published_match, published_size, vocabulary_named
-from interp_assets.models.releases import Release
+from interp_assets.models.releases import Release, longest_sequence
 from interp_assets.models.tensor_headers import TensorHeader
 from interp_assets.models.weights import weight_headers, weight_paths
 
@@ -191,6 +191,7 @@ def _geneformer(release: Release) -> Shape:
     if sizes["width"] % sizes["heads"]:
         raise ManifestError(path, f"{sizes['heads']} heads do not divide a width of {sizes['width']}", _TOGETHER)
     unknown = tuple(sorted(name for name in headers if name not in wanted and not name.startswith("cls.predictions.")))
+    sizes["max_length"] = longest_sequence(release, sizes["max_length"])
     return _stated(headers, **sizes, direction="bidirectional", unknown=unknown, notes=notes)
 
 
@@ -254,6 +255,7 @@ def _causal(release: Release) -> Shape:
         told = f"holds {len(held)} layers, the configuration asks for {sizes['layers']}"
         raise ManifestError(weights, told, _TOGETHER)
     unknown = tuple(sorted(name for name in headers if name not in _HEADS and not re.fullmatch(known, name)))
+    sizes["max_length"] = longest_sequence(release, sizes["max_length"])
     return _stated(headers, **sizes, direction="causal", unknown=unknown, notes=notes)
 
 

@@ -38,7 +38,6 @@ from interp_assets.models.bert_blocks import (
     read_bert_config,
     use_form,
 )
-from interp_assets.models.file_rules import ManifestError
 from interp_assets.models.geneformer_vocabulary import (
     DICTIONARIES,
     END,
@@ -50,6 +49,7 @@ from interp_assets.models.geneformer_vocabulary import (
 )
 from interp_assets.models.interventions import Intervention
 from interp_assets.models.rank_value import expressed, rank_value_tokens
+from interp_assets.models.releases import longest_sequence
 from interp_assets.models.vocabulary_columns import known_genes, require_counts, vocabulary_columns
 from interp_assets.models.weights import read_weights, weight_paths
 
@@ -168,18 +168,6 @@ class GeneformerModel:
         return [self._vocabulary.tokens[self._vocabulary.key(gene) or gene] for gene in genes]
 
 
-def _max_length(release: Release, positions: int) -> int:
-    """Longest sequence, special tokens included: all positions, or fewer where the manifest says ``max_length``."""
-    stated = release.facts.get("max_length", positions)
-    if not isinstance(stated, int) or isinstance(stated, bool) or not 4 <= stated <= positions:
-        raise ManifestError(
-            release.folder / "release.json",
-            f"max_length is {stated!r}",
-            f"State a whole number from 4 to {positions}, or leave it out for all positions.",
-        )
-    return stated
-
-
 def load_geneformer(release: Release, *, device: str = "cpu", dtype: str = "float32") -> GeneformerModel:
     """Geneformer-layout model of a verified release, weights checked against configuration and dictionary.
 
@@ -208,7 +196,7 @@ def load_geneformer(release: Release, *, device: str = "cpu", dtype: str = "floa
         heads=config.num_attention_heads,
         width=config.hidden_size,
         vocabulary=vocabulary.size,
-        max_length=_max_length(release, config.max_position_embeddings),
+        max_length=longest_sequence(release, config.max_position_embeddings),
         direction="bidirectional",
         attention="softmax",
         forms=available_forms(device),

@@ -208,6 +208,21 @@ def _trained_on(content: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(hashes))
 
 
+def longest_sequence(release: Release, positions: int) -> int:
+    """Tokens of the longest sequence, special tokens included: all positions, or the ``max_length`` of the manifest.
+
+    Raises
+    ------
+    ManifestError
+        If ``max_length`` is no whole number from 4 to the positions the model has.
+    """
+    stated = release.facts.get("max_length", positions)
+    if type(stated) is not int or not 4 <= stated <= positions:
+        remedy = f"State a whole number from 4 to {positions}, or leave it out for all positions."
+        raise ManifestError(release.folder / MANIFEST, f"max_length is {stated!r}", remedy)
+    return stated
+
+
 def find_releases(*roots: Path) -> ReleaseScan:
     """Releases in the direct sub-folders of some roots, each complete, incoming or refused.
 

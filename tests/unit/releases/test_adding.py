@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,22 @@ def test_an_added_release_is_read_by_its_adapter(geneformer, releases):
     facts = model.describe()
     assert (facts.layers, facts.heads, facts.width, facts.vocabulary, facts.max_length) == (2, 2, 16, 64, 20)
     assert model.known(np.array(["GENE3", "ALIAS4", ENSEMBL[5], "nothing"])).tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("length", [3, 21, True, "12"])
+def test_a_cut_the_model_cannot_make_is_refused_before_anything_is_kept(geneformer, releases, length):
+    folder = geneformer()
+    options = replace(dictionaries(folder), facts={"max_length": length})
+    with pytest.raises(ManifestError, match=r"max_length is .* from 4 to 20"):
+        add_release(folder, releases, options)
+    assert not [path for path in releases.iterdir() if not path.name.startswith(".")]
+
+
+def test_the_cut_of_the_manifest_is_the_length_that_is_described_and_read(geneformer, releases):
+    folder = geneformer()
+    added = add_release(folder, releases, replace(dictionaries(folder), facts={"max_length": 12}))
+    assert added.description.shape.max_length == 12
+    assert load_model(added.release).describe().max_length == 12
 
 
 def test_the_same_files_are_one_release_whatever_the_name(geneformer, releases):
