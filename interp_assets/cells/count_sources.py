@@ -8,6 +8,7 @@ cells.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -108,7 +109,8 @@ class BackedCounts:
             self._file = h5py.File(self._path, "r", rdcc_nbytes=_CACHE_BYTES)
         except OSError as error:
             raise DataFileError(f"{self._path}: not a readable h5ad file ({error}); give an intact copy") from error
-        try:
+        with ExitStack() as opened:
+            opened.callback(self._file.close)
             if inside not in self._file:
                 raise DataFileError(f"{self._path}: there is no {place}; use X, raw or layers/<name>")
             group: Any = self._file[inside]
@@ -118,9 +120,7 @@ class BackedCounts:
             self._values, self._indices = group["data"], group["indices"]
             self._cells = self._chosen(cells, self._indptr.size - 1, "cell")
             self._columns = None if columns is None else self._chosen(columns, self._width, "column")
-        except BaseException:
-            self._file.close()
-            raise
+            opened.pop_all()  # in order: the file stays open
 
     def _refuse_other_layouts(self, group: Any) -> None:
         kind = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "array"))

@@ -28,7 +28,7 @@ from interp_assets.models.attention_cluster import (
     shard_cells,
 )
 from interp_assets.models.attention_plan import batch_positions, score_cells, token_batch
-from interp_assets.models.attention_settings import request_key
+from interp_assets.models.attention_settings import library_versions, request_key
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.releases import read_release
 from interp_assets.models.sourcing import release_attention
@@ -128,7 +128,7 @@ def test_one_worker_and_head_means_within_little_memory_give_the_same_bytes(loca
 
 def test_a_worker_of_another_version_is_refused_before_anything_runs(cluster, local, toy_cells, tmp_path, monkeypatch):
     release, _ = local
-    here = attention_cluster.library_versions
+    here = library_versions
     monkeypatch.setattr(attention_cluster, "library_versions", lambda: {**here(), "numpy": "1.0"})
     monkeypatch.setattr(ShardWorkers, "shards", lambda *_: pytest.fail("a shard was handed out"))
     with pytest.raises(ClusterMismatchError, match=rf"numpy {here()['numpy']} instead of 1\.0"):
