@@ -273,15 +273,19 @@ def add_logsumexp(sums: NDArray[np.float32], attention: LayerAttention, position
     # the operator returns strides (S*H, 1, H)
     logsumexp = attention.logsumexp.to(torch.float32).contiguous().numpy()
     where, gene, offsets = positions
-    weight = query_weights(gene, offsets)
-    if attention.causal or weight is not None:
+    weight, scale, causal = query_weights(gene, offsets), np.float32(attention.scale), attention.causal
+    pooled = causal or weight is not None
+    if pooled:
         order = by_position(where, offsets)
-        share = np.ones(gene.size, dtype=np.float32) if weight is None else weight[order]
-        parts = (where[order], gene[order], share, offsets, np.float32(attention.scale), ROW_BLOCKS, attention.causal)
-        _causal_kernels()[0 if heads else 1](sums, query, key, logsumexp, *parts)
-        return
-    kernel = _kernels()[0 if heads else 1]
-    kernel(sums, query, key, logsumexp, where, gene, offsets, np.float32(attention.scale), ROW_BLOCKS)
+        where, gene, weight = where[order], gene[order], None if weight is None else weight[order]
+    share = np.ones(gene.size, dtype=np.float32) if weight is None else weight
+    add_heads, add_sum, add_pooled_sum = _kernels()
+    if heads:
+        add_heads(sums, query, key, logsumexp, where, gene, share, offsets, scale, ROW_BLOCKS, causal)
+    elif pooled:
+        add_pooled_sum(sums, query, key, logsumexp, where, gene, share, offsets, scale, ROW_BLOCKS, causal)
+    else:
+        add_sum(sums, query, key, logsumexp, where, gene, offsets, scale, ROW_BLOCKS)
 
 
 def add_softmax(sums: torch.Tensor, attention: LayerAttention, positions: Positions, *, heads: bool) -> None:
@@ -306,16 +310,8 @@ def add_softmax(sums: torch.Tensor, attention: LayerAttention, positions: Positi
 
 
 @cache
-def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
-    """Compiled kernels: sums per head, and sums over heads."""
-    from interp_assets.models import attention_numba
+def _kernels() -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
+    """Compiled kernels: sums per head; over heads; over heads where rows see a prefix or genes have several tokens."""
+    from interp_assets.models import attention_numba, attention_numba_causal
 
-    return attention_numba.add_heads, attention_numba.add_head_sum
-
-
-@cache
-def _causal_kernels() -> tuple[Callable[..., None], Callable[..., None]]:
-    """The same for models that look back and for genes of several tokens."""
-    from interp_assets.models import attention_numba_causal
-
-    return attention_numba_causal.add_heads, attention_numba_causal.add_head_sum
+    return attention_numba.add_heads, attention_numba.add_head_sum, attention_numba_causal.add_head_sum

@@ -68,15 +68,22 @@ def add_heads(
     logsumexp: Floats,
     where: Ints,
     gene: Ints,
+    weight: Floats,
     offsets: NDArray[np.int64],
     scale: np.float32,
     blocks: int,
+    causal: bool,
 ) -> None:
-    """Add ``exp(scale q.k - logsumexp)`` of every cell to (H, G, G); one head a task, cells in order."""
+    """Add ``weight * exp(scale q.k - logsumexp)`` of every visible pair to (H, G, G); one head a task, cells in order.
+
+    ``weight`` belongs to the query's token, 1 where a gene has one token. With ``causal`` positions are sorted by place
+    in the sequence, and a row sees those up to its own.
+    """
     for head in prange(sums.shape[0]):
         for cell in range(offsets.size - 1):
             spot = where[offsets[cell] : offsets[cell + 1]]
             name = gene[offsets[cell] : offsets[cell + 1]]
+            share = weight[offsets[cell] : offsets[cell + 1]]
             n = spot.size
             queries = _gather(query, cell, head, spot)
             keys = _gather(key, cell, head, spot)
@@ -86,12 +93,14 @@ def add_heads(
                 first, last = n * block // blocks, n * (block + 1) // blocks
                 if first == last:
                     continue
-                scores = np.dot(queries[first:last], keys.T)
+                width = last if causal else n
+                scores = np.dot(queries[first:last], keys[:width].T)
                 for i in range(first, last):
-                    _exponentials(scores[i - first], scale, logsumexp[cell, head, spot[i]], bits, row)
-                    target = sums[head, name[i]]
-                    for j in range(n):
-                        target[name[j]] += row[j]
+                    seen = i + 1 if causal else n
+                    _exponentials(scores[i - first, :seen], scale, logsumexp[cell, head, spot[i]], bits, row)
+                    target, part = sums[head, name[i]], share[i]
+                    for j in range(seen):
+                        target[name[j]] += part * row[j]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

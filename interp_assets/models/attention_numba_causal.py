@@ -1,9 +1,10 @@
 # mypy: disable-error-code="untyped-decorator"
 """Numba kernels for models that look back only and for genes of several tokens; imported when first needed.
 
-What belongs here: the kernels of `attention_numba` where a row sees a part of the keys or a gene stands at several
-positions, and counts over such sequences. Scored positions are sorted by place in the sequence, so that what a row can
-see is a prefix; ``weight`` is 1 / (tokens of the gene), which makes a mean over the tokens of the query gene.
+What belongs here: the sum over heads where a row sees a part of the keys or a gene stands at several positions, and
+counts over such sequences; single heads are added by `attention_numba.add_heads`. Scored positions are sorted by place
+in the sequence, so that what a row can see is a prefix; ``weight`` is 1 / (tokens of the gene), which makes a mean over
+the tokens of the query gene.
 """
 
 from __future__ import annotations
@@ -15,45 +16,6 @@ from numpy.typing import NDArray
 from interp_assets.models.attention_numba import Floats, Ints, _exponentials, _gather
 
 Offsets = NDArray[np.int64]
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def add_heads(
-    sums: Floats,
-    query: Floats,
-    key: Floats,
-    logsumexp: Floats,
-    where: Ints,
-    gene: Ints,
-    weight: Floats,
-    offsets: Offsets,
-    scale: np.float32,
-    blocks: int,
-    causal: bool,
-) -> None:
-    """Add ``weight * exp(scale q.k - logsumexp)`` of every visible pair to (H, G, G); one head a task."""
-    for head in prange(sums.shape[0]):
-        for cell in range(offsets.size - 1):
-            spot = where[offsets[cell] : offsets[cell + 1]]
-            name = gene[offsets[cell] : offsets[cell + 1]]
-            share = weight[offsets[cell] : offsets[cell + 1]]
-            n = spot.size
-            queries = _gather(query, cell, head, spot)
-            keys = _gather(key, cell, head, spot)
-            bits = np.empty(n, np.int32)
-            row = np.empty(n, np.float32)
-            for block in range(blocks):
-                first, last = n * block // blocks, n * (block + 1) // blocks
-                if first == last:
-                    continue
-                width = last if causal else n
-                scores = np.dot(queries[first:last], keys[:width].T)
-                for i in range(first, last):
-                    seen = i + 1 if causal else n
-                    _exponentials(scores[i - first, :seen], scale, logsumexp[cell, head, spot[i]], bits, row)
-                    target = sums[head, name[i]]
-                    for j in range(seen):
-                        target[name[j]] += share[i] * row[j]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
