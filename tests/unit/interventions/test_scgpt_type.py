@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,16 +22,8 @@ from interp_assets.models.encoder_layers import FusedLayer, LayerBlocks, fused_l
 from interp_assets.models.interventions import Intervention, InterventionError, InterventionModel
 from interp_assets.models.releases import read_release
 from qc_standards.extended import extended_tests_of
+from tests.unit.interventions import example_scgpt as example
 
-
-def _example() -> Any:
-    spec = importlib.util.spec_from_file_location("example_scgpt", Path(__file__).parent / "example_scgpt.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-example = _example()
 FORMS = ("logsumexp", "softmax")
 KINDS = [
     {"norm_first": norm_first, "activation": activation}

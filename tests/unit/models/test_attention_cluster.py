@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import os
 import signal
 from collections import Counter
@@ -33,15 +32,10 @@ from interp_assets.models.records import ReleaseCard
 from interp_assets.models.releases import read_release
 from interp_assets.models.sourcing import release_attention
 from interp_assets.settings import AttentionSettings
+from tests.unit.models import causal_folders as folders
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed: [cluster]")
 cloudpickle = pytest.importorskip("cloudpickle")
-
-_SPEC = importlib.util.spec_from_file_location("causal_folders", Path(__file__).with_name("causal_folders.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-folders = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(folders)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,12 +19,7 @@ from interp_assets.models.attention_store import head_matrix
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.releases import read_release
 from interp_assets.report.model import model_view
-
-_SPEC = importlib.util.spec_from_file_location("causal_folders", Path(__file__).with_name("causal_folders.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-folders = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(folders)
+from tests.unit.models import causal_folders as folders
 
 CARD = {"name": "maxtoki", "kind": "release", "family": "maxtoki"}
 GENES = [*folders.NAMES, "two words"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -16,18 +15,8 @@ from interp_assets.models.cell_sentences import SentenceRules, gene_of_tokens, r
 from interp_assets.models.file_rules import ManifestError, MissingFileError
 from interp_assets.models.interventions import Intervention, InterventionError, InterventionModel, capturing
 from interp_assets.models.releases import read_release
-
-_SPEC = importlib.util.spec_from_file_location("causal_folders", Path(__file__).with_name("causal_folders.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-folders = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(folders)
-
-_LAYOUT = importlib.util.spec_from_file_location("full_layout", Path(__file__).with_name("full_layout.py"))
-assert _LAYOUT is not None
-assert _LAYOUT.loader is not None
-full_layout = importlib.util.module_from_spec(_LAYOUT)
-_LAYOUT.loader.exec_module(full_layout)
+from tests.unit.models import causal_folders as folders
+from tests.unit.models import full_layout
 
 BATCH = TokenBatch(tokens=np.array([[4, 9, 6, 11, 5, 8, 7], [6, 4, 10, 5, 0, 0, 0]]), lengths=np.array([7, 4]))
 WRITERS = {"c2s": folders.write_c2s, "maxtoki": folders.write_maxtoki}

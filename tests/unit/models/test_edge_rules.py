@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -23,19 +22,9 @@ from interp_assets.models.records import NothingToReadError
 from interp_assets.models.releases import read_release
 from interp_assets.readings.layer_attention import Wanted, held_together, layer_sums
 from interp_assets.settings import EDGE_RULES, AttentionSettings, SettingsError, load_study
+from tests.unit.models import example_scgpt_folder as example
 
 RANKINGS = {"processor": edge_rules._on_processor, "device": edge_rules._on_device}
-
-
-def _example() -> Any:
-    path = Path(__file__).parent / "example_scgpt_folder.py"
-    spec = importlib.util.spec_from_file_location("example_scgpt_folder", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-example = _example()
 
 
 def ranks(values) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,9 @@ from interp_assets.models.checkpoints import read_state_dict
 from interp_assets.models.controls import random_weights_release
 from interp_assets.models.interventions import Intervention, InterventionModel, ValueModel
 from interp_assets.models.releases import read_release
+from tests.unit.interventions import example_scgpt as naive
+from tests.unit.models import example_scgpt_folder as example
 
-
-def _example() -> Any:
-    path = Path(__file__).parent / "example_scgpt_folder.py"
-    spec = importlib.util.spec_from_file_location("example_scgpt_folder", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-example = _example()
 FORMS = ("logsumexp", "softmax")
 GENES = np.array(example.GENES)
 
@@ -186,11 +177,6 @@ CHANGES = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_interventions_equal_layers_written_by_hand_and_leave_no_trace(tmp_path, counts, form, change):
-    spec = importlib.util.spec_from_file_location(
-        "naive", Path(__file__).parents[1] / "interventions" / "example_scgpt.py"
-    )
-    naive = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(naive)
     model = loaded(example.write_scgpt(tmp_path / "s", layout="flash wrapper"))
     modules = example.torch_scgpt(43, example.args_of()).transformer_encoder["layers"]
     batch = batch_of(model, counts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,8 @@ from interp_assets.models.file_rules import ManifestError, MissingFileError, Uns
 from interp_assets.models.releases import read_release
 from interp_assets.models.scgpt_vocabulary import read_settings
 from interp_assets.models.scgpt_weights import encoder_shapes, output_shapes
+from tests.unit.models import example_scgpt_folder as example
 
-
-def _example() -> Any:
-    path = Path(__file__).parent / "example_scgpt_folder.py"
-    spec = importlib.util.spec_from_file_location("example_scgpt_folder", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-example = _example()
 GENES = np.array(example.GENES)
 
 

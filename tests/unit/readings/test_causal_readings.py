@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -19,13 +16,7 @@ from interp_assets.models.releases import read_release
 from interp_assets.readings import cell_attention, deletions, mediation, restricted_attention, value_weighted
 from interp_assets.readings.layer_attention import Wanted, held_together, layer_sums
 from interp_assets.readings.records import ReadData, Reading
-
-_PATH = Path(__file__).parent.parent / "models" / "causal_folders.py"
-_SPEC = importlib.util.spec_from_file_location("causal_folders", _PATH)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-folders = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(folders)
+from tests.unit.models import causal_folders as folders
 
 GENES = list(folders.NAMES)
 SETTINGS = {"cell_attention_entries": 10**6, "value_cells": 0, "restricted_share": 1.0}
