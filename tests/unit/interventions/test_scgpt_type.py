@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +21,7 @@ from interp_assets.models.interventions import Intervention, InterventionError, 
 from interp_assets.models.releases import read_release
 from qc_standards.extended import extended_tests_of
 from tests.unit.interventions import example_scgpt as example
+from tests.unit.models import example_scgpt_folder as layout
 
 FORMS = ("logsumexp", "softmax")
 KINDS = [
@@ -270,11 +269,6 @@ def test_every_condition_runs_on_this_model_and_fills_the_rows_of_e5(record):
 
 
 def test_a_release_in_scgpt_layout_goes_through_every_condition(cells, screen, plan, tmp_path):
-    spec = importlib.util.spec_from_file_location(
-        "example_scgpt_folder", Path(__file__).parents[1] / "models" / "example_scgpt_folder.py"
-    )
-    layout = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(layout)
     args = layout.args_of(layers=4, heads=8, width=32, length=20)
     folder = layout.write_scgpt(tmp_path / "s", [str(gene) for gene in cells.genes], args=args)
     record = measure_interventions(load_model(read_release(folder)), cells, screen, plan)

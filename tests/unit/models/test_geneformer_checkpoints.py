@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +16,7 @@ from interp_assets.models.geneformer import load_geneformer
 from interp_assets.models.interventions import InterventionModel
 from interp_assets.models.releases import read_release
 from interp_assets.models.weights import read_weights
-
-_SPEC = importlib.util.spec_from_file_location("full_layout", Path(__file__).with_name("full_layout.py"))
-full_layout = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(full_layout)
+from tests.unit.models import full_layout
 
 GENES = tuple(f"G{number}" for number in range(12))
 SPECIALS = {"V1": ("<pad>", "<mask>"), "V2": ("<pad>", "<mask>", "<cls>", "<eos>")}

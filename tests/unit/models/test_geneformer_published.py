@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +13,7 @@ from interp_assets.models import geneformer_vocabulary
 from interp_assets.models.checkpoints import ManifestError
 from interp_assets.models.geneformer import load_geneformer, read_vocabulary
 from interp_assets.models.releases import read_release
-
-_SPEC = importlib.util.spec_from_file_location("full_layout", Path(__file__).with_name("full_layout.py"))
-full_layout = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(full_layout)
+from tests.unit.models import full_layout
 
 VERSIONS = ("V1", "V2")
 SPECIALS = {"V1": ["<pad>", "<mask>"], "V2": ["<pad>", "<mask>", "<cls>", "<eos>"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from interp_assets.models.releases import read_release
 from interp_assets.readings import deletions, mediation
 from interp_assets.readings.hidden_genes import hidden_genes
 from interp_assets.readings.records import ReadData
+from tests.unit.models import example_scgpt_folder as layout
 
 CODES, LAYERS, GENES = 53, 3, 30
 TRACED = {
@@ -31,15 +31,6 @@ TRACED = {
 }
 
 
-def _example() -> Any:
-    path = Path(__file__).parents[1] / "models" / "example_scgpt_folder.py"
-    spec = importlib.util.spec_from_file_location("example_scgpt_folder", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-layout = _example()
 ARGS = layout.args_of(layers=LAYERS, length=22)
 NAMES = [f"G{number}" for number in range(GENES)]
 
