@@ -28,13 +28,13 @@ import torch
 from transformers import BertConfig, BertModel
 
 from interp_assets.models.adapter import EncodedCells, LayerSink, ModelFacts, TokenBatch
-from interp_assets.models.attention import _full_precision, _thread_limits
-from interp_assets.models.attention_kernel import available_forms, register_streaming, streaming
-from interp_assets.models.attention_plan import plan_batches, score_cells, token_batch
-from interp_assets.models.attention_run import ExtractionRun
-from interp_assets.models.attention_settings import ExtractionSettings
-from interp_assets.models.attention_sums import ShardSums
-from interp_assets.models.bert_blocks import BertBlocks, device_tokens, use_form
+from interp_assets.models.attention.extraction import _full_precision, _thread_limits
+from interp_assets.models.attention.kernel import available_forms, register_streaming, streaming
+from interp_assets.models.attention.plan import plan_batches, score_cells, token_batch
+from interp_assets.models.attention.run import ExtractionRun
+from interp_assets.models.attention.settings import ExtractionSettings
+from interp_assets.models.attention.sums import ShardSums
+from interp_assets.models.families.bert_blocks import BertBlocks, device_tokens, use_form
 
 FORWARD, HEADS, MEAN = "plain forward (sdpa)", "ours, every head", "ours, head mean"
 PASSES = "ours, every head, half the memory"

@@ -26,11 +26,11 @@ from interp_assets.interventions.cells import cell_rows
 from interp_assets.interventions.conditions import HeadTable, plan_conditions
 from interp_assets.interventions.run import Runner, Setting, Sums
 from interp_assets.models.adapter import EncodedCells, ModelFacts
-from interp_assets.models.attention import _thread_limits
-from interp_assets.models.attention_kernel import available_forms, register_streaming
-from interp_assets.models.attention_plan import plan_batches, score_cells, token_batch
-from interp_assets.models.bert_blocks import BertOutput
-from interp_assets.models.geneformer import GeneformerModel, Vocabulary
+from interp_assets.models.attention.extraction import _thread_limits
+from interp_assets.models.attention.kernel import available_forms, register_streaming
+from interp_assets.models.attention.plan import plan_batches, score_cells, token_batch
+from interp_assets.models.families.bert_blocks import BertOutput
+from interp_assets.models.families.geneformer import GeneformerModel, Vocabulary
 from interp_assets.models.interventions import Intervention
 
 

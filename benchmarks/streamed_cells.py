@@ -27,8 +27,8 @@ import numpy as np
 
 from interp_assets.cells.count_sources import BackedCounts, CountSource, HeldCounts, add_content, blocks
 from interp_assets.models.adapter import load_model
-from interp_assets.models.encoded_blocks import encode_blocks
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention.encoded_blocks import encode_blocks
+from interp_assets.models.files.releases import read_release
 
 RELEASE = Path(__file__).parents[1] / "releases" / "geneformer-small-4k"
 MIB = 2**20

@@ -20,7 +20,7 @@ from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.layers import LayerChoice, settled_depth
 from interp_assets.edges.records import AttentionEdges, Reference
 from interp_assets.interventions.records import Interventions
-from interp_assets.models.controls import is_control
+from interp_assets.models.controls.catalogue import is_control
 from interp_assets.models.sourcing import PLANTED, control_regulators
 from interp_assets.readings.records import Reading
 from interp_assets.settings import COMPARED_ROLES, SELECTION_ROLE, RoleFilling, Study

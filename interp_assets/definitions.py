@@ -10,7 +10,6 @@ import dagster as dg
 for _category in (dg.PreviewWarning, dg.BetaWarning):
     warnings.filterwarnings("ignore", category=_category)
 
-from interp_assets import automation  # noqa: E402
 from interp_assets.analyses import catalogue  # noqa: E402
 from interp_assets.assets.analyses import analysis_asset, study_analysis_asset  # noqa: E402
 from interp_assets.assets.battery import layer_choice_asset, test_results_asset  # noqa: E402
@@ -22,6 +21,9 @@ from interp_assets.assets.readings import reading_assets  # noqa: E402
 from interp_assets.assets.releases import release_assets  # noqa: E402
 from interp_assets.assets.screens import screens_asset  # noqa: E402
 from interp_assets.assets.twins import twin_assets  # noqa: E402
+from interp_assets.automation.conditions import condition_sensor  # noqa: E402
+from interp_assets.automation.discovery import release_sensor  # noqa: E402
+from interp_assets.automation.schedules import reevaluation  # noqa: E402
 from interp_assets.io_managers import AttentionIOManager, FilesIOManager, RecordsIOManager  # noqa: E402
 from interp_assets.layout import Layout, read_layout  # noqa: E402
 
@@ -58,7 +60,7 @@ def build_definitions(layout: Layout) -> dg.Definitions:
     judged = dg.AssetSelection.groups(*JUDGED_GROUPS) - dg.AssetSelection.assets(
         "leaderboard", dg.AssetKey(["random_weights", "attention"])
     )
-    schedule = automation.reevaluation(layout, judged)
+    schedule = reevaluation(layout, judged)
     return dg.Definitions(
         assets=assets,
         resources={
@@ -66,7 +68,7 @@ def build_definitions(layout: Layout) -> dg.Definitions:
             "files": FilesIOManager(store=store),
             "attention_store": AttentionIOManager(store=store),
         },
-        sensors=[automation.release_sensor(layout), automation.condition_sensor()],
+        sensors=[release_sensor(layout), condition_sensor()],
         schedules=[schedule],
         executor=dg.in_process_executor,
     )

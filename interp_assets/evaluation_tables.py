@@ -14,7 +14,7 @@ import pandas as pd
 
 from interp_assets.analyses.inputs import RoleInputs
 from interp_assets.edges.layers import LayerChoice, relative_depth, resolve_layer
-from interp_assets.models.attention_facts import MASS_PARTS
+from interp_assets.models.attention.facts import MASS_PARTS
 from interp_assets.models.records import ReleaseCard
 from interp_assets.settings import SELECTION_ROLE, Study
 from qc_standards.records import DataOrigin, Status, TestResult

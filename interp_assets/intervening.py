@@ -16,8 +16,8 @@ from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.layers import LayerChoice, resolve_layer
 from interp_assets.interventions.measure import Plan, Screen, measure_interventions
 from interp_assets.interventions.records import Interventions
+from interp_assets.models.files.releases import Release, read_release
 from interp_assets.models.records import NothingToReadError, ReleaseCard
-from interp_assets.models.releases import Release, read_release
 from interp_assets.settings import Study
 
 NO_HEADS = "an edge table has no heads and no layers to intervene on"
@@ -51,7 +51,7 @@ def study_interventions(
     analysis 19. The read-out layer is the one every analysis reads.
     """
     from interp_assets.models.adapter import SCORE_FAMILIES, load_model
-    from interp_assets.models.attention_settings import resolve_device
+    from interp_assets.models.attention.settings import resolve_device
     from interp_assets.models.interventions import InterventionModel
 
     if release.family in SCORE_FAMILIES:

@@ -17,7 +17,7 @@ from interp_assets.cells.dataset_records import LOCKED, DatasetSpec, DownloadSou
 from interp_assets.cells.datasets import load_datasets
 from interp_assets.cells.sources import SourceContext, download_path, source_context
 from interp_assets.layout import Layout, check_kinds
-from interp_assets.models.releases import Release, find_releases
+from interp_assets.models.files.releases import Release, find_releases
 from interp_assets.settings import Folders, SettingsError, Study, load_study, study_files
 from qc_standards.registry import declared_tests
 

@@ -96,7 +96,7 @@ class AttentionSettings:
             raise ValueError(f"edge_rule = {self.edge_rule!r}; use {' or '.join(EDGE_RULES)}")
         if self.memory_gib <= 0 or self.batch_tokens < 1:
             raise ValueError(f"memory_gib = {self.memory_gib}, batch_tokens = {self.batch_tokens}; use more than 0")
-        from interp_assets.models.attention_budget import heads_text
+        from interp_assets.models.attention.budget import heads_text
 
         object.__setattr__(self, "heads", heads_text(self.heads))
         _ = self.encoding

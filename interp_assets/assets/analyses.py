@@ -18,7 +18,7 @@ from interp_assets.assets.stored_inputs import (
     load_samples,
     stored_choice,
 )
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.battery import (
     NO_INTERVENTIONS,
     Chosen,
@@ -34,7 +34,7 @@ from interp_assets.interventions.records import read_files as read_interventions
 from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, result_metadata, source_link
-from interp_assets.models.controls import is_control
+from interp_assets.models.controls.catalogue import is_control
 from interp_assets.readings.records import read_files as read_reading
 from interp_assets.settings import Study
 

@@ -20,7 +20,7 @@ from interp_assets.assets.stored_inputs import (
     load_roles,
     stored_choice,
 )
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.battery import (
     all_rows,
     results_from_json,

@@ -7,7 +7,7 @@ import dagster as dg
 
 from interp_assets.analyses.calibration import Calibration, calibrate
 from interp_assets.assets.input_versions import INPUTS, inputs_asset
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.cells import artefacts
 from interp_assets.cells.grid_outcomes import GridOutcomes, grid_outcomes
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable

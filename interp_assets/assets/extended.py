@@ -6,7 +6,7 @@ import dagster as dg
 
 from interp_assets.analyses import catalogue
 from interp_assets.assets.stored_inputs import FOLDER, dimensions
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.battery import extended_rows, results_from_json
 from interp_assets.code_version import code_version
 from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_bytes

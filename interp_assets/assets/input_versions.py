@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.code_version import code_version
 from interp_assets.io_managers import (
     MANY,

@@ -16,7 +16,7 @@ from interp_assets.assets.stored_inputs import (
     stored_choice,
 )
 from interp_assets.assets.twins import no_twin
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.edges.records import AttentionEdges
@@ -28,7 +28,7 @@ from interp_assets.models.adapter import LOADERS
 from interp_assets.models.records import ReleaseCard
 
 ROLE = "primary_screen"
-SOURCES = ("interp_assets.intervening", *LOADERS, "interp_assets.models.attention_kernel")
+SOURCES = ("interp_assets.intervening", *LOADERS, "interp_assets.models.attention.kernel")
 
 
 def interventions_asset(layout: Layout, prefix: str = "", suffix: str = "") -> dg.AssetsDefinition:

@@ -14,7 +14,7 @@ import dagster as dg
 from interp_assets.assets.control_evidence import controls_of_study
 from interp_assets.assets.judging import documents_of, judged, verdict_in_force
 from interp_assets.assets.stored_inputs import FOLDER, dimensions
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.code_version import code_version
 from interp_assets.figures.catalogue import CATALOGUE
 from interp_assets.figures.records import Drawing, FigureSpec

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.assets.stored_inputs import FOLDER, dimensions, load_samples, stored_choice
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.battery import NOT_FOR_CONTROLS, SampledData, primary_reference
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
@@ -14,7 +14,7 @@ from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_
 from interp_assets.layout import Layout
 from interp_assets.metadata import TEAM, source_link
 from interp_assets.models.adapter import LOADERS, SCORE_FAMILIES, no_attention
-from interp_assets.models.controls import is_control
+from interp_assets.models.controls.catalogue import is_control
 from interp_assets.models.records import ReleaseCard
 from interp_assets.readings.catalogue import READINGS, ReadingRow
 from interp_assets.readings.records import ReadData, Reading, ReadingContext, kept_files
@@ -64,8 +64,8 @@ def _found(
     sample_inputs: StoredFiles,
     layer_choice: StoredFiles,
 ) -> Reading | str:
+    from interp_assets.models.files.releases import read_release
     from interp_assets.models.records import NothingToReadError
-    from interp_assets.models.releases import read_release
 
     if is_control(card.name):
         return NOT_FOR_CONTROLS

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.edges.records import Reference
@@ -21,7 +21,7 @@ from interp_assets.settings import AttentionSettings
 register_record(ReleaseCard)
 
 SOURCE = "interp_assets.models.sourcing"
-EXTRACTION = ("interp_assets.models.attention", *LOADERS, "interp_assets.models.edge_table")
+EXTRACTION = ("interp_assets.models.attention.extraction", *LOADERS, "interp_assets.models.edge_tables.reading")
 CONTROL_SEED = 0
 Stored = Path | Unavailable
 

@@ -15,7 +15,7 @@ from interp_assets.assets.stored_inputs import (
     load_artefacts,
     stored_choice,
 )
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes, read_records

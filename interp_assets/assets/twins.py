@@ -15,7 +15,7 @@ from interp_assets.assets.analyses import output_files
 from interp_assets.assets.battery import results_files
 from interp_assets.assets.judgement import judged_files
 from interp_assets.assets.stored_inputs import attention_of_study, dimensions, load_roles, stored_choice
-from interp_assets.automation import incremental
+from interp_assets.automation.conditions import incremental
 from interp_assets.battery import Gathered, run_battery
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
@@ -39,7 +39,7 @@ def _battery_version() -> str:
         *sources,
         "interp_assets.battery",
         "interp_assets.evaluation_tables",
-        "interp_assets.models.controls",
+        "interp_assets.models.controls.catalogue",
         "qc_standards.multiplicity",
     )
 
@@ -147,7 +147,7 @@ def twin_outcome_asset(layout: Layout, prefix: str, suffix: str) -> dg.AssetsDef
 
 
 def _shuffled(edges: Edges) -> Edges:
-    from interp_assets.models.controls import shuffled
+    from interp_assets.models.controls.catalogue import shuffled
 
     return edges if isinstance(edges, Unavailable) else shuffled(edges, TWIN_SEED)
 

@@ -34,7 +34,7 @@ from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.records import EdgeMatrix
 from interp_assets.edges.references import planted_reference, read_network
 from interp_assets.edges.scores import spearman_edges
-from interp_assets.models.small_cells import from_wheel
+from interp_assets.models.small.cells import from_wheel
 from interp_assets.settings import PLANTED_REFERENCE
 
 SCREEN: Final = "calibration"

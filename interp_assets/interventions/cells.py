@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from interp_assets.cells.records import PreparedCells
 from interp_assets.models.adapter import AttentionModel
-from interp_assets.models.attention_plan import ScoredCells, batch_positions, score_cells
-from interp_assets.models.attention_pooling import repeated
+from interp_assets.models.attention.plan import ScoredCells, batch_positions, score_cells
+from interp_assets.models.attention.pooling import repeated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from interp_assets.interventions.readouts import ATTENTION, LAST_ATTENTION, LOGI
 from interp_assets.interventions.records import Interventions
 from interp_assets.interventions.run import Runner, Setting, Sums, head_rows
 from interp_assets.interventions.self_test import check_interventions
-from interp_assets.models.attention_plan import ScoredCells, plan_batches, token_batch
+from interp_assets.models.attention.plan import ScoredCells, plan_batches, token_batch
 from interp_assets.models.interventions import Intervention, InterventionModel
 from interp_assets.models.records import NothingToReadError
 from interp_assets.stats.ranking import auroc, rank_rows

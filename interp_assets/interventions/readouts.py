@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from interp_assets.interventions.cells import CellRows
 from interp_assets.models.adapter import LayerAttention, TokenBatch
-from interp_assets.models.attention_pooling import even_weights, gene_weights, pooled_turns, token_weights
+from interp_assets.models.attention.pooling import even_weights, gene_weights, pooled_turns, token_weights
 from interp_assets.models.interventions import Output
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from interp_assets.interventions.readouts import (
     row_weights,
 )
 from interp_assets.models.adapter import AttentionForm, LayerAttention
-from interp_assets.models.attention_plan import ScoredCells, token_batch
+from interp_assets.models.attention.plan import ScoredCells, token_batch
 from interp_assets.models.interventions import Intervention, InterventionModel
 
 if TYPE_CHECKING:

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     import torch
     from scipy.sparse import csr_matrix
 
-    from interp_assets.models.releases import Release
+    from interp_assets.models.files.releases import Release
 
 AttentionForm = Literal["logsumexp", "softmax"]
 Duplicates = Literal["refuse", "sum"]
 
 # Family of a release -> where its loader lives. Resolved on use, so that listing releases imports no torch.
 FAMILIES: Mapping[str, str] = {
-    "c2s": "interp_assets.models.causal:load_causal",
-    "geneformer": "interp_assets.models.geneformer:load_geneformer",
-    "maxtoki": "interp_assets.models.causal:load_causal",
-    "scgpt": "interp_assets.models.scgpt:load_scgpt",
+    "c2s": "interp_assets.models.families.causal:load_causal",
+    "geneformer": "interp_assets.models.families.geneformer:load_geneformer",
+    "maxtoki": "interp_assets.models.families.causal:load_causal",
+    "scgpt": "interp_assets.models.families.scgpt:load_scgpt",
 }
 # Modules of the loaders, once each: code versions name them, since no import shows that they are used.
 LOADERS = tuple(sorted({loader.partition(":")[0] for loader in FAMILIES.values()}))
-# Families that hold finished scores instead of a transformer (see `edge_table`).
+# Families that hold finished scores instead of a transformer (see `reading`).
 SCORE_FAMILIES = frozenset({"edge_table"})
 # Families whose releases are recognised, and why no attention between genes can be read from them here.
 WITHOUT_ATTENTION: Mapping[str, str] = {
@@ -222,7 +222,7 @@ def load_model(
     if release.family in SCORE_FAMILIES:
         raise ValueError(
             f"release {release.name}: family {release.family} holds finished edge scores, not a model; "
-            "read it with `edge_table.read_edge_table`"
+            "read it with `reading.read_edge_table`"
         )
     if lacking := no_attention(release.family):
         raise ValueError(f"release {release.name}: {lacking}; an adapter is a module and a line in `adapter.FAMILIES`")

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
 from interp_assets.models.adapter import no_attention
+from interp_assets.models.files.releases import Release, find_releases, read_release
 from interp_assets.models.records import NothingToReadError, ReleaseCard
-from interp_assets.models.releases import Release, find_releases, read_release
 from interp_assets.settings import AttentionSettings, Folders
 from interp_assets.storage import canonical_json, content_hash, load_record, save_records, stored_kind
 
@@ -79,7 +79,7 @@ def release_attention(
 
     A release that knows too few genes of the dataset has no attention there; that is a fact of the pair and no fault.
     """
-    from interp_assets.models.edge_table import ForeignGenesError, read_edge_table
+    from interp_assets.models.edge_tables.reading import ForeignGenesError, read_edge_table
 
     release = read_release(Path(card.folder))
     if lacking := no_attention(release.family):
@@ -97,7 +97,7 @@ def random_twin_attention(
     card: ReleaseCard, cells: PreparedCells, folder: Path, settings: AttentionSettings, seed: int
 ) -> AttentionEdges | Unavailable:
     """Attention of the same architecture and tokeniser with weights drawn at random."""
-    from interp_assets.models.controls import random_weights_release
+    from interp_assets.models.controls.catalogue import random_weights_release
 
     if card.family == "edge_table":
         return Unavailable(cells.dataset, "an edge table has no weights to draw at random")
@@ -131,7 +131,7 @@ def planted_control_attention(
 
     Where no perturbed gene is scored there is no outcome that edges could carry, and so no positive control.
     """
-    from interp_assets.models.controls import planted_control_release
+    from interp_assets.models.controls.catalogue import planted_control_release
 
     kept = np.isin(labels.perturbations, control_regulators(labels))
     if not kept.any():
@@ -155,8 +155,8 @@ def coexpression_control_attention(
     cells: PreparedCells, correlation: EdgeMatrix, folder: Path
 ) -> AttentionEdges | Unavailable:
     """Edges of the negative control: same-cell correlation, written and read as a user's edge table."""
-    from interp_assets.models.controls import coexpression_release
-    from interp_assets.models.edge_table import read_edge_table
+    from interp_assets.models.controls.catalogue import coexpression_release
+    from interp_assets.models.edge_tables.reading import read_edge_table
 
     release = coexpression_release(folder / "release", correlation)
     return keep_table(read_edge_table(release, cells), cells, folder)
@@ -165,7 +165,7 @@ def coexpression_control_attention(
 def _extracted(
     release: Release, cells: PreparedCells, folder: Path, settings: AttentionSettings, heads: str = ""
 ) -> AttentionEdges | Unavailable:
-    from interp_assets.models.attention import ExtractionSettings, extract_attention
+    from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
 
     how = ExtractionSettings(
         device=settings.device,
@@ -206,7 +206,7 @@ def keep_table(edges: AttentionEdges, cells: PreparedCells, folder: Path) -> Att
 
 def open_edges(folder: Path) -> AttentionEdges | Unavailable:
     """Whatever stands for attention in ``folder``: extracted sums, a kept edge table, or why there is none."""
-    from interp_assets.models.attention_store import open_attention
+    from interp_assets.models.attention.store import open_attention
 
     finished = (folder / "manifest.json").is_file()  # written after any reason that still lies beside it
     if not finished and stored_kind(folder / "unavailable"):

@@ -21,10 +21,10 @@ from interp_assets.edges.layers import resolve_layer
 from interp_assets.interventions.cells import CellRows, cell_rows, encoded_cells, subset
 from interp_assets.interventions.readouts import order_weights, row_weights
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, LayerAttention, TokenBatch, load_model
-from interp_assets.models.attention import MASS_TOLERANCE, check_mass
-from interp_assets.models.attention_plan import ScoredCells, plan_batches, token_batch
-from interp_assets.models.attention_pooling import repeated
-from interp_assets.models.attention_settings import resolve_device
+from interp_assets.models.attention.extraction import MASS_TOLERANCE, check_mass
+from interp_assets.models.attention.plan import ScoredCells, plan_batches, token_batch
+from interp_assets.models.attention.pooling import repeated
+from interp_assets.models.attention.settings import resolve_device
 from interp_assets.readings.records import ReadData, Reading, ReadingContext
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from interp_assets.interventions.cells import encoded_cells
 from interp_assets.models.adapter import SCORE_FAMILIES, load_model
-from interp_assets.models.attention_plan import ScoredCells
-from interp_assets.models.attention_settings import resolve_device
+from interp_assets.models.attention.plan import ScoredCells
+from interp_assets.models.attention.settings import resolve_device
 from interp_assets.models.interventions import InterventionModel
 from interp_assets.readings.coalitions import Sequences
 from interp_assets.readings.hidden_genes import HiddenGenes, hidden_genes

@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.models.adapter import AttentionForm, AttentionModel, LayerAttention, LayerSink, TokenBatch
-from interp_assets.models.attention import MASS_TOLERANCE, check_mass
-from interp_assets.models.attention_budget import keeps_all_heads
-from interp_assets.models.attention_kernel import Positions
-from interp_assets.models.attention_plan import (
+from interp_assets.models.attention.budget import keeps_all_heads
+from interp_assets.models.attention.edge_rules import EdgeRule, adder
+from interp_assets.models.attention.extraction import MASS_TOLERANCE, check_mass
+from interp_assets.models.attention.kernel import Positions
+from interp_assets.models.attention.plan import (
     ScoredCells,
     batch_positions,
     pair_counts,
     plan_batches,
     token_batch,
 )
-from interp_assets.models.attention_pooling import both_orders
-from interp_assets.models.attention_settings import ExtractionSettings
-from interp_assets.models.edge_rules import EdgeRule, adder
+from interp_assets.models.attention.pooling import both_orders
+from interp_assets.models.attention.settings import ExtractionSettings
 from interp_assets.models.interventions import InterventionModel
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.models.adapter import SCORE_FAMILIES, TokenBatch, load_model
-from interp_assets.models.attention_settings import resolve_device
+from interp_assets.models.attention.settings import resolve_device
 from interp_assets.models.interventions import InterventionError, InterventionModel, Output
 from interp_assets.readings.coalitions import (
     GRANULARITIES,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from interp_assets.edges.layers import LayerChoice
     from interp_assets.edges.records import Reference
     from interp_assets.models.adapter import Encoding
-    from interp_assets.models.edge_rules import EdgeRule
-    from interp_assets.models.releases import Release
+    from interp_assets.models.attention.edge_rules import EdgeRule
+    from interp_assets.models.files.releases import Release
 
 FOLDER: Final = "results"
 

@@ -23,8 +23,8 @@ from interp_assets.edges.layers import resolve_layer
 from interp_assets.interventions.cells import cell_rows, encoded_cells, row_counts
 from interp_assets.interventions.readouts import RowSums
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, LayerAttention, load_model
-from interp_assets.models.attention_plan import ScoredCells, plan_batches, token_batch
-from interp_assets.models.attention_settings import resolve_device
+from interp_assets.models.attention.plan import ScoredCells, plan_batches, token_batch
+from interp_assets.models.attention.settings import resolve_device
 from interp_assets.readings.records import ReadData, Reading, ReadingContext
 from interp_assets.stats.most_variable import most_variable
 

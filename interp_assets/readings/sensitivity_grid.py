@@ -23,9 +23,9 @@ from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.layers import resolve_layer
 from interp_assets.edges.scores import spearman_edges
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, load_model
-from interp_assets.models.attention_plan import ScoredCells, score_cells
-from interp_assets.models.attention_settings import resolve_device
-from interp_assets.models.edge_rules import EdgeRule, unreadable
+from interp_assets.models.attention.edge_rules import EdgeRule, unreadable
+from interp_assets.models.attention.plan import ScoredCells, score_cells
+from interp_assets.models.attention.settings import resolve_device
 from interp_assets.readings.layer_attention import Wanted, held_together, keeps_heads, layer_sums
 from interp_assets.readings.records import Reading, ReadingContext
 

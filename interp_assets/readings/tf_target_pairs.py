@@ -16,7 +16,7 @@ from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.records import Reference
 from interp_assets.interventions.cells import encoded_cells
 from interp_assets.models.adapter import AttentionModel, EncodedCells
-from interp_assets.models.attention_plan import ScoredCells, pair_counts
+from interp_assets.models.attention.plan import ScoredCells, pair_counts
 
 Int = NDArray[np.int64]
 Pair = tuple[str, str]

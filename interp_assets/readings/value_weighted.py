@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from interp_assets.edges.scores import spearman_edges
 from interp_assets.interventions.cells import encoded_cells, subset
 from interp_assets.models.adapter import SCORE_FAMILIES, AttentionModel, LayerAttention, TokenBatch, load_model
-from interp_assets.models.attention import MASS_TOLERANCE, check_mass
-from interp_assets.models.attention_kernel import Positions, add_attention
-from interp_assets.models.attention_plan import ScoredCells, batch_positions, pair_counts, plan_batches, token_batch
-from interp_assets.models.attention_pooling import both_orders, pooled_turns
-from interp_assets.models.attention_settings import resolve_device
+from interp_assets.models.attention.extraction import MASS_TOLERANCE, check_mass
+from interp_assets.models.attention.kernel import Positions, add_attention
+from interp_assets.models.attention.plan import ScoredCells, batch_positions, pair_counts, plan_batches, token_batch
+from interp_assets.models.attention.pooling import both_orders, pooled_turns
+from interp_assets.models.attention.settings import resolve_device
 from interp_assets.models.interventions import capturing
 from interp_assets.readings.records import ReadData, Reading, ReadingContext
 

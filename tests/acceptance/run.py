@@ -352,6 +352,10 @@ class Acceptance:
             times = Counter((asset, run["partition"]) for run in mine for asset in run["assets"])
             twice = sorted(asset for (asset, _), count in times.items() if count > 1)
             must(not twice, f"{name}: run twice without a change: {', '.join(twice)}")
+            ticks = Counter((run["tick"], run["partition"]) for run in mine if run["tick"])
+            apart = [asked for asked, count in ticks.items() if count > 1]
+            must(not apart, f"{name}: one tick asked for several runs of one partition: {apart}")
+            must(bool(ticks), f"{name}: no run says which tick asked for it")
             must(5 * len(mine) <= len(times), f"{name} took {len(mine)} runs: {[run['assets'] for run in mine]}")
 
     def slow_tests(self) -> None:

@@ -110,7 +110,7 @@ class Served:
         return str(node["staleStatus"])
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run of the history: its status, its partition and the names of its assets."""
+        """Every run of the history: status, partition, the tick that asked for it (or none) and its assets."""
         found = []
         for run in self.ask(RUNS)["runsOrError"]["results"]:
             tags = {tag["key"]: tag["value"] for tag in run["tags"]}
@@ -119,6 +119,7 @@ class Served:
                     "id": run["runId"],
                     "status": run["status"],
                     "partition": tags.get("dagster/partition", ""),
+                    "tick": tags.get("dagster/asset_evaluation_id", ""),
                     "assets": ["/".join(key["path"]) for key in run["assetSelection"] or []],
                 }
             )

@@ -13,7 +13,8 @@ import pytest
 from dagster._utils.caching_instance_queryer import CachingInstanceQueryer
 
 from interp_assets.analyses import catalogue
-from interp_assets.automation import incremental, release_sensor, unregistered
+from interp_assets.automation.conditions import incremental
+from interp_assets.automation.discovery import release_sensor, unregistered
 from interp_assets.definitions import build_definitions
 from interp_assets.layout import CONTROLS, RELEASE, read_layout
 from interp_assets.readings.catalogue import READINGS

@@ -17,8 +17,8 @@ from interp_assets.definitions import build_definitions
 from interp_assets.evaluate import Evaluator, Progress, dagster_instance
 from interp_assets.layout import CONTROLS, grid_key, read_layout
 from interp_assets.models.adapter import WITHOUT_ATTENTION
-from interp_assets.models.adding import Request, add_release
-from interp_assets.models.releases import find_releases
+from interp_assets.models.files.adding import Request, add_release
+from interp_assets.models.files.releases import find_releases
 from qc_standards.gate import check_folder
 from qc_standards.records import Outcome, VerdictState
 from qc_standards.registry import declared_ids

@@ -9,7 +9,7 @@ from interp_assets.cells.datasets import BUILT_IN, load_dataset
 from interp_assets.cells.prepare import prepare
 from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.references import read_network
-from interp_assets.models.small_cells import from_wheel
+from interp_assets.models.small.cells import from_wheel
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from anndata import AnnData
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interp_assets.models.edge_table import EdgeTableError, load_edge_table
+from interp_assets.models.edge_tables.reading import EdgeTableError, load_edge_table
 
 # A few names, so that pairs repeat and genes meet themselves; blanks and commas, so that quoting matters.
 NAMES = st.sampled_from(["A", "B", "C", "NA", "nan", " D", 'E"q', "F,g", "HLA-A", "ge\u0301ne", "", " "])

@@ -30,7 +30,7 @@ from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.layers import settled_depth
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
 from interp_assets.evaluation_tables import evaluation_table, lineage_table
-from interp_assets.models.edge_table import edge_table_edges, load_edge_table
+from interp_assets.models.edge_tables.reading import edge_table_edges, load_edge_table
 from interp_assets.models.records import ReleaseCard
 from interp_assets.models.sourcing import TABLE, keep_table, open_edges
 from interp_assets.settings import AttentionSettings, RoleFilling, Study

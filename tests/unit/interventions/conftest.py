@@ -17,9 +17,9 @@ from interp_assets.interventions.measure import Plan, Screen, measure_interventi
 from interp_assets.interventions.records import Interventions
 from interp_assets.interventions.run import Setting
 from interp_assets.models.adapter import LayerAttention, TokenBatch
-from interp_assets.models.attention_plan import plan_batches
-from interp_assets.models.geneformer import GeneformerModel, load_geneformer
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention.plan import plan_batches
+from interp_assets.models.families.geneformer import GeneformerModel, load_geneformer
+from interp_assets.models.files.releases import read_release
 
 
 def _module(path: Path) -> Any:

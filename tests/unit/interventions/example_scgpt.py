@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 
 from interp_assets.models.adapter import EncodedCells, LayerSink, ModelFacts, TokenBatch
-from interp_assets.models.attention_kernel import available_forms
-from interp_assets.models.encoder_layers import FusedLayer, LayerBlocks, fused_layer, intervening_on_layers
+from interp_assets.models.attention.kernel import available_forms
+from interp_assets.models.families.encoder_layers import FusedLayer, LayerBlocks, fused_layer, intervening_on_layers
 from interp_assets.models.interventions import Intervention
 
 PAD, CLS, BINS = 0, 1, 4

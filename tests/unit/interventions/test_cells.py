@@ -10,7 +10,7 @@ import pytest
 from interp_assets.interventions.cells import cell_rows, encoded_cells, richest_cells, row_counts, subset
 from interp_assets.interventions.measure import measure_interventions
 from interp_assets.models.adapter import EncodedCells
-from interp_assets.models.attention_plan import score_cells
+from interp_assets.models.attention.plan import score_cells
 from interp_assets.models.records import NothingToReadError
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from interp_assets.models.geneformer import load_geneformer
+from interp_assets.models.families.geneformer import load_geneformer
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.interventions import Intervention, active, intervened_context
-from interp_assets.models.releases import read_release
 
 FORMS = ("logsumexp", "softmax")
 ALL = tuple((1, head) for head in range(4))

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from interp_assets.interventions import measure
 from interp_assets.interventions.cells import encoded_cells, richest_cells, row_counts, subset
 from interp_assets.interventions.measure import Screen, measure_interventions
-from interp_assets.models.geneformer import load_geneformer
+from interp_assets.models.families.geneformer import load_geneformer
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.interventions import Intervention
-from interp_assets.models.releases import read_release
 
 TABLES = ("conditions", "aurocs", "fidelity", "heads")
 

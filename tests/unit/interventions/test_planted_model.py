@@ -8,11 +8,11 @@ import pytest
 from interp_assets.interventions import measure
 from interp_assets.interventions.conditions import Condition
 from interp_assets.interventions.measure import Plan, Screen, measure_interventions
-from interp_assets.models.controls import random_weights_release
-from interp_assets.models.geneformer import load_geneformer
+from interp_assets.models.controls.catalogue import random_weights_release
+from interp_assets.models.controls.planted_transformer import build_planted_release, planted_plan
+from interp_assets.models.families.geneformer import load_geneformer
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.interventions import Intervention
-from interp_assets.models.planted_transformer import build_planted_release, planted_plan
-from interp_assets.models.releases import read_release
 
 GENES, REGULATORS, CELLS, SETS = 70, 24, 8, 6
 PLAN = planted_plan(8)

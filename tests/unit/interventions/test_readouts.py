@@ -12,11 +12,11 @@ from interp_assets.interventions.cells import row_counts
 from interp_assets.interventions.readouts import LogitDistance, OutputSums, clean_state, hidden_distance, real_tokens
 from interp_assets.interventions.run import Runner, head_rows
 from interp_assets.models.adapter import TokenBatch
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_plan import token_batch
-from interp_assets.models.attention_store import head_matrix
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.plan import token_batch
+from interp_assets.models.attention.store import head_matrix
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.interventions import Intervention
-from interp_assets.models.releases import read_release
 
 FORMS = ("logsumexp", "softmax")
 
@@ -151,8 +151,8 @@ def test_logit_read_out_equals_a_loop_over_the_logits_of_transformers(write_bert
 
     from interp_assets.interventions.cells import encoded_cells
     from interp_assets.interventions.run import Setting
-    from interp_assets.models.attention_plan import plan_batches
-    from interp_assets.models.geneformer import load_geneformer
+    from interp_assets.models.attention.plan import plan_batches
+    from interp_assets.models.families.geneformer import load_geneformer
 
     folder = write_bert(layers=2)
     model = load_geneformer(read_release(folder))

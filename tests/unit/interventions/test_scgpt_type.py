@@ -16,9 +16,9 @@ from interp_assets.analyses.inputs import AnalysisInputs
 from interp_assets.interventions.measure import measure_interventions
 from interp_assets.interventions.self_test import check_interventions
 from interp_assets.models.adapter import TokenBatch, load_model
-from interp_assets.models.encoder_layers import FusedLayer, LayerBlocks, fused_layer
+from interp_assets.models.families.encoder_layers import FusedLayer, LayerBlocks, fused_layer
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.interventions import Intervention, InterventionError, InterventionModel
-from interp_assets.models.releases import read_release
 from qc_standards.extended import extended_tests_of
 from tests.unit.interventions import example_scgpt as example
 from tests.unit.models import example_scgpt_folder as layout

@@ -10,7 +10,8 @@ import torch
 
 from interp_assets.interventions.measure import measure_interventions
 from interp_assets.interventions.self_test import check_interventions
-from interp_assets.models import attention_kernel, bert_blocks
+from interp_assets.models.attention import kernel
+from interp_assets.models.families import bert_blocks
 from interp_assets.models.interventions import InterventionError
 
 FORMS = ("logsumexp", "softmax")
@@ -34,7 +35,7 @@ def test_stepping_equals_the_encoder_in_one_piece(model, batch, form):
 
 def test_a_step_without_a_sink_tells_nobody(model, batch):
     seen = []
-    with attention_kernel.streaming(lambda layer, _: seen.append(layer)):
+    with kernel.streaming(lambda layer, _: seen.append(layer)):
         blocks = model.blocks(batch, form="softmax")
         blocks.step(0, blocks.start())
     assert seen == []
@@ -47,18 +48,18 @@ def test_a_sound_model_passes(model, batch, form):
 
 def ignored(monkeypatch, **_):
     """Fused attention that knows no masks: the change of the context is lost."""
-    monkeypatch.setattr(attention_kernel, "intervened_context", lambda context, *_, **__: context)
+    monkeypatch.setattr(kernel, "intervened_context", lambda context, *_, **__: context)
     return "silenced heads in layer 2 changed nothing behind it"
 
 
 def uniform_ignored(monkeypatch, **_):
-    kept = attention_kernel.intervened_context
+    kept = kernel.intervened_context
 
     def only_zeros(context, value, mask, layer, **how):
         changed = kept(context, value, mask, layer, **how)
         return changed if not changed.any() else context
 
-    monkeypatch.setattr(attention_kernel, "intervened_context", only_zeros)
+    monkeypatch.setattr(kernel, "intervened_context", only_zeros)
     return "uniform attention in layer 2 changed nothing behind it"
 
 
@@ -70,9 +71,9 @@ def unhooked(monkeypatch, **_):
 
 def leaking(monkeypatch, **_):
     """The layer before is changed as well."""
-    kept = attention_kernel.intervened_context
+    kept = kernel.intervened_context
     shifted = lambda context, value, mask, layer, **how: kept(context, value, mask, min(layer + 1, 3), **how)  # noqa: E731
-    monkeypatch.setattr(attention_kernel, "intervened_context", shifted)
+    monkeypatch.setattr(kernel, "intervened_context", shifted)
     return "silenced heads in layer 2 changed a state before it"
 
 
@@ -124,8 +125,8 @@ def test_a_cell_of_one_token_does_not_condemn_a_model(write_bert, make_cells, sc
 
     import numpy as np
 
-    from interp_assets.models.geneformer import load_geneformer
-    from interp_assets.models.releases import read_release
+    from interp_assets.models.families.geneformer import load_geneformer
+    from interp_assets.models.files.releases import read_release
 
     model = load_geneformer(read_release(write_bert(layers=4, specials=("<pad>", "<mask>"))))
     counts = np.ones((4, 30), dtype=int)

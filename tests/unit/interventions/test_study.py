@@ -17,9 +17,9 @@ from interp_assets.battery_settings import BatterySettings
 from interp_assets.edges.layers import settled_depth
 from interp_assets.edges.records import AttentionEdges, Reference
 from interp_assets.interventions.records import Interventions
-from interp_assets.models.attention import ExtractionSettings, extract_attention
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.records import ReleaseCard
-from interp_assets.models.releases import read_release
 from interp_assets.settings import AttentionSettings
 from qc_standards.evidence import TABLE_COLUMNS
 from qc_standards.records import Status

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interp_assets.models import attention_progress, attention_run, attention_store, attention_sums
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_budget import GIBIBYTE, heads_text, keeps_all_heads, plan_sums
-from interp_assets.models.attention_settings import request_key
-from interp_assets.models.attention_store import AttentionStoreError, head_matrix
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention import progress as attention_progress
+from interp_assets.models.attention import run as attention_run
+from interp_assets.models.attention import store
+from interp_assets.models.attention import sums as attention_sums
+from interp_assets.models.attention.budget import GIBIBYTE, heads_text, keeps_all_heads, plan_sums
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.settings import request_key
+from interp_assets.models.attention.store import AttentionStoreError, head_matrix
+from interp_assets.models.files.releases import read_release
 from interp_assets.settings import AttentionSettings
 
 LAYERS, HEADS, GENES = 5, 4, 25
@@ -216,7 +219,7 @@ def test_the_budget_belongs_to_the_key_where_it_decides(release, toy_cells):
 
 def test_progress_is_logged_where_there_is_no_terminal(release, toy_cells, tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.setattr(attention_progress, "LOG_SECONDS", 0.0)
-    with caplog.at_level(logging.INFO, logger="interp_assets.models.attention_progress"):
+    with caplog.at_level(logging.INFO, logger="interp_assets.models.attention.progress"):
         extract_attention(release, toy_cells, tmp_path / "told", quick(heads="mean", memory_budget_gib=3 * SLAB))
     lines = [record.getMessage() for record in caplog.records]
     assert lines[-1].startswith("attention of tiny: done, 22 of 22 cells, ")
@@ -238,7 +241,7 @@ def test_a_bar_shows_rate_time_left_and_what_is_kept(release, toy_cells, tmp_pat
 def test_a_run_killed_while_its_folder_is_written_reads_no_cell_again(release, toy_cells, tmp_path, monkeypatch):
     how = quick(heads="all", memory_budget_gib=8 * SLAB)
     extract_attention(release, toy_cells, tmp_path / "whole", how)
-    write = attention_store.replace_bytes
+    write = store.replace_bytes
 
     def dying(path, content):
         if path.name == "genes.json":
@@ -246,7 +249,7 @@ def test_a_run_killed_while_its_folder_is_written_reads_no_cell_again(release, t
         write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(attention_store, "replace_bytes", dying)
+        patch.setattr(store, "replace_bytes", dying)
         with pytest.raises(KilledError):
             extract_attention(release, toy_cells, tmp_path / "broken", how)
 

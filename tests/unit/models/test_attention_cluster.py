@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from interp_assets.models import attention_cluster, attention_sums
 from interp_assets.models.adapter import EncodedCells, load_model
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_cluster import (
+from interp_assets.models.attention import cluster as attention_cluster
+from interp_assets.models.attention import sums as attention_sums
+from interp_assets.models.attention.cluster import (
     ClusterError,
     ClusterMismatchError,
     ShardWorkers,
@@ -26,10 +26,11 @@ from interp_assets.models.attention_cluster import (
     differences,
     shard_cells,
 )
-from interp_assets.models.attention_plan import batch_positions, score_cells, token_batch
-from interp_assets.models.attention_settings import library_versions, request_key
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.plan import batch_positions, score_cells, token_batch
+from interp_assets.models.attention.settings import library_versions, request_key
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.records import ReleaseCard
-from interp_assets.models.releases import read_release
 from interp_assets.models.sourcing import release_attention
 from interp_assets.settings import AttentionSettings
 from tests.unit.models import causal_folders as folders
@@ -147,7 +148,7 @@ def test_a_worker_that_joins_later_compares_too(local, toy_cells, tmp_path, monk
         client=Client(), release=release, settings=quick(), device="cpu", load=load_model, versions=here
     )
 
-    monkeypatch.setattr("interp_assets.models.attention.shard_workers", lambda *_: nullcontext(workers))
+    monkeypatch.setattr("interp_assets.models.attention.extraction.shard_workers", lambda *_: nullcontext(workers))
     with pytest.raises(KeyError):
         extract_attention(release, toy_cells, tmp_path / "out", quick())
     assert add_shard(jobs[0]).sums.shape == (8, 25, 25)
@@ -205,7 +206,7 @@ def test_every_way_of_adding_has_the_bytes_of_one_process(local, make_cells, sea
     workers = ShardWorkers(
         client=client, release=release, settings=settings, device="cpu", load=load_model, versions=versions
     )
-    monkeypatch.setattr("interp_assets.models.attention.shard_workers", lambda *_: nullcontext(workers))
+    monkeypatch.setattr("interp_assets.models.attention.extraction.shard_workers", lambda *_: nullcontext(workers))
     attention_cluster._model.cache_clear()
     edges = extract_attention(release, cells, tmp_path / "there", settings)
     assert len(client.jobs) == edges.facts["plan"]["shards"] > 2

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from interp_assets.models import attention_operators
 from interp_assets.models.adapter import load_model
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_agreement import EDGE_TOLERANCE, compare_edges
-from interp_assets.models.attention_store import open_attention
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention import operators
+from interp_assets.models.attention.agreement import EDGE_TOLERANCE, compare_edges
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.store import open_attention
+from interp_assets.models.files.releases import read_release
 
 
 def quick(**changes) -> ExtractionSettings:
@@ -149,7 +149,7 @@ def emulated(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.ops.aten, "_scaled_dot_product_efficient_attention", emulated_operator, raising=True)
-    monkeypatch.setattr(attention_operators, "on_processor", lambda tensor: False)
+    monkeypatch.setattr(operators, "on_processor", lambda tensor: False)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -161,40 +161,40 @@ def test_the_cuda_branch_gives_context_and_logsumexp_of_the_processor(emulated, 
     query, key, value = (torch.randn((2, 3, 21, 12), generator=generator) for _ in range(3))
     valid = torch.ones((2, 21), dtype=torch.bool)
     valid[1, 13:] = not padded
-    mask = None if causal else attention_operators.narrow_mask(attention_mask=valid)
+    mask = None if causal else operators.narrow_mask(attention_mask=valid)
     assert (mask is None) == (causal or not padded)
-    found = attention_operators.fused_attention(query, key, value, mask, 0.3, causal=causal)
-    monkeypatch.setattr(attention_operators, "on_processor", lambda tensor: True)
-    expected = attention_operators.fused_attention(query, key, value, mask, 0.3, causal=causal)
+    found = operators.fused_attention(query, key, value, mask, 0.3, causal=causal)
+    monkeypatch.setattr(operators, "on_processor", lambda tensor: True)
+    expected = operators.fused_attention(query, key, value, mask, 0.3, causal=causal)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-    assert attention_operators.logsumexp_agrees("cpu")
+    assert operators.logsumexp_agrees("cpu")
 
 
 def test_an_operator_of_another_logarithm_or_that_does_not_run_is_not_used(emulated, monkeypatch):
     import torch
 
-    assert attention_operators.logsumexp_agrees("cpu")
+    assert operators.logsumexp_agrees("cpu")
 
     def base_two(*given, **settings):
         output, logsumexp, *rest = emulated_operator(*given, **settings)
         return output, logsumexp / np.log(2), *rest
 
     monkeypatch.setattr(torch.ops.aten, "_scaled_dot_product_efficient_attention", base_two)
-    assert not attention_operators.logsumexp_agrees("cpu")
+    assert not operators.logsumexp_agrees("cpu")
 
     def refuses(*given, **settings):
         raise RuntimeError("no kernel for this card")
 
     monkeypatch.setattr(torch.ops.aten, "_scaled_dot_product_efficient_attention", refuses)
     with pytest.warns(UserWarning, match="no kernel for this card"):
-        assert not attention_operators.logsumexp_agrees("cpu")
+        assert not operators.logsumexp_agrees("cpu")
 
 
 def test_this_torch_has_both_operators_with_the_signature_the_code_was_written_for():
     import torch
 
-    for name, signature in attention_operators.OPERATORS.values():
+    for name, signature in operators.OPERATORS.values():
         assert str(getattr(torch.ops.aten, name).default._schema) == f"aten::{name}{signature}"
 
 
@@ -209,7 +209,7 @@ class TestOnCuda:
             pytest.skip("no CUDA device here")
 
     def test_the_operator_gives_the_natural_logarithm(self):
-        assert attention_operators.fused_operator_usable("cuda")
+        assert operators.fused_operator_usable("cuda")
 
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     @pytest.mark.parametrize("kernel", ["gene_order", "triton"])

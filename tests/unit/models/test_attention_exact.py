@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_store import head_matrix, open_attention
-from interp_assets.models.geneformer import GeneformerModel, load_geneformer
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.store import head_matrix, open_attention
+from interp_assets.models.families.geneformer import GeneformerModel, load_geneformer
+from interp_assets.models.files.releases import read_release
 
 
 def eager_sums(folder: Path, cells, double: bool):
@@ -174,9 +174,9 @@ def test_padding_is_not_attended_although_an_unregistered_mask_would_be_dropped_
     import torch
     from transformers import AttentionInterface
 
-    from interp_assets.models import attention_kernel
-    from interp_assets.models.attention import AttentionMassError, check_mass
-    from interp_assets.models.attention_plan import plan_batches, score_cells, token_batch
+    from interp_assets.models.attention import kernel
+    from interp_assets.models.attention.extraction import AttentionMassError, check_mass
+    from interp_assets.models.attention.plan import plan_batches, score_cells, token_batch
 
     model = load_geneformer(read_release(write_release()))
     encoded = model.encode(toy_cells.counts, toy_cells.genes)
@@ -186,13 +186,13 @@ def test_padding_is_not_attended_although_an_unregistered_mask_would_be_dropped_
     model.attend(batch, lambda layer, found: check_mass(found, batch, layer, 1e-5), form="logsumexp")
     model.attend(batch, lambda layer, found: check_mass(found, batch, layer, 1e-5), form="softmax")
 
-    AttentionInterface.register("no_mask_for_this_one", attention_kernel._logsumexp_attention)
+    AttentionInterface.register("no_mask_for_this_one", kernel._logsumexp_attention)
     model.encoder.set_attn_implementation("no_mask_for_this_one")
     valid = torch.arange(batch.tokens.shape[1])[None, :] < torch.from_numpy(batch.lengths)[:, None]
     with (
         torch.inference_mode(),
         pytest.raises(AttentionMassError, match="mask"),
-        attention_kernel.streaming(lambda layer, found: check_mass(found, batch, layer, 1e-3)),
+        kernel.streaming(lambda layer, found: check_mass(found, batch, layer, 1e-3)),
     ):
         model.encoder(input_ids=torch.from_numpy(batch.tokens), attention_mask=valid)
 

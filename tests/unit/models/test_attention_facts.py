@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from interp_assets.models.adapter import EncodedCells, LayerAttention, TokenBatch
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_facts import MASS_PARTS, attention_mass, coverage, reading_facts, sampled_cells
-from interp_assets.models.geneformer import load_geneformer
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.facts import MASS_PARTS, attention_mass, coverage, reading_facts, sampled_cells
+from interp_assets.models.families.geneformer import load_geneformer
+from interp_assets.models.files.releases import read_release
 
 SPECIALS = {"V1": ("<pad>", "<mask>"), "V2": ("<pad>", "<mask>", "<cls>", "<eos>")}
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from interp_assets.models.adapter import LayerAttention
-from interp_assets.models.attention_gene_order import add_gene_order, dense_block, gene_order
-from interp_assets.models.attention_kernel import add_attention, add_logsumexp, heads_part, kernel_for
+from interp_assets.models.attention.gene_order import add_gene_order, dense_block, gene_order
+from interp_assets.models.attention.kernel import add_attention, add_logsumexp, heads_part, kernel_for
 
 GENES = 70
 LENGTHS = (41, 33, 29, 5)
@@ -95,7 +95,7 @@ def test_rows_and_columns_of_absent_genes_are_zero_and_rows_of_present_ones_at_m
 def test_heads_in_several_products_are_the_heads_in_one(monkeypatch):
     import torch
 
-    from interp_assets.models import attention_gene_order
+    from interp_assets.models.attention import gene_order as attention_gene_order
 
     attention, positions, exact, _ = batch()
     order = gene_order(positions, GENES, "cpu")
@@ -133,7 +133,7 @@ def test_a_gene_at_two_positions_has_no_gene_order():
 
 
 def test_kernels_are_chosen_by_form_and_device_and_refused_where_they_cannot_run(monkeypatch):
-    from interp_assets.models import attention_kernel
+    from interp_assets.models.attention import kernel as attention_kernel
 
     monkeypatch.setattr(attention_kernel, "triton_usable", lambda device: device == "cuda")
     assert kernel_for("softmax", "cuda") == "softmax"
@@ -185,9 +185,9 @@ def test_genes_of_several_tokens_are_added_token_by_token_where_there_is_no_gene
 _INTERPRETED = """
 import numpy as np, torch
 from test_attention_gene_order import GENES, batch
-from interp_assets.models.attention_gene_order import add_gene_order, gene_order
-from interp_assets.models.attention_kernel import kernel_for
-from interp_assets.models.attention_triton import add_gene_order_triton
+from interp_assets.models.attention.gene_order import add_gene_order, gene_order
+from interp_assets.models.attention.kernel import kernel_for
+from interp_assets.models.attention.triton_kernel import add_gene_order_triton
 assert kernel_for("logsumexp", "cpu", "triton") == "triton"
 for causal in (False, True):
     attention, positions, exact, _ = batch(2.0, causal)
@@ -207,7 +207,7 @@ _COMPILED = """
 import re
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-from interp_assets.models.attention_triton import _add_tile
+from interp_assets.models.attention.triton_kernel import _add_tile
 signature = {part.name: "i32" for part in _add_tile.params}
 signature |= {"sums": "*fp32", "query": "*fp32", "key": "*fp32", "logsumexp": "*fp32", "place": "*i32", "scale": "fp32"}
 fixed = {"EACH_HEAD": False, "CAUSAL": True, "SIDE": 64, "WIDTH": 64}

@@ -12,12 +12,12 @@ from scipy.stats import spearmanr
 
 from interp_assets.evaluation_tables import model_table, reading_table
 from interp_assets.models.adapter import load_model
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_plan import pair_counts, score_cells
-from interp_assets.models.attention_pooling import both_orders, order_sums, possible_counts
-from interp_assets.models.attention_store import head_matrix
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.plan import pair_counts, score_cells
+from interp_assets.models.attention.pooling import both_orders, order_sums, possible_counts
+from interp_assets.models.attention.store import head_matrix
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.records import ReleaseCard
-from interp_assets.models.releases import read_release
 from interp_assets.report.model import model_view
 from tests.unit.models import causal_folders as folders
 

@@ -10,11 +10,11 @@ import pytest
 
 from interp_assets.interventions.self_test import check_interventions
 from interp_assets.models.adapter import TokenBatch, load_model
-from interp_assets.models.causal_network import load_network, read_causal_config
-from interp_assets.models.cell_sentences import SentenceRules, gene_of_tokens, read_tokenizer, sentence_tokens
-from interp_assets.models.file_rules import ManifestError, MissingFileError
+from interp_assets.models.families.causal_network import load_network, read_causal_config
+from interp_assets.models.families.cell_sentences import SentenceRules, gene_of_tokens, read_tokenizer, sentence_tokens
+from interp_assets.models.files.file_rules import ManifestError, MissingFileError
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.interventions import Intervention, InterventionError, InterventionModel, capturing
-from interp_assets.models.releases import read_release
 from tests.unit.models import causal_folders as folders
 from tests.unit.models import full_layout
 
@@ -333,7 +333,7 @@ def test_dtype_is_one_of_two(write):
 def test_cells_of_maxtoki_are_those_of_geneformer_v2_with_its_real_dictionaries(tmp_path, data_mirror):
     from scipy.sparse import csr_matrix
 
-    from interp_assets.models.geneformer import load_geneformer
+    from interp_assets.models.families.geneformer import load_geneformer
 
     written = full_layout.write_folder(tmp_path / "geneformer-v2", data_mirror, "V2")
     geneformer = load_geneformer(read_release(full_layout.write_manifest(written)))

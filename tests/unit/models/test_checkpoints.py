@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interp_assets.models import checkpoints
-from interp_assets.models.checkpoints import (
+from interp_assets.models.files import checkpoints
+from interp_assets.models.files.checkpoints import (
     FileSizeError,
     HashMismatchError,
     LfsPointerError,

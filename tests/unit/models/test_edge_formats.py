@@ -12,10 +12,10 @@ import pytest
 from anndata import AnnData
 from scipy.sparse import csc_matrix, csr_matrix
 
-from interp_assets.models import edge_files
-from interp_assets.models.edge_formats import EdgeTableError, recognise, smaller_is_better
-from interp_assets.models.edge_table import load_edge_table
-from interp_assets.models.releases import read_release
+from interp_assets.models.edge_tables import files as edge_files
+from interp_assets.models.edge_tables.formats import EdgeTableError, recognise, smaller_is_better
+from interp_assets.models.edge_tables.reading import load_edge_table
+from interp_assets.models.files.releases import read_release
 
 NAN = float("nan")
 # File name, content, then by hand: layout, pairs (source, target, score, sign), rows left out.
@@ -316,7 +316,7 @@ def test_limits_hold_before_a_table_is_built(tmp_path, monkeypatch):
     frame.to_parquet(tmp_path / "m.parquet")
     AnnData(frame).write_h5ad(tmp_path / "m.h5ad")
     monkeypatch.setattr(edge_files, "ENTRY_LIMIT", 8)
-    monkeypatch.setattr("interp_assets.models.edge_h5ad.ENTRY_LIMIT", 8)
+    monkeypatch.setattr("interp_assets.models.edge_tables.h5ad.ENTRY_LIMIT", 8)
     for name in ("m.csv", "m.parquet", "m.h5ad"):
         with pytest.raises(EdgeTableError, match="9 entries of a matrix, limit 8"):
             load_edge_table(tmp_path / name)

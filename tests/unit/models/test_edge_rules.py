@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from interp_assets.interventions.cells import encoded_cells
-from interp_assets.models import edge_rules
 from interp_assets.models.adapter import LayerAttention, load_model
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_settings import request_keys
-from interp_assets.models.attention_store import open_attention
-from interp_assets.models.edge_rules import EdgeRule, add_double_rank, double_rank, unreadable
+from interp_assets.models.attention import edge_rules
+from interp_assets.models.attention.edge_rules import EdgeRule, add_double_rank, double_rank, unreadable
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.settings import request_keys
+from interp_assets.models.attention.store import open_attention
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.records import NothingToReadError
-from interp_assets.models.releases import read_release
 from interp_assets.readings.layer_attention import Wanted, held_together, layer_sums
 from interp_assets.settings import EDGE_RULES, AttentionSettings, SettingsError, load_study
 from tests.unit.models import example_scgpt_folder as example

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from interp_assets.cells.records import Unavailable
-from interp_assets.models.edge_table import EdgeTableError, edge_table_edges, load_edge_table, read_edge_table
+from interp_assets.models.edge_tables.reading import EdgeTableError, edge_table_edges, load_edge_table, read_edge_table
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.records import ReleaseCard
-from interp_assets.models.releases import read_release
 from interp_assets.models.sourcing import release_attention
 from interp_assets.settings import AttentionSettings
 

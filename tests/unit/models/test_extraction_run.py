@@ -12,20 +12,20 @@ import pytest
 
 from interp_assets.cells.records import Unavailable
 from interp_assets.io_managers import PATH, AttentionIOManager
-from interp_assets.models import attention_sums
 from interp_assets.models.adapter import AttentionModel, EncodedCells, LayerAttention, TokenBatch, load_model
-from interp_assets.models.attention import (
+from interp_assets.models.attention import sums as attention_sums
+from interp_assets.models.attention.extraction import (
     AttentionMassError,
     ExtractionSettings,
     check_mass,
     extract_attention,
 )
-from interp_assets.models.attention_plan import batch_positions, pair_counts, plan_batches, score_cells, token_batch
-from interp_assets.models.attention_run import ExtractionRun
-from interp_assets.models.attention_settings import request_key, resolve_device
-from interp_assets.models.attention_store import AttentionStoreError, open_attention
+from interp_assets.models.attention.plan import batch_positions, pair_counts, plan_batches, score_cells, token_batch
+from interp_assets.models.attention.run import ExtractionRun
+from interp_assets.models.attention.settings import request_key, resolve_device
+from interp_assets.models.attention.store import AttentionStoreError, open_attention
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.records import ReleaseCard
-from interp_assets.models.releases import read_release
 from interp_assets.models.sourcing import open_edges, random_twin_attention, release_attention
 from interp_assets.settings import AttentionSettings
 
@@ -209,11 +209,11 @@ def test_heads_are_dropped_above_the_budget(write_release, toy_cells, tmp_path):
 
 
 def test_missing_operator_falls_back_to_full_softmax(write_release, toy_cells, tmp_path, monkeypatch):
-    from interp_assets.models import attention_operators
+    from interp_assets.models.attention import operators
 
     release = read_release(write_release())
     exact = extract_attention(release, toy_cells, tmp_path / "fused", quick())
-    monkeypatch.setattr(attention_operators, "fused_operator_usable", lambda device: False)
+    monkeypatch.setattr(operators, "fused_operator_usable", lambda device: False)
     with pytest.warns(UserWarning, match="full softmax"):
         edges = extract_attention(release, toy_cells, tmp_path / "plain", quick())
     assert edges.facts["form"] == "softmax"

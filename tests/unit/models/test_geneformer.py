@@ -10,10 +10,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_matrix
 
-from interp_assets.models.bert_blocks import load_encoder, read_bert_config
-from interp_assets.models.checkpoints import ManifestError, ReleaseFileError
-from interp_assets.models.geneformer import load_geneformer, read_vocabulary
-from interp_assets.models.releases import read_release
+from interp_assets.models.families.bert_blocks import load_encoder, read_bert_config
+from interp_assets.models.families.geneformer import load_geneformer, read_vocabulary
+from interp_assets.models.files.checkpoints import ManifestError, ReleaseFileError
+from interp_assets.models.files.releases import read_release
 
 GENES = ("A", "B", "C", "D", "E")
 MEDIANS = {"A": 1.0, "B": 2.0, "C": 1.0, "D": 4.0, "E": 1.0}

@@ -10,12 +10,12 @@ from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_matrix
 
 from interp_assets.models.adapter import LayerAttention, TokenBatch
-from interp_assets.models.checkpoints import ManifestError, ReleaseFileError
-from interp_assets.models.controls import random_weights_release
-from interp_assets.models.geneformer import load_geneformer
+from interp_assets.models.controls.catalogue import random_weights_release
+from interp_assets.models.families.geneformer import load_geneformer
+from interp_assets.models.files.checkpoints import ManifestError, ReleaseFileError
+from interp_assets.models.files.releases import read_release
+from interp_assets.models.files.weights import read_weights
 from interp_assets.models.interventions import InterventionModel
-from interp_assets.models.releases import read_release
-from interp_assets.models.weights import read_weights
 from tests.unit.models import full_layout
 
 GENES = tuple(f"G{number}" for number in range(12))
@@ -219,8 +219,8 @@ def test_an_encoder_that_runs_other_attention_raises_instead_of_giving_nothing(w
     def sink(layer: int, attention: LayerAttention) -> None:
         seen.append(layer)
 
-    monkeypatch.setattr("interp_assets.models.geneformer.use_form", lambda encoder, form: None)
-    monkeypatch.setattr("interp_assets.models.bert_blocks.use_form", lambda encoder, form: None)
+    monkeypatch.setattr("interp_assets.models.families.geneformer.use_form", lambda encoder, form: None)
+    monkeypatch.setattr("interp_assets.models.families.bert_blocks.use_form", lambda encoder, form: None)
     for other in ("sdpa", "eager"):
         model.encoder.set_attn_implementation(other)
         with pytest.raises(RuntimeError, match=r"layers \[\], expected \[0, 1\]"):

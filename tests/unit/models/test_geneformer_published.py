@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from interp_assets.models import geneformer_vocabulary
-from interp_assets.models.checkpoints import ManifestError
-from interp_assets.models.geneformer import load_geneformer, read_vocabulary
-from interp_assets.models.releases import read_release
+from interp_assets.models.families import geneformer_vocabulary
+from interp_assets.models.families.geneformer import load_geneformer, read_vocabulary
+from interp_assets.models.files.checkpoints import ManifestError
+from interp_assets.models.files.releases import read_release
 from tests.unit.models import full_layout
 
 VERSIONS = ("V1", "V2")
@@ -25,7 +25,7 @@ def test_published_shapes_have_the_published_sizes(checkpoint, tmp_path):
     import torch
     from transformers import BertForMaskedLM
 
-    from interp_assets.models.bert_blocks import read_bert_config
+    from interp_assets.models.families.bert_blocks import read_bert_config
 
     shape = {
         "num_hidden_layers": checkpoint.layers,

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interp_assets.models import checkpoints, releases
-from interp_assets.models.checkpoints import listed_files, read_dictionary, read_json, read_state_dict
-from interp_assets.models.file_rules import (
+from interp_assets.models.files import checkpoints, releases
+from interp_assets.models.files.checkpoints import listed_files, read_dictionary, read_json, read_state_dict
+from interp_assets.models.files.file_rules import (
     FileSizeError,
     LfsPointerError,
     ManifestError,
@@ -27,9 +27,9 @@ from interp_assets.models.file_rules import (
     UnsafePathError,
     UnsafePickleError,
 )
-from interp_assets.models.releases import find_releases, read_release
-from interp_assets.models.tensor_headers import TensorHeader, tensor_headers
-from interp_assets.models.weights import read_weights, weight_headers
+from interp_assets.models.files.releases import find_releases, read_release
+from interp_assets.models.files.tensor_headers import TensorHeader, tensor_headers
+from interp_assets.models.files.weights import read_weights, weight_headers
 
 MARK = "a_reader_was_breached"
 

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from interp_assets.models.checkpoints import HashMismatchError, ManifestError, MissingFileError, UnsafePathError
-from interp_assets.models.releases import find_releases, new_releases, read_release
+from interp_assets.models.files.checkpoints import HashMismatchError, ManifestError, MissingFileError, UnsafePathError
+from interp_assets.models.files.releases import find_releases, new_releases, read_release
 
 
 def rewrite(folder, **changes):

@@ -13,11 +13,11 @@ from scipy.sparse import csr_matrix
 
 from interp_assets.interventions.self_test import check_interventions
 from interp_assets.models.adapter import Encoding, EncodingModel, TokenBatch, load_model
-from interp_assets.models.attention_plan import score_cells, token_batch
-from interp_assets.models.checkpoints import read_state_dict
-from interp_assets.models.controls import random_weights_release
+from interp_assets.models.attention.plan import score_cells, token_batch
+from interp_assets.models.controls.catalogue import random_weights_release
+from interp_assets.models.files.checkpoints import read_state_dict
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.interventions import Intervention, InterventionModel, ValueModel
-from interp_assets.models.releases import read_release
 from tests.unit.interventions import example_scgpt as naive
 from tests.unit.models import example_scgpt_folder as example
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_matrix, vstack
 
 from interp_assets.models.adapter import Encoding
-from interp_assets.models.binning import binned_cells, value_bins
+from interp_assets.models.families.binning import binned_cells, value_bins
 
 GENES = np.array([3, 4, 9, 10, 20, 21, 22, 40], dtype=np.int64)
 

@@ -12,10 +12,10 @@ import torch
 from scipy.sparse import csr_matrix
 
 from interp_assets.models.adapter import TokenBatch, load_model
-from interp_assets.models.file_rules import ManifestError, MissingFileError, UnsafePickleError
-from interp_assets.models.releases import read_release
-from interp_assets.models.scgpt_vocabulary import read_settings
-from interp_assets.models.scgpt_weights import encoder_shapes, output_shapes
+from interp_assets.models.families.scgpt_vocabulary import read_settings
+from interp_assets.models.families.scgpt_weights import encoder_shapes, output_shapes
+from interp_assets.models.files.file_rules import ManifestError, MissingFileError, UnsafePickleError
+from interp_assets.models.files.releases import read_release
 from tests.unit.models import example_scgpt_folder as example
 
 GENES = np.array(example.GENES)

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from interp_assets.models import scvi_edges
-from interp_assets.models.edge_table import load_edge_table, read_edge_table
-from interp_assets.models.releases import read_release
-from interp_assets.models.scvi_edges import (
+from interp_assets.models.edge_tables import scvi as scvi_edges
+from interp_assets.models.edge_tables.reading import load_edge_table, read_edge_table
+from interp_assets.models.edge_tables.scvi import (
     GeneVectors,
     ScviError,
     ScviSettings,
@@ -25,6 +24,7 @@ from interp_assets.models.scvi_edges import (
     training_counts,
     write_scvi_release,
 )
+from interp_assets.models.files.releases import read_release
 from interp_assets.settings import Folders
 
 GENES = [f"G{number}" for number in range(12)]

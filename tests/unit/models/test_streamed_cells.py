@@ -24,12 +24,12 @@ from interp_assets.cells.count_sources import (
 )
 from interp_assets.cells.integrity import DataFileError
 from interp_assets.cells.read_cells import CellsError
-from interp_assets.models import encoded_blocks
 from interp_assets.models.adapter import EncodedCells, load_model
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_settings import request_key
-from interp_assets.models.encoded_blocks import encode_blocks, joined
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention import encoded_blocks
+from interp_assets.models.attention.encoded_blocks import encode_blocks, joined
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.settings import request_key
+from interp_assets.models.files.releases import read_release
 
 SETTINGS = ExtractionSettings(device="cpu", batch_tokens=48, cells_per_shard=3, threads=1, progress=False)
 

@@ -9,7 +9,7 @@ import pytest
 from interp_assets.cells.planted import plant
 from interp_assets.cells.planted_labels import screen_labels
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
-from interp_assets.models.controls import (
+from interp_assets.models.controls.catalogue import (
     CONTROLS,
     base_release,
     coexpression_edge_table,
@@ -20,9 +20,9 @@ from interp_assets.models.controls import (
     random_weights_release,
     shuffled,
 )
-from interp_assets.models.edge_table import read_edge_table
-from interp_assets.models.planted_transformer import build_planted_release
-from interp_assets.models.releases import read_release
+from interp_assets.models.controls.planted_transformer import build_planted_release
+from interp_assets.models.edge_tables.reading import read_edge_table
+from interp_assets.models.files.releases import read_release
 
 GENES = np.array(["a", "b", "c", "d", "e"])
 

@@ -12,13 +12,13 @@ from sklearn.metrics import roc_auc_score
 
 from interp_assets.cells.records import ScreenLabels
 from interp_assets.edges.records import Reference
-from interp_assets.models.planted_transformer import (
+from interp_assets.models.controls.planted_transformer import (
     build_planted_release,
     planted_plan,
     planted_score_from_labels,
 )
-from interp_assets.models.planted_weights import layout
-from interp_assets.models.releases import read_release
+from interp_assets.models.controls.planted_weights import layout
+from interp_assets.models.files.releases import read_release
 
 GENES, REGULATORS, CELLS = 240, 40, 16
 PLAN = planted_plan(8)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from interp_assets.edges.layers import settled_depth
-from interp_assets.models.releases import read_release
+from interp_assets.models.files.releases import read_release
 from interp_assets.readings.records import ReadData, ReadingContext
 
 UNIT = Path(__file__).parent.parent

@@ -9,10 +9,10 @@ from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.interventions.cells import cell_rows, encoded_cells, richest_cells, row_counts, subset
 from interp_assets.interventions.readouts import order_weights
 from interp_assets.models.adapter import load_model
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.attention_plan import pair_counts, score_cells
-from interp_assets.models.attention_pooling import both_orders, order_sums
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.attention.plan import pair_counts, score_cells
+from interp_assets.models.attention.pooling import both_orders, order_sums
+from interp_assets.models.files.releases import read_release
 from interp_assets.readings import cell_attention, deletions, mediation, restricted_attention, value_weighted
 from interp_assets.readings.layer_attention import Wanted, held_together, layer_sums
 from interp_assets.readings.records import ReadData, Reading
@@ -142,7 +142,7 @@ def test_layers_value_weighted_and_restricted_attention_are_the_stored_scores(fo
 
 def test_value_vectors_of_a_gene_of_several_tokens_are_their_mean(folder, cells, ask, scored):
     """Dot product of gene means by hand, from the context vectors that the model hands over."""
-    from interp_assets.models.attention_plan import token_batch
+    from interp_assets.models.attention.plan import token_batch
     from interp_assets.models.interventions import capturing
 
     model = load_model(read_release(folder))

@@ -14,8 +14,8 @@ from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.layers import resolve_layer
 from interp_assets.edges.records import Reference
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.geneformer import load_geneformer
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.families.geneformer import load_geneformer
 from interp_assets.readings import cell_attention as module
 from interp_assets.readings.catalogue import reading
 from interp_assets.readings.records import ReadData, ReadingContext, kept_files, read_files

@@ -11,8 +11,8 @@ import pytest
 
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.edges.records import Reference
-from interp_assets.models.geneformer import load_geneformer
-from interp_assets.models.releases import read_release
+from interp_assets.models.families.geneformer import load_geneformer
+from interp_assets.models.files.releases import read_release
 from interp_assets.readings import deletions as module
 from interp_assets.readings.catalogue import reading
 from interp_assets.readings.records import ReadData, kept_files

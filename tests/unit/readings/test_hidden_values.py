@@ -15,7 +15,7 @@ import torch
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.edges.records import Reference
 from interp_assets.models.adapter import Encoding, load_model
-from interp_assets.models.releases import read_release
+from interp_assets.models.files.releases import read_release
 from interp_assets.readings import deletions, mediation
 from interp_assets.readings.hidden_genes import hidden_genes
 from interp_assets.readings.records import ReadData

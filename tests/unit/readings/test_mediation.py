@@ -16,8 +16,8 @@ import pytest
 
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.edges.records import Reference
-from interp_assets.models.geneformer import GeneformerModel, load_geneformer
-from interp_assets.models.releases import read_release
+from interp_assets.models.families.geneformer import GeneformerModel, load_geneformer
+from interp_assets.models.files.releases import read_release
 from interp_assets.readings import mediation as module
 from interp_assets.readings.catalogue import reading
 from interp_assets.readings.coalitions import (

@@ -9,8 +9,8 @@ import pytest
 
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.cells.records import PreparedCells
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.geneformer import load_geneformer
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.families.geneformer import load_geneformer
 from interp_assets.readings import restricted_attention as module
 from interp_assets.readings.catalogue import reading
 from interp_assets.readings.records import ReadData, kept_files

@@ -21,9 +21,9 @@ from interp_assets.cells.outcomes import labels_from_cells
 from interp_assets.cells.prepare import CONTROL, cells_hash, normalised_log
 from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.records import Reference
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.geneformer import load_geneformer
-from interp_assets.models.releases import read_release
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.families.geneformer import load_geneformer
+from interp_assets.models.files.releases import read_release
 from interp_assets.readings import sensitivity_grid as module
 from interp_assets.readings.catalogue import reading
 from interp_assets.readings.records import ReadData, kept_files

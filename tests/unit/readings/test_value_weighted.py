@@ -15,11 +15,11 @@ from scipy.stats import spearmanr
 from interp_assets.cells.outcomes import no_outcomes
 from interp_assets.cells.records import PreparedCells
 from interp_assets.models.adapter import TokenBatch
-from interp_assets.models.attention import ExtractionSettings, extract_attention
-from interp_assets.models.geneformer import load_geneformer
+from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
+from interp_assets.models.controls.planted_transformer import build_planted_release
+from interp_assets.models.families.geneformer import load_geneformer
+from interp_assets.models.files.releases import read_release
 from interp_assets.models.interventions import Intervention, capturing
-from interp_assets.models.planted_transformer import build_planted_release
-from interp_assets.models.releases import read_release
 from interp_assets.readings import value_weighted as module
 from interp_assets.readings.catalogue import reading
 from interp_assets.readings.records import ReadData, Reading, ReadingContext, kept_files, read_files

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interp_assets.models import adding
 from interp_assets.models.adapter import load_model
-from interp_assets.models.adding import AddError, Request, add_release, release_at
-from interp_assets.models.checkpoints import read_dictionary
-from interp_assets.models.description import bert_shapes, describe_release
-from interp_assets.models.file_rules import (
+from interp_assets.models.files import adding
+from interp_assets.models.files.adding import AddError, Request, add_release, release_at
+from interp_assets.models.files.checkpoints import read_dictionary
+from interp_assets.models.files.description import bert_shapes, describe_release
+from interp_assets.models.files.file_rules import (
     LfsPointerError,
     ManifestError,
     ReleaseFileError,
@@ -24,7 +24,7 @@ from interp_assets.models.file_rules import (
     UnsafePathError,
     UnsafePickleError,
 )
-from interp_assets.models.releases import find_releases, read_release
+from interp_assets.models.files.releases import find_releases, read_release
 
 from .conftest import ENSEMBL, sha, write_bert, write_dictionaries
 

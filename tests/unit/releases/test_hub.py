@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from interp_assets.cli import main
-from interp_assets.models.adding import AddError, Request
-from interp_assets.models.file_rules import FileSizeError, HashMismatchError, TruncatedFileError
-from interp_assets.models.hub import HubError, add_from_hub, hub_address, hub_tree
-from interp_assets.models.releases import find_releases, read_release
+from interp_assets.models.files.adding import AddError, Request
+from interp_assets.models.files.file_rules import FileSizeError, HashMismatchError, TruncatedFileError
+from interp_assets.models.files.hub import HubError, add_from_hub, hub_address, hub_tree
+from interp_assets.models.files.releases import find_releases, read_release
 
 from .hub_server import Hub, serving
 
@@ -74,7 +74,7 @@ def test_a_model_of_a_folder_is_fetched_with_its_dictionaries_and_its_commit(hub
 
 
 def test_the_hub_and_the_folder_give_one_release(hub, releases, tmp_path, geneformer):
-    from interp_assets.models.adding import add_release
+    from interp_assets.models.files.adding import add_release
 
     folder = geneformer()
     first = add_release(folder, releases, Request(name="disk", dictionaries=folder.parent / "geneformer"))

@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from interp_assets.models.adapter import FAMILIES, WITHOUT_ATTENTION, load_model
-from interp_assets.models.adding import Request, add_release
-from interp_assets.models.checkpoints import ReleaseFile
-from interp_assets.models.description import NO_PROMPT, bert_shapes, describe_release
-from interp_assets.models.file_rules import ManifestError, TruncatedFileError
-from interp_assets.models.published import published, published_match
-from interp_assets.models.recognise import FolderListing, recognise
-from interp_assets.models.releases import read_release
+from interp_assets.models.files.adding import Request, add_release
+from interp_assets.models.files.checkpoints import ReleaseFile
+from interp_assets.models.files.description import NO_PROMPT, bert_shapes, describe_release
+from interp_assets.models.files.file_rules import ManifestError, TruncatedFileError
+from interp_assets.models.files.published import published, published_match
+from interp_assets.models.files.recognise import FolderListing, recognise
+from interp_assets.models.files.releases import read_release
 
 from .conftest import ENSEMBL, write_dictionaries
 

@@ -6,8 +6,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from interp_assets.cells.panels import BUILT_IN, read_panel
-from interp_assets.models import small_panels
-from interp_assets.models.small_cells import DonorCells, baron_cells, training_and_held_out
+from interp_assets.models.small import panels
+from interp_assets.models.small.cells import DonorCells, baron_cells, training_and_held_out
 
 
 def cells_of(counts, genes, donors=None):
@@ -38,7 +38,7 @@ def test_densest_genes_equal_a_plain_loop():
             for g in alive
         }
         alive.remove(min(sorted(alive), key=lambda g: degree[g]))
-    found = small_panels._densest_genes(source, target, 30, 12)
+    found = panels._densest_genes(source, target, 30, 12)
     assert set(np.flatnonzero(found).tolist()) == alive
 
 
@@ -52,19 +52,19 @@ def screen():
 
 
 def test_the_bench_panel_never_looks_at_an_outcome(screen, monkeypatch):
-    monkeypatch.setattr(small_panels, "BENCH_GENES", 25)
+    monkeypatch.setattr(panels, "BENCH_GENES", 25)
     cells, labels = screen
-    chosen = small_panels.bench_panel(cells, labels)
-    turned = small_panels.bench_panel(cells, labels.assign(is_de=1 - labels["is_de"]))
-    nothing = small_panels.bench_panel(cells, labels.assign(is_de=0))
+    chosen = panels.bench_panel(cells, labels)
+    turned = panels.bench_panel(cells, labels.assign(is_de=1 - labels["is_de"]))
+    nothing = panels.bench_panel(cells, labels.assign(is_de=0))
     assert chosen.genes == turned.genes == nothing.genes and len(chosen.genes) == 25
     assert chosen.evaluable_perturbations > 0 == nothing.evaluable_perturbations
 
 
 def test_the_bench_panel_counts_what_it_keeps(screen, monkeypatch):
-    monkeypatch.setattr(small_panels, "BENCH_GENES", 25)
+    monkeypatch.setattr(panels, "BENCH_GENES", 25)
     cells, labels = screen
-    panel = small_panels.bench_panel(cells, labels)
+    panel = panels.bench_panel(cells, labels)
     present = (cells.counts.toarray() > 0).astype(int)
     together = present.T @ present
     where = {gene: i for i, gene in enumerate(cells.genes)}
@@ -81,20 +81,20 @@ def test_the_bench_panel_counts_what_it_keeps(screen, monkeypatch):
 
 def test_a_screen_without_known_genes_keeps_nothing(screen):
     cells, labels = screen
-    panel = small_panels.bench_panel(cells, labels.assign(perturbed_gene="ELSEWHERE"))
+    panel = panels.bench_panel(cells, labels.assign(perturbed_gene="ELSEWHERE"))
     assert panel.genes == [] and panel.pairs == 0 and panel.evaluable_perturbations == 0
 
 
 def test_a_vocabulary_that_cannot_hold_its_parts_is_an_error(monkeypatch):
-    monkeypatch.setattr(small_panels, "VOCABULARY_GENES", 10)
-    monkeypatch.setattr(small_panels, "demo_universe", lambda *_: [f"G{i}" for i in range(9)])
+    monkeypatch.setattr(panels, "VOCABULARY_GENES", 10)
+    monkeypatch.setattr(panels, "demo_universe", lambda *_: [f"G{i}" for i in range(9)])
     cells = cells_of(np.eye(3), ["G0", "G1", "G2"])
     with pytest.raises(ValueError, match="hold 11 genes"):
-        small_panels.small_vocabulary(cells, pd.DataFrame(columns=["tf", "target"]), ["X", "Y"])
+        panels.small_vocabulary(cells, pd.DataFrame(columns=["tf", "target"]), ["X", "Y"])
 
 
 def test_a_missing_wheel_is_named(tmp_path, capsys):
-    assert small_panels.main(["--labels", str(tmp_path / "none.tsv"), "--wheels", str(tmp_path)]) == 2
+    assert panels.main(["--labels", str(tmp_path / "none.tsv"), "--wheels", str(tmp_path)]) == 2
     assert "came-0.1.13-py3-none-any.whl" in capsys.readouterr().err
 
 
@@ -102,16 +102,16 @@ def test_the_wheel_gives_the_committed_universe_and_vocabulary(data_wheels):
     training, held_out = training_and_held_out(baron_cells(data_wheels))
     assert (training.names.size, held_out.names.size) == (1836, 306)
     assert not set(training.donors) & set(held_out.donors)
-    pairs = small_panels.regulator_targets(data_wheels)
+    pairs = panels.regulator_targets(data_wheels)
     bench = list(read_panel("perturbation_genes"))
-    assert small_panels.demo_universe(training, pairs) == list(read_panel("demo_universe"))
-    assert small_panels.small_vocabulary(training, pairs, bench) == list(read_panel("small_vocabulary"))
+    assert panels.demo_universe(training, pairs) == list(read_panel("demo_universe"))
+    assert panels.small_vocabulary(training, pairs, bench) == list(read_panel("small_vocabulary"))
 
 
 @pytest.mark.mirror
 def test_the_screen_gives_the_committed_bench_panel(data_wheels, data_mirror, tmp_path):
     labels = data_mirror / "perturb/perturbqa_k562_crispri_de_labels.tsv.gz"
-    kept = small_panels.build_panels(data_wheels, labels, tmp_path)
+    kept = panels.build_panels(data_wheels, labels, tmp_path)
     made = sorted(tmp_path.glob("*.txt"))
     assert [path.stem for path in made] == [
         "demo_universe",

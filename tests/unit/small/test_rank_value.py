@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, random_array
 
-from interp_assets.models.rank_value import fit_medians, rank_value_tokens
+from interp_assets.models.families.rank_value import fit_medians, rank_value_tokens
 
 
 def naive_tokens(counts, columns, token_ids, medians, max_genes):

@@ -9,13 +9,13 @@ import torch
 from scipy.sparse import csr_matrix
 
 from interp_assets.cells.panels import read_panel
-from interp_assets.models import small
-from interp_assets.models.checkpoints import ReleaseFileError
-from interp_assets.models.releases import read_release
-from interp_assets.models.small_batches import FIRST_GENE, EncodedCells, sequences
-from interp_assets.models.small_cells import DonorCells, baron_cells, training_and_held_out
-from interp_assets.models.small_geneformer import MaskedGenes
-from interp_assets.models.small_training import TrainingSettings, train
+from interp_assets.models.files.checkpoints import ReleaseFileError
+from interp_assets.models.files.releases import read_release
+from interp_assets.models.small import making
+from interp_assets.models.small.batches import FIRST_GENE, EncodedCells, sequences
+from interp_assets.models.small.cells import DonorCells, baron_cells, training_and_held_out
+from interp_assets.models.small.geneformer import MaskedGenes
+from interp_assets.models.small.training import TrainingSettings, train
 
 SHIPPED = sorted((Path(__file__).parents[3] / "releases").glob("geneformer-small-*"))
 TINY = TrainingSettings(
@@ -52,7 +52,7 @@ def cells():
 @pytest.fixture(scope="module")
 def folder(cells, tmp_path_factory):
     out = tmp_path_factory.mktemp("releases") / "geneformer-small-0k"
-    small.make_release(out, MaskedGenes, TINY, cells, GENES, progress=False)
+    making.make_release(out, MaskedGenes, TINY, cells, GENES, progress=False)
     return out
 
 
@@ -104,14 +104,14 @@ def test_it_loads_as_a_plain_masked_language_model(folder):
 
 def test_the_same_settings_make_the_same_release(folder, cells, tmp_path):
     again = tmp_path / folder.name
-    small.make_release(again, MaskedGenes, TINY, cells, GENES, progress=False)
+    making.make_release(again, MaskedGenes, TINY, cells, GENES, progress=False)
     for path in sorted(folder.iterdir()):
         assert (again / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_damaged_release_is_refused(folder, cells, tmp_path):
     damaged = tmp_path / folder.name
-    small.make_release(damaged, MaskedGenes, TINY, cells, GENES, progress=False)
+    making.make_release(damaged, MaskedGenes, TINY, cells, GENES, progress=False)
     weights = damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
     with pytest.raises(ReleaseFileError, match=r"model\.safetensors"):
@@ -120,43 +120,43 @@ def test_a_damaged_release_is_refused(folder, cells, tmp_path):
 
 def test_a_release_is_replaced_only_on_request(folder, cells, tmp_path):
     with pytest.raises(ValueError, match="exists already"):
-        small.make_release(folder, MaskedGenes, TINY, cells, GENES, progress=False)
+        making.make_release(folder, MaskedGenes, TINY, cells, GENES, progress=False)
     out = tmp_path / folder.name
     out.mkdir()
     (out / "stale.txt").write_text("left over")
-    small.make_release(out, MaskedGenes, TINY, cells, GENES, replace=True, progress=False)
+    making.make_release(out, MaskedGenes, TINY, cells, GENES, replace=True, progress=False)
     assert sorted(p.name for p in out.iterdir()) == sorted(p.name for p in folder.iterdir())
 
 
 def test_without_arguments_the_shipped_releases_are_made(cells, tmp_path, monkeypatch):
     made = {}
-    monkeypatch.setattr(small, "baron_cells", lambda _: cells)
+    monkeypatch.setattr(making, "baron_cells", lambda _: cells)
 
     def note(out, task, settings, *_, **__):
         made[out.name] = task.family, settings.steps
         return {"training": {"held_out_loss": 6.0, "gap": 1.0, "baseline": 7.0}}
 
-    monkeypatch.setattr(small, "make_release", note)
-    assert small.main(["--folder", str(tmp_path)]) == 0
+    monkeypatch.setattr(making, "make_release", note)
+    assert making.main(["--folder", str(tmp_path)]) == 0
     every = [read_release(folder) for folder in SHIPPED[0].parent.iterdir() if folder.is_dir()]
     assert made == {release.name: (release.family, release.facts["training"]["steps"]) for release in every}
 
 
 def test_steps_and_folder_go_together(capsys):
     with pytest.raises(SystemExit):
-        small.main(["--steps", "5"])
+        making.main(["--steps", "5"])
     assert "go together" in capsys.readouterr().err
 
 
 def test_a_gene_that_is_not_measured_is_named(cells, tmp_path):
     with pytest.raises(ValueError, match="NOWHERE"):
-        small.make_release(tmp_path / "x", MaskedGenes, TINY, cells, [*GENES, "NOWHERE"], progress=False)
+        making.make_release(tmp_path / "x", MaskedGenes, TINY, cells, [*GENES, "NOWHERE"], progress=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_command_names_a_missing_wheel(tmp_path, capsys):
     arguments = ["--steps", "1", "--out", str(tmp_path / "r"), "--wheels", str(tmp_path), "--quiet"]
-    assert small.main(arguments) == 2
+    assert making.main(arguments) == 2
     assert "came-0.1.13" in capsys.readouterr().err and not (tmp_path / "r").exists()
 
 
@@ -206,7 +206,7 @@ def test_eight_hundred_steps_beat_the_baseline(data_wheels):
     """
     from interp_assets.cells.moments import moments
     from interp_assets.cells.prepare import normalised_log
-    from interp_assets.models.rank_value import fit_medians
+    from interp_assets.models.families.rank_value import fit_medians
 
     training, held_out = training_and_held_out(baron_cells(data_wheels))
     variance = moments(normalised_log(training.counts))[1]

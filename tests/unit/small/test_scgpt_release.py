@@ -10,12 +10,12 @@ from interp_assets.cells.moments import moments
 from interp_assets.cells.panels import read_panel
 from interp_assets.cells.prepare import normalised_log
 from interp_assets.models.adapter import Encoding, load_model
-from interp_assets.models.attention_plan import score_cells, token_batch
-from interp_assets.models.checkpoints import read_dictionary, read_json
-from interp_assets.models.releases import read_release
-from interp_assets.models.small_cells import baron_cells, training_and_held_out
-from interp_assets.models.small_scgpt import MaskedValues, ValueTrainingSettings, published_arguments
-from interp_assets.models.small_training import train
+from interp_assets.models.attention.plan import score_cells, token_batch
+from interp_assets.models.files.checkpoints import read_dictionary, read_json
+from interp_assets.models.files.releases import read_release
+from interp_assets.models.small.cells import baron_cells, training_and_held_out
+from interp_assets.models.small.scgpt import MaskedValues, ValueTrainingSettings, published_arguments
+from interp_assets.models.small.training import train
 
 SHIPPED = sorted((Path(__file__).parents[3] / "releases").glob("scgpt-small-*"))
 LARGEST = 5 * 2**20  # bytes: a release lies in the repository

@@ -8,22 +8,22 @@ import torch
 from scipy.sparse import csr_matrix
 
 from interp_assets.cells.prepare import normalised_log
-from interp_assets.models import small, small_scgpt_model
 from interp_assets.models.adapter import Encoding, load_model
-from interp_assets.models.attention_plan import score_cells, token_batch
-from interp_assets.models.checkpoints import read_state_dict
-from interp_assets.models.releases import read_release
-from interp_assets.models.small_batches import VocabularyCells
-from interp_assets.models.small_cells import DonorCells
-from interp_assets.models.small_scgpt import (
+from interp_assets.models.attention.plan import score_cells, token_batch
+from interp_assets.models.files.checkpoints import read_state_dict
+from interp_assets.models.files.releases import read_release
+from interp_assets.models.small import making, scgpt_model
+from interp_assets.models.small.batches import VocabularyCells
+from interp_assets.models.small.cells import DonorCells
+from interp_assets.models.small.scgpt import (
     MaskedValues,
     ValueTrainingSettings,
     build_model,
     principal_loadings,
     squared_errors,
 )
-from interp_assets.models.small_training import train
-from interp_assets.models.small_values import ValueSequences, value_sequences
+from interp_assets.models.small.training import train
+from interp_assets.models.small.values import ValueSequences, value_sequences
 
 TINY = {
     "layers": 2,
@@ -72,7 +72,7 @@ def task(cells: DonorCells, **settings) -> MaskedValues:
 @pytest.fixture(scope="module")
 def folder(cells, tmp_path_factory):
     out = tmp_path_factory.mktemp("releases") / "scgpt-small-0k"
-    small.make_release(out, MaskedValues, ValueTrainingSettings(steps=6, **TINY), cells, GENES, progress=False)
+    making.make_release(out, MaskedValues, ValueTrainingSettings(steps=6, **TINY), cells, GENES, progress=False)
     return out
 
 
@@ -193,7 +193,7 @@ def test_unhidden_cells_are_an_error(cells):
 
 def test_the_same_settings_make_the_same_bytes(folder, cells, tmp_path):
     again = tmp_path / folder.name
-    small.make_release(again, MaskedValues, ValueTrainingSettings(steps=6, **TINY), cells, GENES, progress=False)
+    making.make_release(again, MaskedValues, ValueTrainingSettings(steps=6, **TINY), cells, GENES, progress=False)
     assert sorted(path.name for path in again.iterdir()) == ["args.json", "best_model.pt", "release.json", "vocab.json"]
     for path in sorted(folder.iterdir()):
         assert (again / path.name).read_bytes() == path.read_bytes(), path.name
@@ -202,7 +202,7 @@ def test_the_same_settings_make_the_same_bytes(folder, cells, tmp_path):
 def test_another_seed_makes_another_model(folder, cells, tmp_path):
     other = tmp_path / folder.name
     settings = ValueTrainingSettings(steps=6, seed=1, **TINY)
-    small.make_release(other, MaskedValues, settings, cells, GENES, progress=False)
+    making.make_release(other, MaskedValues, settings, cells, GENES, progress=False)
     assert (other / "best_model.pt").read_bytes() != (folder / "best_model.pt").read_bytes()
 
 
@@ -257,7 +257,7 @@ def test_the_adapter_runs_the_model_that_was_trained(folder, monkeypatch):
         seen.append(softmax(scores, dim))
         return seen[-1]
 
-    monkeypatch.setattr(small_scgpt_model.torch, "softmax", noted)
+    monkeypatch.setattr(scgpt_model.torch, "softmax", noted)
     codes = 11 + 2
     genes, code = batch.tokens // codes, batch.tokens % codes
     values = np.where(code == 0, -2.0, code - 2.0).astype(np.float32)

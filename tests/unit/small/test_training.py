@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from interp_assets.models.small_batches import (
+from interp_assets.models.small.batches import (
     CLS,
     EOS,
     FIRST_GENE,
@@ -17,8 +17,8 @@ from interp_assets.models.small_batches import (
     mask_genes,
     sequences,
 )
-from interp_assets.models.small_geneformer import MaskedGenes, build_model
-from interp_assets.models.small_training import TrainingSettings, train
+from interp_assets.models.small.geneformer import MaskedGenes, build_model
+from interp_assets.models.small.training import TrainingSettings, train
 
 TINY = {
     "layers": 2,

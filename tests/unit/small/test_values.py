@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from interp_assets.models.small_batches import VocabularyCells
-from interp_assets.models.small_values import (
+from interp_assets.models.small.batches import VocabularyCells
+from interp_assets.models.small.values import (
     MASK_VALUE,
     PAD_VALUE,
     ValueSequences,

@@ -1,0 +1,1 @@
+"""When the platform acts by itself: conditions, sensors and schedules, each thin around a pure function."""

@@ -1,0 +1,1 @@
+"""Attention of a running model: from encoded cells to stored gene x gene sums."""

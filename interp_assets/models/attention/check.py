@@ -1,0 +1,49 @@
+"""The check that attention handed over by a model sums to one.
+
+What belongs here: the check of a batch while it is read, and its tolerances. What does not: where the mass goes
+(`facts`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from interp_assets.models.adapter import LayerAttention, TokenBatch
+
+MASS_TOLERANCE: Final = {"float32": 1e-3, "bfloat16": 3e-2}
+_MASS_ROWS: Final = 4
+
+
+class AttentionMassError(ValueError):
+    """Softmax weights that do not sum to one: the mask, the scale or the log-sum-exp is wrong."""
+
+
+def check_mass(attention: LayerAttention, batch: TokenBatch, layer: int, tolerance: float) -> None:
+    """Raise `AttentionMassError` unless sampled rows of the first cell sum to one over its real tokens.
+
+    Sums over real tokens only, so weight lost to padding is seen as well as a wrong scale or log-sum-exp.
+    """
+    import torch
+
+    length = int(batch.lengths.min())
+    cell = int(batch.lengths.argmin())
+    rows = torch.linspace(0, length - 1, min(_MASS_ROWS, length)).long()
+    if attention.form == "softmax" and attention.weights is not None:
+        mass = attention.weights[cell][:, rows.to(attention.weights.device), :length].float().sum(-1)
+    elif attention.query is not None and attention.key is not None and attention.logsumexp is not None:
+        query = attention.query[cell, rows].float().transpose(0, 1)
+        key = attention.key[cell, :length].float().permute(1, 2, 0)
+        shift = attention.logsumexp[cell][:, rows].float()
+        weights = torch.exp(query @ key * attention.scale - shift[:, :, None])
+        if attention.causal:
+            later = torch.arange(length)[None, :] > rows[:, None]
+            weights = weights.masked_fill(later.to(weights.device), 0.0)
+        mass = weights.sum(-1)
+    else:
+        raise ValueError(f"layer {layer}: attention came without content")
+    worst = float((mass - 1).abs().max())
+    if not worst <= tolerance:
+        raise AttentionMassError(
+            f"layer {layer}: attention rows sum to 1 only within {worst:.3g} (tolerance {tolerance}); the mask, the "
+            'scale or the log-sum-exp is wrong. Use form="softmax" and report the library versions'
+        )

@@ -1,0 +1,1 @@
+"""Finished edge scores of any method, read as a release."""

@@ -1,0 +1,1 @@
+"""Small releases trained here, so that a first run has a real transformer."""
