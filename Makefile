@@ -14,7 +14,7 @@ export INTERP_STORE := $(abspath $(STORE))
 export DAGSTER_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := False
 
-.PHONY: help setup data evaluate test check calibrate ui lint train-small clean
+.PHONY: help setup evaluate test check watch-demo calibrate ui lint train-small clean
 
 help:            ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ test: setup      ## Unit, property and platform tests (minutes)
 
 check: setup     ## What CI runs beside the tests: clean evaluation, real outcomes, the gate's exit codes
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/acceptance/run.py
+
+watch-demo: setup  ## A new release is found, judged, compared and told, live (minutes)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/acceptance/watched.py
 
 calibrate: setup  ## False-pass rates, levels of tests and power over hundreds of seeds (an hour; resumable)
 	$(BIN)/python -m interp_assets.calibration --processes $(JOBS)

@@ -15,6 +15,7 @@ from interp_assets.assets.analyses import analysis_asset, study_analysis_asset  
 from interp_assets.assets.battery import layer_choice_asset, test_results_asset  # noqa: E402
 from interp_assets.assets.datasets import dataset_assets  # noqa: E402
 from interp_assets.assets.extended import extended_results_asset  # noqa: E402
+from interp_assets.assets.history import history_assets  # noqa: E402
 from interp_assets.assets.interventions import intervention_assets  # noqa: E402
 from interp_assets.assets.judgement import judgement_assets  # noqa: E402
 from interp_assets.assets.readings import reading_assets  # noqa: E402
@@ -23,7 +24,11 @@ from interp_assets.assets.screens import screens_asset  # noqa: E402
 from interp_assets.assets.twins import twin_assets  # noqa: E402
 from interp_assets.automation.conditions import condition_sensor  # noqa: E402
 from interp_assets.automation.discovery import release_sensor  # noqa: E402
+from interp_assets.automation.failures import failure_sensor  # noqa: E402
+from interp_assets.automation.notices import notice_sensors  # noqa: E402
 from interp_assets.automation.schedules import reevaluation  # noqa: E402
+from interp_assets.deployment import read_deployment  # noqa: E402
+from interp_assets.executors import chosen_executor, executor_settings  # noqa: E402
 from interp_assets.io_managers import AttentionIOManager, FilesIOManager, RecordsIOManager  # noqa: E402
 from interp_assets.layout import Layout, read_layout  # noqa: E402
 
@@ -37,6 +42,7 @@ JUDGED_GROUPS = (
     "claims",
     "figures",
     "report",
+    "comparison",
 )
 
 
@@ -55,10 +61,11 @@ def build_definitions(layout: Layout) -> dg.Definitions:
         extended_results_asset(layout),
         *twin_assets(layout),
         *judgement_assets(layout),
+        *history_assets(layout),
     ]
     store = str(layout.folders.store)
     judged = dg.AssetSelection.groups(*JUDGED_GROUPS) - dg.AssetSelection.assets(
-        "leaderboard", dg.AssetKey(["random_weights", "attention"])
+        "leaderboard", "verdict_changes", dg.AssetKey(["random_weights", "attention"])
     )
     schedule = reevaluation(layout, judged)
     return dg.Definitions(
@@ -68,9 +75,9 @@ def build_definitions(layout: Layout) -> dg.Definitions:
             "files": FilesIOManager(store=store),
             "attention_store": AttentionIOManager(store=store),
         },
-        sensors=[release_sensor(layout), condition_sensor()],
+        sensors=[release_sensor(layout), condition_sensor(), failure_sensor(layout), *notice_sensors(layout)],
         schedules=[schedule],
-        executor=dg.in_process_executor,
+        executor=chosen_executor(executor_settings(read_deployment(layout.folders))),
     )
 
 

@@ -6,9 +6,10 @@ history serve the web server, so what was run here shows there and the other way
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,13 +18,18 @@ import dagster as dg
 from interp_assets.analyses import catalogue
 from interp_assets.analyses.analysis_row import AnalysisRow
 from interp_assets.assets.datasets import archive
+from interp_assets.automation.conditions import release_in
+from interp_assets.automation.launcher import this_process
+from interp_assets.automation.run_tags import Dimension, run_tags
 from interp_assets.battery import results_from_json
 from interp_assets.cells.artefacts import raw_file
 from interp_assets.cells.records import Unavailable
 from interp_assets.io_managers import read_records
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
 from interp_assets.readings.catalogue import READINGS
-from interp_assets.settings import PROJECT
+from interp_assets.run_history import keep_open
+from interp_assets.settings import PROJECT, SettingsError
+from interp_assets.storage import write_bytes
 from qc_standards.records import TestResult
 
 DATASET_ASSETS = (
@@ -37,11 +43,13 @@ DATASET_ASSETS = (
 )
 # The run history keeps every event; the terminal shows stages, not Dagster's own log.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+# Hashes of the project's own dagster.yaml as it was: a store that still has one gets the present one.
+FORMER_CONFIGURATIONS = ("1c599b80fccdf7014110ab81c24315a4199618243e1272c7b362d4331c4d96b1",)
 INPUT_ASSETS = ("study_inputs", "sample_inputs", "screen_inputs", "layer_inputs")
 FOUNDATION = ("layer_choice", "screens")
 ATTENTION_ASSETS = ("attention", "random_weights/attention")
 INTERVENTIONS = ("interventions", "random_weights/interventions")
-JUDGED = ("extended_results", "standards_results", "qc_verdict", "claim", "figure", "report")
+JUDGED = ("extended_results", "standards_results", "qc_verdict", "claim", "figure", "report", "verdict_history")
 # They hold a release's numbers against the controls of the study, so they follow every battery.
 AFTER_CONTROLS = tuple(row.key for row in catalogue.extended() if "controls" in row.needs)
 
@@ -76,12 +84,29 @@ class Progress:
 
 
 def dagster_instance(layout: Layout) -> dg.DagsterInstance:
-    """Instance whose run history lies in the store; made on first use with the project's ``dagster.yaml``."""
+    """Instance whose run history lies in the store, or where the deployment's ``dagster.yaml`` puts it.
+
+    Made on first use with the project's ``dagster.yaml``. Where ``INTERP_DAGSTER_YAML`` names a file, that one counts:
+    it is copied again whenever it differs, so that a server changes its storage by changing one file. Secrets stay in
+    the environment (``env:`` in the file).
+
+    Raises
+    ------
+    SettingsError
+        When ``INTERP_DAGSTER_YAML`` names no file.
+    """
     home = layout.folders.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
-    if not configuration.exists():
-        shutil.copyfile(PROJECT / "dagster.yaml", configuration)
+    named = os.environ.get("INTERP_DAGSTER_YAML")
+    source = Path(named) if named else PROJECT / "dagster.yaml"
+    if not source.is_file():
+        raise SettingsError(f"INTERP_DAGSTER_YAML={named}: no such file; name a dagster.yaml or unset the variable")
+    wanted = source.read_bytes()
+    found = configuration.read_bytes() if configuration.exists() else b""
+    if not found or (named and found != wanted) or sha256(found).hexdigest() in FORMER_CONFIGURATIONS:
+        write_bytes(configuration, wanted)
+    keep_open(home)
     return dg.DagsterInstance.from_config(str(home))
 
 
@@ -124,7 +149,7 @@ def waves(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: S
         (Stage(f"verdict of {release} in {study}", judged, grid_key(release=release, study=study)),)
         for release in everyone
     ]
-    yield [(Stage("leaderboard", (_key("leaderboard"),), None),)]
+    yield [(Stage("changes and leaderboard", (_key("verdict_changes"), _key("leaderboard")), None),)]
 
 
 def _read_stages(layout: Layout, study: str, release: str) -> Iterator[Stage]:
@@ -261,9 +286,19 @@ class Evaluator:
             if not told:
                 self.progress.tell(stage.title)
                 told = True
-            self._materialise(stale, stage.partition)
+            self._materialise(self._settled(stale, stage), stage.partition)
         names = ", ".join(key.to_user_string() for key in self._stale(stage))
         raise EvaluationError(f"{stage.title}: still not fresh after running: {names}")
+
+    def _settled(self, stale: Sequence[dg.AssetKey], stage: Stage) -> list[dg.AssetKey]:
+        """Stale assets that no fresh one of the stage separates from another stale one: the rest waits a round.
+
+        Where ``A -> B -> C`` and only B counts as fresh, B may change once A was run. C run together with A would be
+        made from the B of before; a claim would then refuse a verdict that its results no longer give.
+        """
+        upstream = {key: self._upstream(key) for key in stage.keys}
+        moving = {key for key in stage.keys if key not in stale and upstream[key] & set(stale)}
+        return [key for key in stale if not upstream[key] & moving]
 
     def _stale(self, stage: Stage) -> list[dg.AssetKey]:
         """Assets of the stage to run now: all missing ones, else those that Dagster calls stale."""
@@ -297,7 +332,11 @@ class Evaluator:
         self._resolver = None
         subset = self._job.get_subset(asset_selection=set(keys))
         result = subset.execute_in_process(
-            instance=self.instance, partition_key=partition, raise_on_error=False, run_config=QUIET
+            instance=self.instance,
+            partition_key=partition,
+            raise_on_error=False,
+            run_config=QUIET,
+            tags=self._tags(keys[0], partition),
         )
         self.progress.steps += [
             (event.asset_key.to_user_string(), partition)
@@ -306,6 +345,13 @@ class Evaluator:
         ]
         if not result.success:
             raise EvaluationError(_failure(result))
+
+    def _tags(self, key: dg.AssetKey, partition: str | None) -> dict[str, str]:
+        """Tags of a run at the command line: what it is for, and the process that carries it out."""
+        definition = self._graph.get(key).partitions_def
+        release = release_in(definition, partition) if definition is not None and partition is not None else None
+        plain: Dimension = "release" if release else "study" if partition in self.layout.studies else "dataset"
+        return {**run_tags(partition, "command", dimension=plain), **this_process()}
 
 
 def _failure(result: Any) -> str:

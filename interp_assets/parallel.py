@@ -45,6 +45,13 @@ def models_at_once(instance: dg.DagsterInstance, jobs: int) -> None:
         instance.event_log_storage.set_concurrency_slots(POOL, jobs)
 
 
+def share_cores(jobs: int) -> None:
+    """Let this process and its children compute on one job's share of the cores, unless the environment says more."""
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+
+
 def told(started: float, title: str) -> str:
     """Line that says what is about to run, with the time since the start."""
     minutes, seconds = divmod(int(time.time() - started), 60)
@@ -99,9 +106,7 @@ def worker_pool(jobs: int, started: float) -> Iterator[SideBySide | None]:
 def _begin(jobs: int, numbers: Any, started: float) -> None:
     """Prepare a worker: its share of the cores, its own line for progress bars, its own view of store and history."""
     number = numbers.get()
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(name, threads)
+    share_cores(jobs)
     os.environ["TQDM_POSITION"] = str(number)
     from interp_assets.cli import quiet_dagster
     from interp_assets.definitions import build_definitions

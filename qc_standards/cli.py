@@ -7,6 +7,7 @@ Heavy imports happen inside the commands, so that help, list, explain and claims
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import traceback
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qc_standards.assertions import ClaimsFileError, read_claims_file
+from qc_standards.assertions import ClaimsFileError, check_contexts, read_claims_file
 from qc_standards.claims import CLAIMS_FILE, claims_registry, required_controls
 from qc_standards.explain import UnknownNameError, example_csv, explanation, listing
 from qc_standards.registry import RegistryError, declared_tests
@@ -111,27 +112,55 @@ def _reported(judge: Callable[[], Report], what: Path) -> Report:
 
 
 def _check(options: argparse.Namespace) -> int:
-    def judge() -> Report:
-        from qc_standards.assertions import check_contexts
-        from qc_standards.gate import judge
-        from qc_standards.outputs import reports
-        from qc_standards.results import check_stored, read_results
+    if options.folder.is_file():
+        return _check_crate(options)
+    return _deliver(_reported(lambda: _judged(options, options.folder), options.folder), options)
 
-        chosen = _named(options.standard, shipped_standards())
-        asserted = None if options.claims is None else read_claims_file(options.claims)
-        results = read_results(options.folder)
-        judgement = judge(results, None if asserted is None else asserted.ids)
-        check_stored(results, judgement)
-        if asserted is not None:
-            check_contexts(asserted, results)
-        if not chosen:
-            return reports.of_judgement(judgement, asserted)
-        judged = {result.id: result for result in judgement.standards}
-        title = f"{judgement.release} in study {judgement.study}"
-        identity = f"{judgement.study}/{judgement.release}"
-        return reports.of_standards([judged[standard.id] for standard in chosen], title, identity)
 
-    return _deliver(_reported(judge, options.folder), options)
+def _judged(options: argparse.Namespace, folder: Path) -> Report:
+    """Report of the judgement of one result folder."""
+    from qc_standards.gate import judge
+    from qc_standards.outputs import reports
+    from qc_standards.results import check_stored, read_results
+
+    chosen = _named(options.standard, shipped_standards())
+    asserted = None if options.claims is None else read_claims_file(options.claims)
+    results = read_results(folder)
+    judgement = judge(results, None if asserted is None else asserted.ids)
+    check_stored(results, judgement)
+    if asserted is not None:
+        check_contexts(asserted, results)
+    if not chosen:
+        return reports.of_judgement(judgement, asserted)
+    judged = {result.id: result for result in judgement.standards}
+    title = f"{judgement.release} in study {judgement.study}"
+    identity = f"{judgement.study}/{judgement.release}"
+    return reports.of_standards([judged[standard.id] for standard in chosen], title, identity)
+
+
+def _check_crate(options: argparse.Namespace) -> int:
+    """Judge every result folder of an exported zip, or those of one study; the worst exit code counts."""
+    from qc_standards.crate import Crate, CrateError, unpacked
+    from qc_standards.outputs.findings import invalid_input
+    from qc_standards.results import ResultsError
+
+    def judged(crate: Crate, folder: Path) -> Report:
+        try:
+            return _judged(options, folder)
+        except ResultsError as error:
+            raise CrateError(crate.told(error)) from error
+
+    try:
+        with unpacked(options.folder) as crate:
+            chosen = crate.of(options.study)
+            if len(chosen) > 1 and any((options.junit, options.sarif, options.json, options.markdown)):
+                held = ", ".join(study for study, _ in chosen)
+                raise CrateError(f"{crate.path}: one report describes one study; choose with --study: {held}")
+            judge = functools.partial(judged, crate)
+            reports = [_reported(functools.partial(judge, folder), options.folder) for folder in chosen.values()]
+    except (CrateError, OSError) as error:
+        reports = [invalid_input(ValueError(_told(error)), str(options.folder))]
+    return max(_deliver(report, options) for report in reports)
 
 
 def _say(options: argparse.Namespace) -> int:
@@ -267,8 +296,11 @@ def _add_github(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(commands: Any) -> None:
-    check = commands.add_parser("check", help="recompute and judge a result folder")
-    check.add_argument("folder", type=Path, help="store/<study>/<release>")
+    check = commands.add_parser("check", help="recompute and judge a result folder, or an exported zip")
+    check.add_argument(
+        "folder", type=Path, metavar="RESULTS", help="store/<study>/<release>, or a zip of `interp export`"
+    )
+    check.add_argument("--study", help="of a zip: judge the results of this study (default: all it holds)")
     what = check.add_mutually_exclusive_group()
     what.add_argument("--claims", type=Path, metavar="FILE", help="asserted claims (default: the headline claim)")
     what.add_argument(

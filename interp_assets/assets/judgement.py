@@ -14,7 +14,7 @@ import dagster as dg
 from interp_assets.assets.control_evidence import controls_of_study
 from interp_assets.assets.judging import documents_of, judged, verdict_in_force
 from interp_assets.assets.stored_inputs import FOLDER, dimensions
-from interp_assets.automation.conditions import incremental
+from interp_assets.automation.conditions import gathering, incremental
 from interp_assets.code_version import code_version
 from interp_assets.figures.catalogue import CATALOGUE
 from interp_assets.figures.records import Drawing, FigureSpec
@@ -348,7 +348,7 @@ def leaderboard_asset(layout: Layout) -> dg.AssetsDefinition:
 
     @dg.asset(
         key="leaderboard",
-        deps=["report"],
+        deps=["report", "verdict_changes"],
         io_manager_key="files",
         code_version=code_version("interp_assets.report.stored") + _templates_version(),
         metadata={PATH: "."},
@@ -356,16 +356,20 @@ def leaderboard_asset(layout: Layout) -> dg.AssetsDefinition:
         kinds={"html"},
         owners=[TEAM],
         description="Releases x studies with verdicts, criteria, controls and data origin.",
-        automation_condition=dg.AutomationCondition.eager(),
+        automation_condition=gathering().ignore(dg.AssetSelection.assets("verdict_changes")),  # it runs in the same run
     )
     def leaderboard(context: dg.AssetExecutionContext) -> dg.Output[dict[str, bytes]]:
+        from interp_assets import quarantine
         from interp_assets.report.index import render_index
-        from interp_assets.report.stored import stored_leaderboard
+        from interp_assets.report.stored import stored_changes, stored_claims, stored_leaderboard
 
-        frame = stored_leaderboard(layout.folders.store, tuple(layout.studies))
+        store, studies = layout.folders.store, tuple(layout.studies)
+        frame, claims = stored_leaderboard(store, studies), stored_claims(store, studies)
+        held = {name: record.reason for name, record in quarantine.read(store).items()}
         files = {
             "leaderboard.parquet": parquet_bytes(frame),
-            "index.html": render_index(frame).encode("utf-8"),
+            "leaderboard_claims.parquet": parquet_bytes(claims),
+            "index.html": render_index(frame, claims, stored_changes(store), held).encode("utf-8"),
         }
         return dg.Output(files, data_version=files_version(files), metadata=leaderboard_metadata(frame))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from interp_assets.automation.conditions import incremental
+from interp_assets.automation.conditions import incremental, incremental_release
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.edges.records import Reference
@@ -39,7 +39,7 @@ def release_asset(layout: Layout) -> dg.AssetsDefinition:
         kinds={"safetensors"},
         owners=[TEAM],
         description="A model release pinned by the hashes of its files, or a control built here.",
-        automation_condition=incremental(),
+        automation_condition=incremental_release(),
     )
     def release(context: dg.AssetExecutionContext) -> dg.Output[dict[str, ReleaseCard]]:
         card = sourcing.release_card(context.partition_key, layout.folders)

@@ -1,6 +1,57 @@
-"""What makes an asset run by itself: missing or changed partitions, asked again after everything they read."""
+"""What makes an asset run by itself: missing or changed partitions, asked again after everything they read.
+
+What belongs here: conditions, the sensor that acts on them, and what it asks for. What does not: priorities, time
+limits and tags of the runs (`run_settings`), or when a release is put into quarantine (`failures`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
+
+from interp_assets import quarantine
+from interp_assets.automation.run_settings import RunSettings, read_run_settings
+from interp_assets.automation.run_tags import Cause, Dimension
+from interp_assets.layout import RELEASE
+from interp_assets.settings import Folders
+
+SENSOR = "evaluate_what_is_missing"
+JUDGED = dg.AssetKey("qc_verdict")
+
+
+@dataclass(frozen=True)
+class InQuarantine(dg.AutomationCondition[dg.AssetKey]):
+    """True for the partitions of releases that are in quarantine; the store is read at every tick."""
+
+    @property
+    def name(self) -> str:
+        """Word that the UI shows."""
+        return "in quarantine"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult[dg.AssetKey]:
+        """Partitions of the asset at hand whose release is left alone."""
+        nothing = context.get_empty_subset()
+        definition = context.partitions_def
+        if definition is None or context.candidate_subset.is_empty:
+            return dg.AutomationResult(context, nothing)
+        held = quarantine.read(Folders.from_environment().store)
+        if not held:
+            return dg.AutomationResult(context, nothing)
+        asked = context.candidate_subset.expensively_compute_partition_keys()
+        found = {key for key in asked if release_in(definition, key) in held}
+        view = context.asset_graph_view
+        return dg.AutomationResult(context, view.get_subset_from_partition_keys(context.key, definition, found))
+
+
+def release_in(definition: dg.PartitionsDefinition, key: str) -> str | None:
+    """Release that a partition belongs to; None where its dimensions name none."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return definition.get_partition_key_from_str(key).keys_by_dimension.get("release")
+    named = isinstance(definition, dg.DynamicPartitionsDefinition) and definition.name == RELEASE.name
+    return str(key) if named else None
 
 
 def incremental() -> dg.AutomationCondition[dg.AssetKey]:
@@ -11,23 +62,104 @@ def incremental() -> dg.AutomationCondition[dg.AssetKey]:
     broken release does not run in a loop; one whose inputs are absent or in progress waits. So does one that
     ended since the last tick: a tick reads the events of its beginning but the runs of its end, and would take
     what ended in between for neither running nor updated, and ask for it again.
+
+    Nothing of a release in quarantine is requested. What changed meanwhile is remembered, and what failed is asked for
+    once more when the release leaves quarantine.
     """
+    return _requested(dg.AutomationCondition.execution_failed())
+
+
+def incremental_release() -> dg.AutomationCondition[dg.AssetKey]:
+    """`incremental` for the files of a release: they are read again whenever it leaves quarantine."""
+    return _requested(~dg.AutomationCondition.in_progress())
+
+
+def _requested(retried: dg.AutomationCondition[dg.AssetKey]) -> dg.AutomationCondition[dg.AssetKey]:
+    """What is missing or changed, and what is ``retried`` of a release that left quarantine."""
     condition = dg.AutomationCondition
+    held: dg.AutomationCondition[dg.AssetKey] = InQuarantine()
     changed = condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
-    wanted = (condition.missing() & ~condition.execution_failed()) | (
-        (changed | condition.code_version_changed()).since_last_handled()
+    wanted = (
+        (condition.missing() & ~condition.execution_failed())
+        | (changed | condition.code_version_changed()).since_last_handled()
+        | (held.since(condition.newly_requested()) & retried)
     )
     idle = ~condition.in_progress()
     runs_or_just_ran = condition.in_progress().since(idle & ~idle.newly_true()) | condition.newly_requested()
-    waits = condition.any_deps_missing() | condition.any_deps_in_progress() | runs_or_just_ran
+    waits = condition.any_deps_missing() | condition.any_deps_in_progress() | runs_or_just_ran | held
     return (condition.in_latest_time_window() & wanted & ~waits).with_label("missing or changed")
+
+
+def gathering() -> dg.AutomationCondition[dg.AssetKey]:
+    """Request an asset over all releases and studies when one of them is new: one that fails holds nothing up."""
+    condition = dg.AutomationCondition
+    updated = condition.any_deps_match(condition.newly_updated()).since_last_handled()
+    return (updated & ~condition.in_progress()).with_label("one of many is new")
+
+
+class EvaluateWhatIsMissing(dg.AutomationConditionSensorDefinition):
+    """Dagster's sensor of conditions whose run requests say which release they are for, why, and how urgent they are.
+
+    It is evaluated in the code server, since the daemon by itself cannot know what is in quarantine. A tick asks for
+    runs, never for a backfill, so that every run has the priority of its own release.
+    """
+
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
+        """One tick: what the conditions ask for, each request with its tags."""
+        found = super().evaluate_tick(context)
+        if not found.run_requests:
+            return found
+        from dagster._record import replace
+
+        repository = context.repository_def
+        if repository is None:
+            raise ValueError(f"{SENSOR} needs the definitions that it belongs to")
+        tags = RequestTags(context.instance, repository.asset_graph, read_run_settings(Folders.from_environment()))
+        asked = [replace(request, tags={**request.tags, **tags.of(request)}) for request in found.run_requests]
+        return replace(found, run_requests=asked)
+
+
+class RequestTags:
+    """Tags of run requests; what was judged before is looked up once."""
+
+    def __init__(self, instance: dg.DagsterInstance, graph: Any, settings: RunSettings) -> None:
+        self._graph, self._settings = graph, settings
+        self._judged = {str(key) for key in instance.get_materialized_partitions(JUDGED)}
+
+    def of(self, request: dg.RunRequest, cause: Cause | None = None) -> Mapping[str, str]:
+        """Tags of one request; without a ``cause`` it is a new release, or something that changed."""
+        partition = request.partition_key or request.tags.get("dagster/partition")
+        definition = self._graph.get(request.asset_selection[0]).partitions_def if request.asset_selection else None
+        if partition is None or definition is None:
+            return self._settings.tags(None, cause or "changed", plain="release")
+        if isinstance(definition, dg.MultiPartitionsDefinition):
+            partition = definition.get_partition_key_from_str(partition)
+        release = release_in(definition, partition)
+        plain: Dimension = "release" if release else "study" if str(partition) in self._studies else "dataset"
+        return self._settings.tags(partition, cause or self._cause(partition, release), plain=plain)
+
+    @property
+    def _studies(self) -> set[str]:
+        grid = self._graph.get(JUDGED).partitions_def
+        return set(grid.get_partitions_def_for_dimension("study").get_partition_keys())
+
+    def _cause(self, partition: str, release: str | None) -> Cause:
+        """Whether a release was judged before: in this study, or anywhere where the partition names none."""
+        if release is None:
+            return "changed"
+        if isinstance(partition, dg.MultiPartitionKey) and "study" in partition.keys_by_dimension:
+            return "changed" if str(partition) in self._judged else "new-release"
+        names = {key.partition("|")[0] for key in self._judged}
+        return "changed" if release in names else "new-release"
 
 
 def condition_sensor() -> dg.AutomationConditionSensorDefinition:
     """Sensor that acts on the assets' conditions; running from the start."""
-    return dg.AutomationConditionSensorDefinition(
-        "evaluate_what_is_missing",
+    return EvaluateWhatIsMissing(
+        SENSOR,
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=15,
+        emit_backfills=False,
+        use_user_code_server=True,
     )

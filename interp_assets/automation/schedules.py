@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from interp_assets import quarantine
+from interp_assets.automation.run_settings import read_run_settings
 from interp_assets.layout import RELEASE, Layout, grid_key
 
 
@@ -28,11 +30,17 @@ def reevaluation(layout: Layout, assets: dg.AssetSelection) -> dg.ScheduleDefini
         known = context.instance.get_dynamic_partitions(RELEASE.name or "")
         if not known:
             return dg.SkipReason("no release is registered yet")
+        held = quarantine.read(layout.folders.store)
+        settings = read_run_settings(layout.folders)
         month = context.scheduled_execution_time.strftime("%Y-%m")
+        keys = [grid_key(release=name, study=study) for study in layout.studies for name in known if name not in held]
         return (
-            dg.RunRequest(run_key=f"{month}:{study}:{name}", partition_key=grid_key(release=name, study=study))
-            for study in layout.studies
-            for name in known
+            dg.RunRequest(
+                run_key=f"{month}:{key.keys_by_dimension['study']}:{key.keys_by_dimension['release']}",
+                partition_key=key,
+                tags=settings.tags(key, "schedule", plain="release"),
+            )
+            for key in keys
         )
 
     return monthly_reevaluation

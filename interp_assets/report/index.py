@@ -15,6 +15,7 @@ import pandas as pd
 from interp_assets.figures.screen_figures import main_role
 from interp_assets.figures.wording import MISSING, is_missing, is_small, origin_label
 from interp_assets.report import advice, reading
+from interp_assets.report.dot_plots import dot_plots
 from qc_standards.records import Outcome
 
 CRITERIA = ("a", "b", "c", "d")
@@ -43,6 +44,8 @@ COLUMNS = (
     "next_step",
     "report",
 )
+MOST_CHANGES = 50
+TWINS = (".shuffled", ".random-weights")
 _KIND_ORDER = {"release": 0, "positive_control": 1, "negative_control": 2}
 
 
@@ -104,14 +107,55 @@ def leaderboard(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return ordered.drop(columns="_kind").reset_index(drop=True)
 
 
-def render_index(frame: pd.DataFrame) -> str:
-    """``store/index.html``: one table a study, links relative to ``store/``."""
+def render_index(
+    frame: pd.DataFrame,
+    claims: pd.DataFrame | None = None,
+    changes: pd.DataFrame | None = None,
+    quarantined: Mapping[str, str] | None = None,
+) -> str:
+    """``store/index.html``: tables, dot plots and changes study by study, links relative to ``store/``.
+
+    Parameters
+    ----------
+    frame
+        The leaderboard (`leaderboard`).
+    claims
+        The claims board (`claims_board.claims_board`); without it no claims and no plots are shown.
+    changes
+        Rows of ``verdict_changes``; without it no changes are shown.
+    quarantined
+        Reasons why releases are left alone, by name.
+    """
     from interp_assets.report.page import environment
 
-    groups = [
-        (study, [_view(row) for row in rows.to_dict("records")]) for study, rows in frame.groupby("study", sort=False)
+    groups = [_group(str(study), rows, claims, changes) for study, rows in frame.groupby("study", sort=False)]
+    held = sorted((quarantined or {}).items())
+    return environment().get_template("index.html").render(groups=groups, criteria=CRITERIA, quarantined=held)
+
+
+def _group(study: str, rows: pd.DataFrame, claims: pd.DataFrame | None, changes: pd.DataFrame | None) -> dict[str, Any]:
+    """What the page shows of one study."""
+    own = None if claims is None else claims[claims["study"] == study]
+    moved = pd.DataFrame() if changes is None else changes[changes["study"] == study]
+    return {
+        "study": study,
+        "rows": [_view(row) for row in rows.to_dict("records")],
+        "claims": [] if own is None else _claim_table(own),
+        "names": [] if own is None else list(dict.fromkeys(own.loc[own["claim"] != "", "claim"])),
+        "plots": [] if own is None else dot_plots(own),
+        "changes": moved.tail(MOST_CHANGES).iloc[::-1].to_dict("records"),
+        "more": max(0, len(moved) - MOST_CHANGES),
+    }
+
+
+def _claim_table(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Releases and controls with the state of every claim, in the order of the board; twins are left to the plots."""
+    stated = rows[rows["claim"] != ""]
+    stated = stated[~stated["release"].str.endswith(TWINS)]
+    return [
+        {"release": release, "origin": origin_label(cells.iloc[0]["data_origin"]), "cells": cells.to_dict("records")}
+        for release, cells in stated.groupby("release", sort=False)
     ]
-    return environment().get_template("index.html").render(groups=groups, criteria=CRITERIA)
 
 
 def _view(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from interp_assets.report.claims_board import claim_rows, claims_board
 from interp_assets.report.index import leaderboard, leaderboard_row
 from interp_assets.report.screens import lost_lines, reach_table, read_screens
 from interp_assets.report.terminal import next_steps, sayings, verdict_table
@@ -42,6 +43,24 @@ class StoredTables(Mapping[str, pd.DataFrame]):
 def stored_leaderboard(store: Path, studies: Sequence[str]) -> pd.DataFrame:
     """Leaderboard of every judged release in the store; folders without a verdict are no results yet."""
     return leaderboard(row for study in studies for row in _rows(store, study))
+
+
+def stored_claims(store: Path, studies: Sequence[str]) -> pd.DataFrame:
+    """Claims board of every judged release, control and twin in the store (`claims_board.claims_board`)."""
+    return claims_board(row for study in studies for row in _claim_rows(store, study))
+
+
+def stored_changes(store: Path) -> pd.DataFrame | None:
+    """Rows of ``verdict_changes``; None where nothing was compared yet."""
+    path = store / "verdict_changes.parquet"
+    return pd.read_parquet(path) if path.is_file() else None
+
+
+def _claim_rows(store: Path, study: str) -> Iterator[dict[str, Any]]:
+    for verdict_file in sorted((store / study).glob("*/verdict.json")):
+        folder = verdict_file.parent
+        documents = {name: _read(folder / f"{name}.json") for name in ("verdict", "claims")}
+        yield from claim_rows(study, folder.name, documents, StoredTables(folder / "tables"))
 
 
 def _rows(store: Path, study: str) -> Iterator[dict[str, Any]]:

@@ -143,6 +143,7 @@ def grouped_average_precision_bootstrap(
 def _presort(
     scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_], Int, Int, Int]:
+    """Order of the scores, first of every run of equal ones, labels, groups, and weights as groups x resamples."""
     score = np.asarray(scores, dtype=np.float64)
     label, group, drawn = (_integers(x, n) for x, n in ((labels, "labels"), (groups, "groups"), (weights, "weights")))
     if score.ndim != 1 or label.shape != score.shape or group.shape != score.shape or drawn.ndim != 2:
@@ -158,60 +159,71 @@ def _presort(
     ascending = score[order]
     first = np.ones(score.size, dtype=bool)
     first[1:] = ascending[1:] != ascending[:-1]
-    return order, first, label, group, np.ascontiguousarray(drawn)
+    return order, first, label, group, np.ascontiguousarray(drawn.T)
 
 
+# Draws are the inner loop: their counts lie side by side, so that one pair is added to many draws at once. Counts are
+# whole numbers, and every draw adds its terms in the order of the pairs: the same numbers as draw after draw.
 @compiled
 def _auroc_draws(
-    label: Int, group: Int, first: NDArray[np.bool_], weights: Int
+    label: Int, group: Int, first: NDArray[np.bool_], by_group: Int
 ) -> Float:  # pragma: no cover - compiled
-    draws = np.empty(weights.shape[0])
-    for b in range(weights.shape[0]):
-        positives = negatives = 0
-        run_positives = run_negatives = 0
-        twice_in_order = 0
-        for i in range(label.size):
-            if first[i]:
-                twice_in_order += run_positives * (2 * negatives + run_negatives)
-                positives += run_positives
-                negatives += run_negatives
-                run_positives = run_negatives = 0
-            w = weights[b, group[i]]
+    draws = by_group.shape[1]
+    positives, negatives = np.zeros(draws, dtype=np.int64), np.zeros(draws, dtype=np.int64)
+    run_positives, run_negatives = np.zeros(draws, dtype=np.int64), np.zeros(draws, dtype=np.int64)
+    twice_in_order = np.zeros(draws, dtype=np.int64)
+    for i in range(label.size):
+        w, ends = by_group[group[i]], i + 1 == label.size or first[i + 1]
+        if first[i] and ends:  # no tie
             if label[i] == 1:
-                run_positives += w
+                for b in range(draws):
+                    twice_in_order[b] += 2 * w[b] * negatives[b]
+                    positives[b] += w[b]
             else:
-                run_negatives += w
-        twice_in_order += run_positives * (2 * negatives + run_negatives)
-        positives += run_positives
-        negatives += run_negatives
-        pairs = positives * negatives
-        draws[b] = twice_in_order / (2.0 * pairs) if pairs > 0 else np.nan
-    return draws
+                for b in range(draws):
+                    negatives[b] += w[b]
+            continue
+        into = run_positives if label[i] == 1 else run_negatives
+        for b in range(draws):
+            into[b] += w[b]
+        if ends:
+            for b in range(draws):
+                twice_in_order[b] += run_positives[b] * (2 * negatives[b] + run_negatives[b])
+                positives[b] += run_positives[b]
+                negatives[b] += run_negatives[b]
+                run_positives[b] = run_negatives[b] = 0
+    found = np.empty(draws)
+    for b in range(draws):
+        pairs = positives[b] * negatives[b]
+        found[b] = twice_in_order[b] / (2.0 * pairs) if pairs > 0 else np.nan
+    return found
 
 
 @compiled
 def _average_precision_draws(
-    label: Int, group: Int, first: NDArray[np.bool_], weights: Int
+    label: Int, group: Int, first: NDArray[np.bool_], by_group: Int
 ) -> Float:  # pragma: no cover - compiled
-    draws = np.empty(weights.shape[0])
-    for b in range(weights.shape[0]):
-        hits = misses = 0
-        run_hits = run_misses = 0
-        total = 0.0
-        for i in range(label.size - 1, -1, -1):
-            w = weights[b, group[i]]
-            if label[i] == 1:
-                run_hits += w
-            else:
-                run_misses += w
-            if first[i]:
-                hits += run_hits
-                misses += run_misses
-                if run_hits > 0:
-                    total += run_hits * (hits / (hits + misses))
-                run_hits = run_misses = 0
-        draws[b] = total / hits if hits > 0 and misses > 0 else np.nan
-    return draws
+    draws = by_group.shape[1]
+    hits, misses = np.zeros(draws, dtype=np.int64), np.zeros(draws, dtype=np.int64)
+    run_hits, total = np.zeros(draws, dtype=np.int64), np.zeros(draws)
+    any_hit = False
+    for i in range(label.size - 1, -1, -1):
+        w = by_group[group[i]]
+        any_hit |= label[i] == 1
+        into = run_hits if label[i] == 1 else misses  # misses of a run count for all its hits, which come at its end
+        for b in range(draws):
+            into[b] += w[b]
+        if first[i] and any_hit:
+            for b in range(draws):
+                if run_hits[b] > 0:
+                    hits[b] += run_hits[b]
+                    total[b] += run_hits[b] * (hits[b] / (hits[b] + misses[b]))
+                    run_hits[b] = 0
+            any_hit = False
+    found = np.empty(draws)
+    for b in range(draws):
+        found[b] = total[b] / hits[b] if hits[b] > 0 and misses[b] > 0 else np.nan
+    return found
 
 
 def _integers(values: ArrayLike, name: str) -> Int:

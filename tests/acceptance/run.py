@@ -20,41 +20,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+from bench import on_real_outcomes, same_page
 from brought import FAMILIES, names_its_model, write_all
-from served import Served, wait_for, write_edge_table
-from steps import PROJECT, REQUIRED, StepFailedError, StepSkippedError, command, must
+from deployed import Deployed
+from killed import killed
+from postgres import Postgres, required_programs
+from steps import PROJECT, REQUIRED, RESULT_FILES, StepFailedError, StepSkippedError, command, must
+from watched import watched
 
 from qc_standards.extended import extended_tests
 from qc_standards.registry import tests_of_role
 
 CONTROLS = ("control-planted", "control-coexpression")
-RESULT_FILES = (
-    "tests.parquet",
-    "tests.csv",
-    "claims.json",
-    "verdict.json",
-    "statement.json",
-    "standards.json",
-    "report.html",
-    "provenance.json",
-)
-# As any process that shares the run history may do it; nothing of the platform is asked.
-REGISTER = """
-import sys, dagster
-with dagster.DagsterInstance.from_config(sys.argv[1]) as instance:
-    instance.add_dynamic_partitions("release", sys.argv[2:])
-"""
 GIB = 1024**3
 # Times are printed beside their promise; a busy machine is no failure, a hanging command is. Seconds for one release.
 HUNG = 10 * 60
-
-
-def copy_release(source: Path, target: Path) -> None:
-    """Copy a release folder as a person would, slowly and with the manifest last."""
-    target.mkdir()
-    for file in sorted(source.iterdir(), key=lambda path: path.name == "release.json"):
-        shutil.copy(file, target)
-        time.sleep(0.5)
 
 
 class Acceptance:
@@ -220,8 +200,8 @@ class Acceptance:
         must(seconds < 2 * len(judged) * HUNG, f"took {seconds:.0f} s: something hangs")
         must(peak < 8 * GIB, f"peak memory {peak / GIB:.1f} GiB; 8 GiB is the promise")
         for name in judged:
-            self._on_real_outcomes(name, done.stdout)
-        self._same_page(command("interp", "export", "screens", "--study", "bench", env=env).stdout)
+            on_real_outcomes(self.store / "bench" / name, done.stdout)
+        same_page(command("interp", "export", "screens", "--study", "bench", env=env).stdout)
         recomputed = PROJECT / "tests" / "acceptance" / "recompute_auroc.py"
         print(command(sys.executable, str(recomputed), str(self.store), *judged, env=env).stdout, flush=True)
 
@@ -247,41 +227,6 @@ class Acceptance:
             for release, family in FAMILIES.items():
                 names_its_model(store / "tiny" / release, family)
 
-    def _on_real_outcomes(self, name: str, printed: str) -> None:
-        """One release: nothing failed, rows that ran are real, and every screen of the study is counted in print."""
-        folder = self.store / "bench" / name
-        verdict = json.loads((folder / "verdict.json").read_text())
-        must(verdict["headline"]["data_origin"] == "real", f"{name}: bench is not on real outcomes")
-        controls = pd.read_parquet(folder / "tables" / "control_outcomes.parquet")
-        astray = controls.loc[~controls["behaves"].astype(bool), "control"].tolist()
-        must(not astray, f"{name}: {', '.join(astray)} did not come out as it must, so that no verdict counts")
-        tests = pd.read_parquet(folder / "tests.parquet")
-        failed = tests.loc[tests["status"] == "failed", "test_id"].tolist()
-        must(not failed, f"{name}: failed rows {', '.join(failed)}")
-        run = tests[tests["status"] == "run"]
-        measured = set(run.loc[run["dataset"] != "simulation", "data_origin"])
-        must(measured == {"real"}, f"{name}: rows were run on {', '.join(sorted(map(str, measured)))} data")
-        simulated = set(run.loc[run["dataset"] == "simulation", "data_origin"])
-        must(simulated == {"simulated"}, f"{name}: simulated rows are called {simulated}")
-        for number in (6, 7, 8, 28, 37):
-            rows = run[run["test_id"].str.startswith(f"A{number:02d}.")]
-            must(len(rows) > 0, f"{name}: no row of analysis {number} ran on real data")
-        screens = pd.read_parquet(folder / "tables" / "screen_evaluability.parquet")["dataset"].unique()
-        must(len(screens) >= 10, f"{name}: only {len(screens)} screens were counted")
-        lost = [screen for screen in screens if screen not in printed]
-        must(not lost, f"the terminal does not name {', '.join(lost)}")
-
-    @staticmethod
-    def _same_page(made: str) -> None:
-        """`docs/results-bench.md` is what this evaluation gives: the same text, numbers within two thousandths."""
-        number = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?:e[-+]\d+)?(?![\w.])")
-        kept = (PROJECT / "docs" / "results-bench.md").read_text(encoding="utf-8")
-        must(number.sub("#", made) == number.sub("#", kept), "docs/results-bench.md is out of date; export it again")
-        pairs = zip(number.findall(made), number.findall(kept), strict=True)
-        worst = max((abs(float(one) - float(other)) for one, other in pairs), default=0.0)
-        print(f"docs/results-bench.md: numbers agree within {worst:.3f}", flush=True)
-        must(worst <= 0.002, f"docs/results-bench.md differs by up to {worst:.3f}; export it again")
-
     def absent_data(self) -> None:
         """Without a mirror and without data wheels `bench` completes, says what is missing, and clears nothing."""
         with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as no_wheels:
@@ -294,69 +239,21 @@ class Acceptance:
             must((tests.loc[of_screen, "status"] == "skipped").all(), "a test was run without its screen")
 
     def served(self) -> None:
-        """Backfills launched from the web server, and releases that are judged without a command.
+        """On PostgreSQL: evaluations side by side, backfills, releases judged without a command, a missed schedule."""
+        with Postgres(required_programs()) as database:
+            deployed = Deployed(self.store.parent, self.env | database.environment(), database)
+            deployed.evaluations_side_by_side(self.shipped[:2])
+            deployed.judges_by_itself(self.shipped[0], self.shipped[2])
+            deployed.catches_up_with_the_schedule()
 
-        One release, an edge table, is registered before the daemon's first tick; one arrives while it runs. Both
-        get a verdict by the same conditions, on the store and run history of `interp evaluate`.
-        """
-        releases, store = self.store.parent / "releases", self.store.parent / "served"
-        releases.mkdir()
-        env = self.env | {"INTERP_STORE": str(store), "INTERP_RELEASES": str(releases), "INTERP_STUDIES": "tiny"}
-        known, late = self.shipped[:2]
-        shutil.copytree(PROJECT / "releases" / known, releases / known)
-        command("interp", "evaluate", "--study", "tiny", "--release", known, env=env)
-        early = "same-cells-table"
-        write_edge_table(store / "cells" / "planted_tiny" / "correlation" / "rank_distance", releases / early)
-        command(sys.executable, "-c", REGISTER, str(store / ".dagster"), early, env=env)
-        with Served(env, self.store.parent / "served.log") as deployment:
-            for keys, partition in (
-                ([["attention"]], f"planted_tiny|{known}"),
-                ([["analysis_21"], ["test_results"]], f"{known}|tiny"),
-            ):
-                deployment.backfill(keys, partition, 240)
-            for key, partition in (("attention", f"planted_tiny|{known}"), ("report", f"{known}|tiny")):
-                status = deployment.stale_status([key], partition)
-                must(status == "FRESH", f"{key} of {partition} is {status} after the backfill")
-            copy_release(PROJECT / "releases" / late, releases / late)
-            for name in (early, late):
-                self.judged_without_a_hand(deployment, store / "tiny" / name, env)
-            self.no_needless_runs(deployment, early, late)
+    def watched(self) -> None:
+        """On the embedded run history: a second release appears, is judged and compared, and a message is sent."""
+        watched()
 
-    def judged_without_a_hand(self, deployment: Served, folder: Path, env: dict[str, str]) -> None:
-        """Wait for verdict and report of one release; both are fresh, and the gate can read the folder."""
-        started = time.monotonic()
-        whole = [folder / file for file in RESULT_FILES]
-        wait_for(lambda: all(file.is_file() for file in whole), 420, f"the verdict in {folder}", every=2)
-        partition = f"{folder.name}|tiny"
-        wait_for(
-            lambda: deployment.stale_status(["report"], partition) == "FRESH", 120, f"a fresh report of {partition}", 2
-        )
-        done = command("qc-gate", "check", str(folder), env=env, expect=None)
-        must(done.returncode in (1, 2) and "verdict" in done.stdout.lower(), f"qc-gate on {folder}:\n{done.stdout}")
-        print(f"        {folder.name}: judged {time.monotonic() - started:.0f} s later", flush=True)
-
-    @staticmethod
-    def no_needless_runs(deployment: Served, *releases: str) -> None:
-        """Every run succeeded, no asset was run twice for a release, and assets run together, not one by one.
-
-        With every tick between two runs a release takes five (`test_a_new_release_needs_six_runs_and_the_leaderboard`
-        holds that). A tick during a run asks at once for what reads the results that are there, so how many runs there
-        are depends on how fast the machine is; five assets a run, on average, is a bound that does not.
-        """
-        runs = deployment.runs()
-        bad = [run for run in runs if run["status"] in ("FAILURE", "CANCELED")]
-        must(not bad, f"{len(bad)} run(s) failed, such as {bad[:1]}")
-        for name in releases:
-            mine = [run for run in runs if name in run["partition"].split("|")]
-            print(f"        {name}: {len(mine)} runs", flush=True)
-            times = Counter((asset, run["partition"]) for run in mine for asset in run["assets"])
-            twice = sorted(asset for (asset, _), count in times.items() if count > 1)
-            must(not twice, f"{name}: run twice without a change: {', '.join(twice)}")
-            ticks = Counter((run["tick"], run["partition"]) for run in mine if run["tick"])
-            apart = [asked for asked, count in ticks.items() if count > 1]
-            must(not apart, f"{name}: one tick asked for several runs of one partition: {apart}")
-            must(bool(ticks), f"{name}: no run says which tick asked for it")
-            must(5 * len(mine) <= len(times), f"{name} took {len(mine)} runs: {[run['assets'] for run in mine]}")
+    def killed(self) -> None:
+        """Worker and deployment killed in the middle: nothing is lost, only unfinished steps are repeated."""
+        with tempfile.TemporaryDirectory(prefix="interp-killed-") as name:
+            print(f"        {killed(self.env, Path(name))}", flush=True)
 
     def slow_tests(self) -> None:
         """Tests marked slow: bands of planted worlds over several seeds, at full settings."""
@@ -400,7 +297,8 @@ def phases(acceptance: Acceptance) -> list[tuple[list[Step], ...]]:
     """Steps in order: phases one after the other, chains of a phase side by side, steps of a chain in their order.
 
     What is timed against a promise, or uses both cores by itself, has a phase of its own. Chains of one phase share no
-    file: `absent_data`, `brought_releases` and `served` have stores of their own, and the slow tests have none.
+    file: `absent_data`, `brought_releases`, `served`, `killed` and `watched` have stores of their own, and the slow
+    tests have none.
     """
     return [
         ([acceptance.clean_evaluation, acceptance.one_analysis, acceptance.second_run],),
@@ -415,7 +313,7 @@ def phases(acceptance: Acceptance) -> list[tuple[list[Step], ...]]:
             [acceptance.brought_releases],
         ),
         ([acceptance.real_outcomes],),
-        ([acceptance.served], [acceptance.slow_tests]),
+        ([acceptance.served, acceptance.killed], [acceptance.watched, acceptance.slow_tests]),
     ]
 
 

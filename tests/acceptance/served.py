@@ -29,6 +29,9 @@ RUNS = """{ runsOrError(limit: 500) { ... on Runs { results {
   runId status assetSelection { path } tags { key value } } } } }"""
 STALE = """query Stale($key: AssetKeyInput!, $partition: String!) {
   assetNodes(assetKeys: [$key]) { staleStatus(partition: $partition) } }"""
+TICKS = """query Ticks($selector: InstigationSelector!) { instigationStateOrError(instigationSelector: $selector) {
+  __typename ... on InstigationState { ticks(limit: 50) { timestamp status runIds skipReason } }
+  ... on PythonError { message } } }"""
 
 
 class Served:
@@ -108,6 +111,19 @@ class Served:
         """What the UI says of one partition of one asset: FRESH, STALE or MISSING."""
         (node,) = self.ask(STALE, key={"path": key}, partition=partition)["assetNodes"]
         return str(node["staleStatus"])
+
+    def ticks(self, name: str) -> list[dict[str, Any]]:
+        """Ticks of one sensor or schedule, newest first: time, status, the runs it asked for or why it did not."""
+        selector = {
+            "repositoryName": "__repository__",
+            "repositoryLocationName": "interp_assets.definitions",
+            "name": name,
+        }
+        found = self.ask(TICKS, selector=selector)["instigationStateOrError"]
+        if found["__typename"] != "InstigationState":
+            raise RuntimeError(f"no ticks of {name}: {found}")
+        ticks: list[dict[str, Any]] = found["ticks"]
+        return ticks
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run of the history: status, partition, the tick that asked for it (or none) and its assets."""

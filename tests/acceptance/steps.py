@@ -9,6 +9,18 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 REQUIRED = frozenset(filter(None, os.environ.get("INTERP_REQUIRE", "").split(",")))
 
+# What an evaluation leaves in the folder of one release in one study.
+RESULT_FILES = (
+    "tests.parquet",
+    "tests.csv",
+    "claims.json",
+    "verdict.json",
+    "statement.json",
+    "standards.json",
+    "report.html",
+    "provenance.json",
+)
+
 
 class StepFailedError(Exception):
     """A promise that was not kept."""

@@ -161,7 +161,7 @@ def test_a_new_release_needs_six_runs_and_the_leaderboard(layout) -> None:
         assert {entry.name for entry in READINGS} <= ticks[1]["late|tiny"]
         assert set(ticks[2]) == {"late|tiny"}
         assert {"analysis_16", "screens", "test_results", "qc_verdict", "report"} <= ticks[2]["late|tiny"]
-        assert ticks[3] == {None: {"leaderboard"}}
+        assert ticks[3] == {None: {"verdict_changes", "leaderboard"}}
         assert granted(definitions, instance, cursor)[1] == {}
 
 

@@ -30,6 +30,7 @@ def test_the_graph_holds_the_agreed_assets(graph) -> None:
     fixed |= {"study_inputs", "sample_inputs", "screen_inputs", "layer_inputs", "layer_choice", "screens"}
     fixed |= {"attention", "interventions", "grid_outcomes", *(entry.name for entry in READINGS)}
     judged = {"test_results", "standards_results", "control_outcome", "qc_verdict", "report", "leaderboard"}
+    judged |= {"verdict_history", "verdict_changes"}
     analyses = {row.key for row in catalogue.built()}
     analyses |= {f"of_study/{row.key}" for row in catalogue.every() if row.release_free}
     analyses |= {row.key for row in catalogue.extended()} | {"extended_results"}

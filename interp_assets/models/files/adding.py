@@ -243,7 +243,7 @@ def _folder_plan(source: Path, found: Recognised, request: Request) -> _Plan:
     parts = [_Part(path=path, origin=source / path) for path in found.files]
     for part in parts:
         _refuse_unsound(part)
-    made, converted = _dictionary_parts(_dictionaries(source, found, request))
+    made, converted = dictionary_parts(dictionaries_taken(source, found, request))
     facts: dict[str, Any] = dict(found.facts)
     if made:
         facts["dictionaries"] = {role: part.path for role, part in made.items()}
@@ -289,7 +289,7 @@ def _refuse_unsound(part: _Part) -> None:
         safetensors_header(path)
 
 
-def _dictionaries(source: Path, found: Recognised, request: Request) -> dict[str, Path]:
+def dictionaries_taken(source: Path, found: Recognised, request: Request) -> dict[str, Path]:
     """Dictionary files by role: those of ``--dictionaries`` if given, else those of the folder."""
     if request.dictionaries is None:
         if found.awaits_dictionaries:
@@ -320,7 +320,7 @@ def dictionaries_for(paths: Mapping[str, int], vocabulary: int) -> dict[str, str
     return dictionary_files(paths)
 
 
-def _dictionary_parts(files: Mapping[str, Path]) -> tuple[dict[str, _Part], tuple[Mapping[str, Any], ...]]:
+def dictionary_parts(files: Mapping[str, Path]) -> tuple[dict[str, _Part], tuple[Mapping[str, Any], ...]]:
     """Dictionaries as parts of the release by role: JSON as it is, pickles read by the restricted reader as JSON."""
     parts: dict[str, _Part] = {}
     converted: list[Mapping[str, Any]] = []

@@ -1,7 +1,8 @@
 """Releases of a model hub: which files a repository holds at one commit, fetched and hashed again.
 
-What belongs here: addresses, the tree of a commit, downloads, errors of the network in one line. What does not: making
-a release of the files (`adding`). Code of a repository is never fetched and never run; no token is sent.
+What belongs here: addresses, commits, the tree of a commit, downloads, errors of the network in one line. What does
+not: making a release of the files (`adding`), or saying which release a commit holds before its weights are fetched
+(`hub_identity`). Code of a repository is never fetched and never run; no token is sent.
 
 A hub is anything that answers like huggingface.co, named by ``HF_ENDPOINT`` for one of your own. Large files carry
 their sha256 in the tree and small ones their git object id, so that every downloaded byte is held against the commit.
@@ -14,9 +15,10 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha1
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ from interp_assets.models.files.releases import MANIFEST
 PUBLIC_HUB: Final = "https://huggingface.co"
 # Folders in which repositories keep dictionaries for all of their models.
 DICTIONARY_FOLDERS: Final = ("geneformer",)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _ADDRESS = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?P<folder>(/[\w.-]+)*)(@(?P<revision>[\w./-]+))?")
 
 
@@ -71,13 +74,18 @@ def hub_endpoint() -> str:
 
 @dataclass(frozen=True)
 class HubTree:
-    """Files of a repository at one commit (`recognise.Listing` of the folder of its address)."""
+    """Files of a repository at one commit (`recognise.Listing` of the folder of its address).
+
+    ``parsed`` keeps JSON by git object id; trees of several commits may share it, so that a file that did not change is
+    fetched once.
+    """
 
     address: Address
     endpoint: str
     commit: str
     entries: Mapping[str, Any]
     cache: Path
+    parsed: dict[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -97,7 +105,10 @@ class HubTree:
         """Content of one JSON file, fetched."""
         if self.sizes[path] > CONFIG_LIMIT:
             raise FileSizeError(f"{self.place}/{path}", f"{self.sizes[path]} bytes of JSON", "Use the original file.")
-        return read_json(self.fetch(self.address.prefix + path), limit=CONFIG_LIMIT)
+        key = str(self.entries[self.address.prefix + path].blob_id)
+        if key not in self.parsed:
+            self.parsed[key] = read_json(self.fetch(self.address.prefix + path), limit=CONFIG_LIMIT)
+        return self.parsed[key]
 
     def fetch(self, path: str) -> Path:
         """One file of the commit, downloaded into the cache unless it is there, and verified.
@@ -111,7 +122,7 @@ class HubTree:
         """
         from huggingface_hub import hf_hub_download
 
-        with _told(self.address, self.endpoint):
+        with hub_errors(self.address, self.endpoint):
             found = Path(
                 hf_hub_download(
                     self.address.repo,
@@ -149,8 +160,10 @@ def _git_object(path: Path) -> str:
     return sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def hub_tree(address: Address, cache: Path) -> HubTree:
+def hub_tree(address: Address, cache: Path, endpoint: str = "", parsed: dict[str, Any] | None = None) -> HubTree:
     """Files of a repository at the commit its revision points to now; nothing is downloaded.
+
+    ``endpoint`` is the hub to ask; empty: `hub_endpoint`.
 
     Raises
     ------
@@ -160,16 +173,57 @@ def hub_tree(address: Address, cache: Path) -> HubTree:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    endpoint = hub_endpoint()
-    api = HfApi(endpoint=endpoint, token=False)
-    with _told(address, endpoint):
-        commit = str(api.model_info(address.repo, revision=address.revision).sha)
+    endpoint = endpoint or hub_endpoint()
+    commit = head_commit(address, endpoint)
+    with hub_errors(address, endpoint):
+        api = HfApi(endpoint=endpoint, token=False)
         found = list(api.list_repo_tree(address.repo, recursive=True, revision=commit))
     entries = {item.path: item for item in found if isinstance(item, RepoFile) and _plain(item.path)}
-    if address.folder and not any(path.startswith(address.prefix) for path in entries):
+    tree = HubTree(address, endpoint, commit, entries, cache, {} if parsed is None else parsed)
+    if address.folder and not tree.sizes:
         folders = sorted({path.split("/")[0] for path in entries if "/" in path})
         raise HubError(f"{address.repo} has no folder {address.folder}; its folders: {', '.join(folders) or 'none'}")
-    return HubTree(address, endpoint, commit, entries, cache)
+    return tree
+
+
+def head_commit(address: Address, endpoint: str = "", timeout: float | None = None) -> str:
+    """Commit that the revision of an address points to now: one request, at most ``timeout`` seconds a wait.
+
+    Raises
+    ------
+    HubError
+        As `hub_tree`.
+    """
+    from huggingface_hub import HfApi
+
+    endpoint = endpoint or hub_endpoint()
+    with hub_errors(address, endpoint):
+        api = HfApi(endpoint=endpoint, token=False)
+        commit = str(api.model_info(address.repo, revision=address.revision, timeout=timeout).sha)
+    if not _COMMIT.fullmatch(commit):
+        raise HubError(f"{endpoint} names no commit of {address.repo} at {address.revision}; is it a hub?")
+    return commit
+
+
+def commits_after(address: Address, known: str, head: str, endpoint: str = "") -> tuple[str, ...]:
+    """Commits after ``known`` up to ``head``, oldest first; ``head`` alone where ``known`` is not in its history.
+
+    A branch that was rewritten no longer holds the commit seen last; then nothing but its head can be said to be new.
+
+    Raises
+    ------
+    HubError
+        As `hub_tree`.
+    """
+    from huggingface_hub import HfApi
+
+    endpoint = endpoint or hub_endpoint()
+    with hub_errors(address, endpoint):
+        listed = HfApi(endpoint=endpoint, token=False).list_repo_commits(address.repo, revision=head)
+        commits = [str(entry.commit_id) for entry in listed]
+    if not known or known not in commits:
+        return (head,)
+    return tuple(reversed(commits[: commits.index(known)]))
 
 
 def _plain(path: str) -> bool:
@@ -185,8 +239,8 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def _told(address: Address, endpoint: str) -> Iterator[None]:
-    """Errors of the hub and of the network, each as one line that names the way out."""
+def hub_errors(address: Address, endpoint: str) -> Iterator[None]:
+    """Errors of the hub and of the network, each as one line that names the way out; nothing else goes inside."""
     from huggingface_hub import errors
 
     others: tuple[type[Exception], ...] = (errors.EntryNotFoundError, errors.HFValidationError, OSError)
@@ -203,6 +257,9 @@ def _told(address: Address, endpoint: str) -> Iterator[None]:
         raise HubError(f"{told}; name a branch, tag or commit after @") from error
     except errors.OfflineModeIsEnabled as error:
         raise HubError("the hub is switched off by HF_HUB_OFFLINE; unset it, or add a folder on disk") from error
+    except (TypeError, LookupError, AttributeError, JSONDecodeError) as error:
+        told = f"{endpoint} answers for {address.repo}, but not as a hub does"
+        raise HubError(f"{told} ({type(error).__name__}); check HF_ENDPOINT and what stands in between") from error
     except others as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         way = "check the network and HF_ENDPOINT, or add a folder on disk"
@@ -222,25 +279,43 @@ def add_from_hub(address: Address, releases: Path, request: Request) -> Added:
     """
     cache = releases / f".download-{free_name(address.repo)}"
     tree = hub_tree(address, cache)
-    paths, dictionaries = _wanted(tree, request)
+    folder, stated = fetched_release(tree, request)
+    added = add_release(folder, releases, stated, linked)
+    shutil.rmtree(cache)
+    return added
+
+
+def fetched_release(tree: HubTree, request: Request) -> tuple[Path, Request]:
+    """Folder with the fetched and verified files of a release, and the request that makes a release of it.
+
+    Raises
+    ------
+    HubError, AddError, ReleaseFileError
+        As `HubTree.fetch`, and where no family is recognised or dictionaries are lacking.
+    """
+    address, cache = tree.address, tree.cache
+    paths, dictionaries = wanted_files(tree, request)
     fetched = [tree.fetch(path) for path in dict.fromkeys((*paths, *dictionaries))]
-    folder = cache / address.folder if address.folder else cache
     hub = {"endpoint": tree.endpoint, "repo": address.repo, "folder": address.folder, "commit": tree.commit}
     about = {"hub": {**hub, "revision": address.revision}}
     stated = replace(
         request,
         name=request.name or free_name(address.folder or address.repo),
         source=request.source or f"{tree.endpoint}/{address.repo}",
-        dictionaries=request.dictionaries or _dictionary_folder(cache, dictionaries),
+        dictionaries=request.dictionaries or dictionary_folder(cache, dictionaries),
         facts={**about, **request.facts},
     )
-    added = add_release(_only(cache, folder, fetched), releases, stated, _linked)
-    shutil.rmtree(cache)
-    return added
+    return _only(cache, cache / address.folder if address.folder else cache, fetched), stated
 
 
-def _wanted(tree: HubTree, request: Request) -> tuple[Sequence[str], Sequence[str]]:
-    """Paths to fetch: those of the release, and dictionaries the repository keeps elsewhere."""
+def wanted_files(tree: HubTree, request: Request) -> tuple[Sequence[str], Sequence[str]]:
+    """Paths to fetch: those of the release, and dictionaries the repository keeps elsewhere.
+
+    Raises
+    ------
+    AddError
+        If no family is recognised, or the repository has no dictionaries of the vocabulary.
+    """
     prefix = tree.address.prefix
     if MANIFEST in tree.sizes:
         content = tree.json(MANIFEST)
@@ -267,7 +342,7 @@ def _elsewhere(tree: HubTree, found: Recognised) -> Sequence[str]:
     raise AddError(f"{told}; name a folder that holds them with `--dictionaries`")
 
 
-def _dictionary_folder(cache: Path, paths: Sequence[str]) -> Path | None:
+def dictionary_folder(cache: Path, paths: Sequence[str]) -> Path | None:
     """Folder with the fetched dictionaries and nothing else; None where none were fetched."""
     if not paths:
         return None
@@ -275,7 +350,7 @@ def _dictionary_folder(cache: Path, paths: Sequence[str]) -> Path | None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for path in paths:
-        _linked(cache / path, folder / Path(path).name)
+        linked(cache / path, folder / Path(path).name)
     return folder
 
 
@@ -288,11 +363,11 @@ def _only(cache: Path, folder: Path, fetched: Sequence[Path]) -> Path:
         if path.is_relative_to(folder):
             target = only / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _linked(path, target)
+            linked(path, target)
     return only
 
 
-def _linked(origin: Path, target: Path) -> None:
+def linked(origin: Path, target: Path) -> None:
     """The same bytes under a second name where the disk can do that, else a copy."""
     try:
         os.link(origin, target)

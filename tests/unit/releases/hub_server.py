@@ -25,7 +25,8 @@ def git_id(content: bytes) -> str:
 class Hub:
     """Repository ``repo``; ``commits`` maps commit ids to files, ``refs`` names to commits, newest commit last.
 
-    ``broken`` replaces what a path delivers; ``short`` are paths whose last bytes never arrive.
+    ``broken`` replaces what a path delivers; ``short`` are paths whose last bytes never arrive. ``refusing`` is a
+    status with which every question to the API is answered instead, such as 429; 0 answers them.
     """
 
     repo: str
@@ -33,6 +34,7 @@ class Hub:
     refs: dict[str, str] = field(default_factory=dict)
     broken: dict[str, bytes] = field(default_factory=dict)
     short: set[str] = field(default_factory=set)
+    refusing: int = 0
     asked: list[str] = field(default_factory=list)
     endpoint: str = ""
 
@@ -42,6 +44,12 @@ class Hub:
         self.commits[name] = dict(files)
         self.refs |= dict.fromkeys(("main", *refs), name)
         return name
+
+    def history(self, commit: str) -> list[dict[str, Any]]:
+        """Commits up to one, newest first as the public hub lists them."""
+        names = list(self.commits)
+        told = {"title": "", "message": "", "authors": [], "date": "2026-01-01T00:00:00.000Z"}
+        return [{"id": name, **told} for name in reversed(names[: names.index(commit) + 1])]
 
     def entry(self, path: str, content: bytes) -> dict[str, Any]:
         told: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": git_id(content)}
@@ -95,6 +103,8 @@ class Handler(BaseHTTPRequestHandler):
         api, files = f"/api/models/{self.hub.repo}", f"/{self.hub.repo}/resolve/"
         if path.startswith(files):
             self.file(*path.removeprefix(files).split("/", 1))
+        elif self.hub.refusing and path.startswith("/api/"):
+            self.answer(self.hub.refusing, b"{}")
         elif path == api or path.startswith(f"{api}/"):
             self.api(path.removeprefix(api).strip("/").partition("/"))
         else:
@@ -111,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "tree":
             return self.told([self.hub.entry(path, content) for path, content in self.hub.commits[commit].items()])
         if kind == "commits":
-            return self.told([{"id": name, "title": "", "message": "", "authors": []} for name in self.hub.commits])
+            return self.told(self.hub.history(commit))
         return self.told({"id": self.hub.repo, "sha": commit, "siblings": []})
 
     def file(self, revision: str, path: str) -> None:

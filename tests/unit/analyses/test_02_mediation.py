@@ -1,4 +1,4 @@
-"""Analyses 2 and 4 on games with known interactions and on profiles with a known agreement."""
+"""Analysis 2 on games with known interactions."""
 
 from __future__ import annotations
 
@@ -8,131 +8,26 @@ from itertools import combinations, permutations
 from math import comb
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
-from scipy.sparse import csr_matrix
 
 from interp_assets.analyses.component_effects import run_pairs
-from interp_assets.analyses.cross_tissue import cross_tissue
-from interp_assets.analyses.inputs import AnalysisInputs, CellSample
 from interp_assets.analyses.mediation import ONE_CELL, mediation_bias
-from interp_assets.cells.outcomes import no_outcomes
-from interp_assets.cells.records import PreparedCells
-from interp_assets.readings.records import Reading
 from interp_assets.stats.games import aggregate_interaction
 from qc_standards.records import Status
-from qc_standards.registry import tests_of_analysis
-
-ROLES = ("tissues[1]", "tissues[2]", "tissues[3]")
-PAIRS = (("TFA", "T1"), ("TFB", "T2"))
-SETTINGS = {"mediation_bootstrap": 200, "tissue_bootstrap": 200, "tissue_permutations": 199}
-K = {"mlp": 5, "heads": 12}
-
-
-def game(rng, components, *, pairwise=0.0, singles=None):
-    """Dividends of a game: single effects, and interactions of two components."""
-    single = rng.normal(0, 1, components) if singles is None else singles
-    joint = {pair: pairwise * rng.choice([-1, 1]) for pair in combinations(range(components), 2)}
-    return single, joint
-
-
-def value(game, members):
-    single, joint = game
-    return sum(single[i] for i in members) + sum(joint[pair] for pair in combinations(sorted(members), 2))
-
-
-def members_of(mask):
-    return [i for i in range(mask.bit_length()) if mask >> i & 1]
-
-
-def orders_of(rng, components, number=4):
-    drawn = np.stack([rng.permutation(components) for _ in range(number // 2)])
-    return np.stack([drawn, drawn[:, ::-1]], axis=1).reshape(-1, components)
-
-
-def trace(games, *, cells=12, noise=0.2, seed=0, kinds=tuple(K)):
-    """Reading of games[role, pair, granularity], every effect measured with noise of its own in each cell."""
-    rng = np.random.default_rng([seed, 1])
-    orders = orders_of(rng, K["heads"])
-    chain = {sum(1 << i for i in order[:n]) for order in orders.tolist() for n in range(1, K["heads"] + 1)}
-    few = {1 << i for i in range(K["heads"])} | {
-        sum(1 << i for i in s) for n in (2, 3) for s in combinations(range(5), n)
-    }
-    measured = {"mlp": list(range(1, 1 << K["mlp"])), "heads": sorted(chain | few)}
-    effects, sets, rows = [], [], []
-    for (role, pair, kind), one in games.items():
-        where = {"role": role, "regulator": pair[0], "target": pair[1], "granularity": kind}
-        alone = {i: value(one, [i]) for i in range(K[kind])} | {-1: value(one, range(K[kind]))}
-        together = {mask: value(one, members_of(mask)) for mask in measured[kind]}
-        for cell in range(cells):
-            effects += [
-                {**where, "component": i, "cell": cell, "effect": m + rng.normal(0, noise)} for i, m in alone.items()
-            ]
-        for cell in range(min(cells, 3)):
-            sets += [
-                {**where, "coalition": mask, "cell": cell, "effect": m + 0.1 * cell} for mask, m in together.items()
-            ]
-        rows.append(
-            {
-                **{n: where[n] for n in ("role", "regulator", "target")},
-                "dataset": f"set {role[8]}",
-                "reference": "net",
-                "cells_hash": role[8] * 64,
-            }
-        )
-    parts = [
-        {"granularity": kind, "component": i, "name": f"{kind}.{i}", "layer": i, "heads": ""}
-        for kind in kinds for i in range(K[kind])
-    ]  # fmt: skip
-    return Reading(
-        tables={
-            "effects": pd.DataFrame(effects),
-            "sets": pd.DataFrame(sets),
-            "run_pairs": pd.DataFrame(rows).drop_duplicates(ignore_index=True),
-            "parts": pd.DataFrame(parts),
-        },
-        arrays={"orders_heads": orders},
-        facts={"mediation_pairs": 2, "mediation_cells": cells, "reasons": {}},
-    )
-
-
-def games_of(seed=0, *, pairwise=0.0, kinds=tuple(K), roles=ROLES, profile=None):
-    rng = np.random.default_rng([seed, 2])
-    found = {}
-    for role in roles:
-        for pair in PAIRS:
-            for kind in kinds:
-                singles = None if profile is None else profile(rng, role, pair, kind)
-                found[role, pair, kind] = game(rng, K[kind], pairwise=pairwise, singles=singles)
-    return found
-
-
-def sample(role, origin="real", fit="full", cells_hash=""):
-    cells = PreparedCells(
-        dataset=f"set {role[8]}", species="human", data_origin=origin,
-        counts=csr_matrix((2, 2), dtype=np.int32), log=csr_matrix((2, 2), dtype=np.float32),
-        genes=np.array(["A", "B"]), obs=pd.DataFrame(index=["c0", "c1"]), control=np.ones(2, dtype=bool),
-        cells_hash=cells_hash or role[8] * 64, universe=np.array(["A", "B"]),
-    )  # fmt: skip
-    labels = replace(no_outcomes(cells), data_origin=origin)
-    return CellSample(role=role, role_fit=fit, cells=cells, labels=labels, references={}, primary_reference="")
-
-
-def inputs_of(number, reading, *, absent=None, samples=None, seed=0, **settings):
-    held = {"mediation": reading} if isinstance(reading, Reading) else {}
-    return AnalysisInputs(
-        study="synthetic", release="r", tests=tests_of_analysis(number), roles={}, absent=absent or {},
-        settings={**SETTINGS, **settings}, seed=seed, readings=held,
-        samples={role: sample(role) for role in ROLES} if samples is None else samples,
-    )  # fmt: skip
-
-
-def results_of(output):
-    return {result.test_id: result for result in output.results}
-
-
-# Analysis 2
+from tests.unit.analyses.mediation_world import (
+    PAIRS,
+    ROLES,
+    K,
+    game,
+    games_of,
+    inputs_of,
+    members_of,
+    results_of,
+    sample,
+    trace,
+    value,
+)
 
 
 @pytest.fixture(scope="module")
@@ -339,18 +234,16 @@ def test_a_row_is_no_finding_where_chance_makes_as_many_bounds():
     assert row.p > used["signed_rank_p"] == pytest.approx(0.5 ** used["positive"])
 
 
-@pytest.mark.parametrize(("number", "analysis"), [(2, mediation_bias), (4, cross_tissue)])
-def test_effects_read_in_other_cells_are_refused(interacting, number, analysis):
+def test_effects_read_in_other_cells_are_refused(interacting):
     samples = {**{role: sample(role) for role in ROLES}, "tissues[2]": sample("tissues[2]", cells_hash="f" * 64)}
     with pytest.raises(ValueError, match=r"other cells than those of tissues\[2\]; materialise mediation again"):
-        analysis(inputs_of(number, interacting, samples=samples))
+        mediation_bias(inputs_of(2, interacting, samples=samples))
 
 
-@pytest.mark.parametrize(("number", "analysis"), [(2, mediation_bias), (4, cross_tissue)])
-def test_without_a_reading_or_cells_every_row_is_skipped_with_the_reason(interacting, number, analysis):
-    output = analysis(inputs_of(number, None, absent={"mediation": "an edge table has no components"}))
+def test_without_a_reading_or_cells_every_row_is_skipped_with_the_reason(interacting):
+    output = mediation_bias(inputs_of(2, None, absent={"mediation": "an edge table has no components"}))
     assert {result.reason for result in output.results} == {"an edge table has no components"}
-    output = analysis(inputs_of(number, interacting, samples={}, absent=dict.fromkeys(ROLES, "no cells")))
+    output = mediation_bias(inputs_of(2, interacting, samples={}, absent=dict.fromkeys(ROLES, "no cells")))
     assert {(result.status, result.reason) for result in output.results} == {(Status.SKIPPED, "no cells")}
 
 
@@ -363,106 +256,3 @@ def test_a_missing_effect_is_refused(interacting):
     ):
         with pytest.raises(ValueError, match=why):
             mediation_bias(inputs_of(2, replace(interacting, tables={**interacting.tables, "effects": broken})))
-
-
-# Analysis 4
-
-
-def shared_profile(strength):
-    """Components of a pair and granularity are alike in all tissues up to noise."""
-    base = np.random.default_rng(77)
-    profiles = {(pair, kind): base.normal(0, 1, K[kind]) for pair in PAIRS for kind in K}
-
-    def profile(rng, role, pair, kind):
-        return strength * profiles[pair, kind] + rng.normal(0, 1, K[kind]) * (1 - strength)
-
-    return profile
-
-
-def test_planted_agreement_is_found_with_its_size():
-    reading = trace(games_of(profile=shared_profile(0.9)), noise=0.05)
-    output = cross_tissue(inputs_of(4, reading))
-    rows, table = results_of(output), output.tables["cross_tissue_effects"]
-    assert len(table) == 12
-    for test_id, (a, b) in {"A04.1": (1, 2), "A04.2": (1, 3), "A04.3": (2, 3)}.items():
-        own = table[(table["tissue_a"] == f"tissues[{a}]") & (table["tissue_b"] == f"tissues[{b}]")]
-        row = rows[test_id]
-        assert row.effect == pytest.approx(own["rho"].mean())
-        assert row.effect > 0.8
-        assert row.p <= 0.01
-        assert row.ci_low <= row.effect <= row.ci_high
-        assert (row.n, row.unit) == (17, "component")
-        used = json.loads(row.settings_used)
-        assert abs(used["mismatched_mean_rho"]) < 0.5
-        assert (used["comparisons"], len(used["rho"])) == (4, 4)
-        assert row.dataset == f"set {a} + set {b}"
-    assert rows["A04.4"].p <= 0.05
-    assert rows["A04.4"].effect == table["rho"].abs().max()
-    assert rows["A04.5"].statistic == (table["q"] <= 0.05).sum() > 0
-    assert rows["A04.5"].p is None
-
-
-def test_correlations_and_q_equal_scipy(interacting):
-    output = cross_tissue(inputs_of(4, interacting))
-    table, frame = output.tables["cross_tissue_effects"], interacting.tables["effects"]
-    mean = frame[frame["component"] >= 0].groupby(["role", "regulator", "granularity", "component"])["effect"].mean()
-    for _, line in table.iterrows():
-        a, b = (mean[line[role], line["regulator"], line["granularity"]] for role in ("tissue_a", "tissue_b"))
-        assert line["rho"] == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
-    np.testing.assert_allclose(table["q"], stats.false_discovery_control(table["p"]))
-    summary = output.tables["cross_tissue_summary"].iloc[0]
-    others = [
-        stats.spearmanr(mean["tissues[1]", a, kind], mean["tissues[2]", b, kind]).statistic
-        for kind in K for a, b in (("TFA", "TFB"), ("TFB", "TFA"))
-    ]  # fmt: skip
-    assert summary["mismatched_mean_rho"] == pytest.approx(np.mean(others))
-    assert summary["mismatched_comparisons"] == 4
-
-
-def test_tissues_without_anything_in_common_are_called_so():
-    small = {"A04.1": 0, "A04.4": 0}
-    for seed in range(40):
-        reading = trace(games_of(seed, roles=ROLES[:2], kinds=("mlp",)), seed=seed, cells=2)
-        rows = results_of(cross_tissue(inputs_of(4, reading, seed=seed, tissue_bootstrap=2, tissue_permutations=79)))
-        for test_id in small:
-            small[test_id] += rows[test_id].p <= 0.1
-    # 4 expected of 40 at .1; four binomial deviations above is 11
-    assert 1 <= small["A04.1"] <= 11
-    assert 1 <= small["A04.4"] <= 11
-
-
-def test_what_all_pairs_of_a_tissue_share_is_not_counted_once_a_pair():
-    """Both pairs have one profile a tissue, unrelated between tissues: the level must hold for their mean too."""
-    small = 0
-    for seed in range(40):
-        rng = np.random.default_rng([seed, 5])
-        profiles = {(role, kind): rng.normal(0, 1, K[kind]) for role in ROLES for kind in K}
-        games = games_of(seed, roles=ROLES[:2], kinds=("mlp",), profile=lambda _, role, __, kind: profiles[role, kind])  # noqa: B023
-        reading = trace(games, seed=seed, cells=2, noise=0.01)
-        used = {"tissue_bootstrap": 2, "tissue_permutations": 79}
-        small += results_of(cross_tissue(inputs_of(4, reading, seed=seed, **used)))["A04.1"].p <= 0.1
-    assert small <= 11
-
-
-def test_tissues_that_are_missing_or_the_same_cells_are_not_compared(interacting):
-    two = trace(games_of(roles=ROLES[:2]))
-    two = replace(two, facts={**two.facts, "reasons": {"tissues[3]": "study fills no role tissues[3]"}})
-    rows = results_of(cross_tissue(inputs_of(4, two)))
-    assert rows["A04.1"].status is Status.RUN
-    assert rows["A04.2"].reason == "tissues[1] and tissues[3] cannot be compared: study fills no role tissues[3]"
-    assert rows["A04.4"].n == 4
-    pairs = interacting.tables["run_pairs"].assign(cells_hash="1" * 64)
-    same = replace(interacting, tables={**interacting.tables, "run_pairs": pairs})
-    samples = {role: sample(role, cells_hash="1" * 64) for role in ROLES}
-    for result in cross_tissue(inputs_of(4, same, samples=samples)).results:
-        assert result.status is Status.SKIPPED
-        assert "tissues[1] and tissues[2] hold the same cells" in result.reason
-    lone = cross_tissue(inputs_of(4, trace(games_of(roles=ROLES[:1]))))
-    assert "no regulator-target pair was traced in two tissues" in lone.results[0].reason
-
-
-def test_components_without_any_difference_have_no_order():
-    games = games_of(profile=lambda rng, role, pair, kind: np.ones(K[kind]))
-    output = cross_tissue(inputs_of(4, trace(games, noise=0.0)))
-    assert {result.status for result in output.results} == {Status.SKIPPED}
-    assert "all mlp components have the same effect" in output.results[0].reason

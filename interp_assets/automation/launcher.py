@@ -1,0 +1,104 @@
+"""Dagster's own run launcher, which also knows when the worker of a run is gone.
+
+What belongs here: how the daemon learns that a run has lost its process, so that it is ended and started again (named
+in dagster.yaml). What does not: deciding what to do then (``run_retries`` and `failures`).
+
+Dagster's default launcher notices a dead worker as long as the code server that started it lives. When both are killed,
+as by a power cut or an out-of-memory killer, the run would stay "started" for ever and hold its slot of the gpu pool.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+
+SERVER_TAG = ".dagster/grpc_info"
+HOST_TAG = "interp/host"
+PROCESS_TAG = "interp/process"
+
+
+class WatchedRunLauncher(DefaultRunLauncher):
+    """Launches runs in the code server and answers whether their processes live."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """True: the daemon asks for every run that has started."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Whether the process of a run lives; where nobody can know, it counts as living."""
+        if HOST_TAG in run.tags:  # a run of `interp evaluate`, which has no code server
+            return _of_process(run.tags.get(HOST_TAG, ""), run.tags.get(PROCESS_TAG, ""))
+        server = json.loads(run.tags.get(SERVER_TAG, "{}"))
+        if not server:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "no worker is named")
+        known = self._server_knows(run.run_id)
+        if known is None and server.get("socket"):
+            return self._by_history(run.run_id)
+        if known is False:
+            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its code server runs no such process")
+        return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server runs it, or cannot be asked now")
+
+    def _server_knows(self, run_id: str) -> bool | None:
+        """Whether the code server that started a run still runs it; None when it does not answer."""
+        from dagster._core.errors import DagsterUserCodeUnreachableError
+        from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+        from dagster_shared.serdes import deserialize_value
+
+        client: Any = self._get_grpc_client_for_termination(run_id)
+        if client is None:
+            return None
+        try:
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run_id), timeout=5)
+        except DagsterUserCodeUnreachableError:
+            return None
+        return bool(deserialize_value(answer, CanCancelExecutionResult).can_cancel)
+
+    def _by_history(self, run_id: str) -> CheckRunHealthResult:
+        """What the process that the run told of is doing; a socket means that it ran on this machine."""
+        for entry in self._instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+            number = entry.dagster_event.event_specific_data.metadata.get("pid")
+            if number is not None:
+                return _of_process(socket.gethostname(), str(number.value))
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its code server is gone and it never told of a process")
+
+
+def this_process() -> dict[str, str]:
+    """Tags of a run that this very process carries out."""
+    return {HOST_TAG: socket.gethostname(), PROCESS_TAG: f"{os.getpid()}:{_born(os.getpid())}"}
+
+
+def _of_process(host: str, process: str) -> CheckRunHealthResult:
+    number, _, born = process.partition(":")
+    if host != socket.gethostname() or not number.isdigit():
+        return CheckRunHealthResult(WorkerStatus.RUNNING, f"it runs on {host}, which cannot be asked from here")
+    now = _born(int(number))
+    if now == "" or (born and born != now):
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"its process {number} on {host} is gone")
+    return CheckRunHealthResult(WorkerStatus.RUNNING, f"process {number}")
+
+
+def _born(number: int) -> str:
+    """Start of a process in ticks of the machine's clock, which tells reused numbers apart; empty when it is gone."""
+    try:
+        fields = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return "" if Path("/proc/self/stat").exists() else _answers(number)
+    return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def _answers(number: int) -> str:
+    """Where there is no /proc: a word when a process of this number exists, else nothing."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        return "running"
+    return "running"

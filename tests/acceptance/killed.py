@@ -1,0 +1,114 @@
+"""Run workers, code server and daemon are killed in the middle: nothing is lost, only unfinished steps are repeated.
+
+A deployment on the run history in the store evaluates the study ``tiny``. First the process of a run is killed, then
+every process of the deployment at once, as by a power cut; it is started again and has to end with every verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from served import Served, wait_for
+
+PROJECT = Path(__file__).resolve().parents[2]
+RELEASE = "geneformer-small-2k"
+EVENTS = """query Events($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
+  __typename ... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text }
+  ... on IntMetadataEntry { intValue } } } ... on MaterializationEvent { assetKey { path } partition } } } } }"""
+SECONDS = 600
+
+
+def killed(environment: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Kill a worker, then the whole deployment; what was repeated, and the verdicts of the end.
+
+    Raises
+    ------
+    RuntimeError
+        When a step that had succeeded was run again, a run stays unfinished, or no verdict comes.
+    """
+    releases = folder / "releases"
+    releases.mkdir(parents=True)
+    shutil.copytree(PROJECT / "releases" / RELEASE, releases / RELEASE)
+    environment = {**environment, "INTERP_STORE": str(folder / "store"), "INTERP_RELEASES": str(releases)}
+    environment |= {"INTERP_STUDIES": "tiny"}
+    with Served(environment, folder / "first.log") as deployment:
+        worker = wait_for_worker(deployment)
+        os.kill(worker, signal.SIGKILL)
+        print(f"killed the process {worker} of a run", flush=True)
+        wait_for_worker(deployment, but=worker)
+        os.killpg(deployment_group(deployment), signal.SIGKILL)
+        print("killed every process of the deployment", flush=True)
+    with Served(environment, folder / "second.log") as deployment:
+        verdict = folder / "store" / "tiny" / RELEASE / "report.html"
+        wait_for(verdict.exists, SECONDS, f"{verdict}", every=3)
+        wait_for(lambda: not unfinished(deployment), SECONDS, "the last run to end", every=3)
+        made = materialized(deployment)
+    twice = sorted(f"{name} of {partition}" for (name, partition), times in made.items() if times > 1)
+    if twice and len(twice) > 3:
+        raise RuntimeError(f"steps that had succeeded were run again: {', '.join(twice)}")
+    return {"materialized": sum(made.values()), "made twice": twice}
+
+
+def deployment_group(deployment: Served) -> int:
+    """Number of the process group that the deployment leads."""
+    process = deployment._process
+    if process is None:
+        raise RuntimeError("the deployment has ended by itself")
+    return process.pid
+
+
+def unfinished(deployment: Served) -> list[str]:
+    """Runs that are neither over nor given up."""
+    return [run["id"] for run in deployment.runs() if run["status"] not in ("SUCCESS", "FAILURE", "CANCELED")]
+
+
+def wait_for_worker(deployment: Served, but: int = 0) -> int:
+    """Number of the process of a run that has begun a step."""
+    found: list[int] = []
+
+    def begun() -> bool:
+        for run in deployment.runs():
+            if run["status"] == "STARTED":
+                found.extend(number for number in processes(deployment, run["id"]) if number != but)
+        return bool(found)
+
+    wait_for(begun, SECONDS, "a run to start", every=0.5)
+    return found[-1]
+
+
+def processes(deployment: Served, run_id: str) -> list[int]:
+    """Process numbers that the events of a run tell of."""
+    events = deployment.ask(EVENTS, id=run_id)["logsForRun"]["events"]
+    entries = [entry for event in events for entry in event.get("metadataEntries", ()) if entry["label"] == "pid"]
+    return [int(entry.get("text") or entry.get("intValue") or 0) for entry in entries]
+
+
+def materialized(deployment: Served) -> Counter[tuple[str, str]]:
+    """How often each partition of each asset was made, over all runs."""
+    made: Counter[tuple[str, str]] = Counter()
+    for run in deployment.runs():
+        for event in deployment.ask(EVENTS, id=run["id"])["logsForRun"]["events"]:
+            if event["__typename"] == "MaterializationEvent":
+                made["/".join(event["assetKey"]["path"]), event["partition"] or ""] += 1
+    return made
+
+
+def main() -> int:
+    """Run it by itself in a temporary folder."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="interp-killed-") as name:
+        outcome = killed(dict(os.environ), Path(name))
+    print(f"{outcome} in {time.monotonic() - started:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

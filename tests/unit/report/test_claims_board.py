@@ -1,0 +1,68 @@
+"""The leaderboard claim by claim, its plots, and what the index shows of changes and quarantine."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from interp_assets.report.claims_board import CEILING, CLAIM_COLUMNS, MEAN_AUROC, TRIVIAL, claim_rows, claims_board
+from interp_assets.report.dot_plots import dot_plots
+from interp_assets.report.index import leaderboard, leaderboard_row, render_index
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def documents(example, results):
+    from qc_standards.documents import claims_document
+
+    judgement = example.example_judgement()
+    claims = json.loads(json.dumps(claims_document(judgement)))
+    return {"claims": claims, "verdict": {**results.verdict, "release_kind": "release"}}
+
+
+@pytest.fixture
+def board(documents, results):
+    control = {**documents, "verdict": {**documents["verdict"], "release_kind": "positive_control"}}
+    rows = claim_rows("demo", "control-planted", control, results.tables)
+    return claims_board([*rows, *claim_rows("demo", EVIL, documents, results.tables)])
+
+
+def test_every_claim_has_a_row_and_no_row_a_rank(board, documents) -> None:
+    assert tuple(board.columns) == CLAIM_COLUMNS
+    own = board[(board["release"] == EVIL) & (board["claim"] != "")]
+    assert own["claim"].tolist() == [entry["id"] for entry in documents["claims"]["claims"]]
+    assert not {"rank", "score", "total"} & set(board.columns)
+    assert (board["data_origin"] != "").all()
+
+
+def test_reference_lines_are_rows_of_their_own(board, results) -> None:
+    table = results.tables["perturbation_auroc"]
+    means = table[(table["subset"] == "all") & (table["role"] == "primary_screen")].groupby("score")["auroc"].mean()
+    (trivial,) = board[board["kind"] == TRIVIAL]["value"]
+    assert trivial == pytest.approx(means[["variance", "mean", "one_minus_dropout"]].max())
+    assert len(board[board["kind"] == CEILING]) <= 1
+    attention = board[(board["effect"] == MEAN_AUROC) & (board["kind"] == "release")]["value"].item()
+    assert attention == pytest.approx(means["attention"])
+
+
+def test_dots_lie_in_the_order_of_their_values(board) -> None:
+    other = board.assign(value=board["value"] + 0.1, low=board["low"] + 0.1, high=board["high"] + 0.1)
+    both = pd.concat([board, other.assign(release="higher", released="higher")])
+    for plot in dot_plots(both):
+        first, second = plot.dots
+        assert second.x > first.x
+        assert first.low <= first.x <= first.high
+
+
+def test_the_index_keeps_hostile_names_text(board) -> None:
+    changes = pd.DataFrame(
+        [{"study": "demo", "level": "claim", "direction": "lost", "sentence": f"{EVIL} is refuted."}]
+    )
+    html = render_index(leaderboard([leaderboard_row("demo", EVIL, {})]), board, changes, {EVIL: "bad & broken"})
+    assert "<script" not in html
+    assert "bad &amp; broken" in html
+    assert "claim lost" in html
+    assert html.count("<svg") == len(dot_plots(board)) > 0
