@@ -66,15 +66,31 @@ class Stage:
     keys: tuple[dg.AssetKey, ...]
     partition: str | None
 
+    @property
+    def release(self) -> str | None:
+        """The release that the stage is about; None where it is shared by all."""
+        if isinstance(self.partition, dg.MultiPartitionKey):
+            return self.partition.keys_by_dimension.get("release")
+        return self.partition if self.keys == (dg.AssetKey(["release"]),) else None
+
 
 Steps = list[tuple[str, str | None]]
 
 
+@dataclass(frozen=True, slots=True)
+class ChainRun:
+    """What came of one chain of stages: the steps that were run, and why it ended early (empty: it did not)."""
+
+    steps: Steps
+    error: str = ""
+
+
 @dataclass(slots=True)
 class Progress:
-    """Steps that were run, by (asset, partition), and a hook that is told before each run."""
+    """Steps that were run, by (asset, partition), why releases failed, and a hook that is told before each run."""
 
     steps: Steps = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     before: Callable[[str], None] | None = None
 
     def tell(self, title: str) -> None:
@@ -188,8 +204,8 @@ class Beside(Protocol):
         """Begin to get ready."""
         ...
 
-    def __call__(self, wave: Wave) -> Steps:
-        """Steps of all chains of a wave."""
+    def __call__(self, wave: Wave) -> list[ChainRun]:
+        """What came of every chain of a wave, in its order."""
         ...
 
 
@@ -208,35 +224,54 @@ class Evaluator:
         """Bring everything behind the verdicts of ``releases`` in ``study`` up to date.
 
         ``beside`` runs the chains of one wave side by side and returns their steps (`parallel`); without it they run
-        here, one after the other, with the same result.
+        here, one after the other, with the same result. A release that fails is left out from there on and named in
+        ``failed`` of what comes back; the others are judged.
 
         Raises
         ------
         EvaluationError
-            At the first step that fails; what was finished stays and is not run again.
+            When a step fails that all releases share, or every release has failed; what was finished stays and is not
+            run again.
         """
         self._register(releases)
         self._resolver = None
         for wave in waves(self.layout, self._graph.materializable_asset_keys, study, releases):
-            stale = [chain for chain in wave if any(self._stale(stage) for stage in chain)]
+            going = [chain for chain in wave if chain and chain[0].release not in self.progress.failed]
+            stale = [chain for chain in going if any(self._stale(stage) for stage in chain)]
             if beside is not None and stale:
                 beside.warm()
             if beside is not None and len(stale) > 1:
-                self.progress.steps += beside(stale)
+                runs = beside(stale)
+                self.progress.steps += [step for run in runs for step in run.steps]
                 self._resolver = None
             else:
-                self.run_chains(stale)
+                runs = [self.run_chain(chain) for chain in stale]
+            for chain, run in zip(stale, runs, strict=True):
+                if run.error:
+                    self._left_out(chain[0].release, run.error, releases)
         return self.progress
 
-    def run_chains(self, wave: Wave) -> Steps:
-        """Steps that were run to bring the stages of some chains up to date, in order."""
+    def _left_out(self, release: str | None, error: str, releases: Sequence[str]) -> None:
+        """Go on without a release that failed, if others are left."""
+        if release is None or release not in releases:
+            raise EvaluationError(error)
+        self.progress.failed[release] = error
+        if set(releases) <= set(self.progress.failed):
+            told = (
+                f"{name}: {reason}" if len(releases) > 1 else reason for name, reason in self.progress.failed.items()
+            )
+            raise EvaluationError("; ".join(told))
+
+    def run_chain(self, chain: Sequence[Stage]) -> ChainRun:
+        """Bring the stages of one chain up to date, in order; the first that fails ends it."""
         before = len(self.progress.steps)
-        if wave:
-            self._resolver = None  # other processes may have run something since the last wave
-        for chain in wave:
+        self._resolver = None  # other processes may have run something since the last chain
+        try:
             for stage in chain:
                 self._run(stage)
-        return self.progress.steps[before:]
+        except EvaluationError as error:
+            return ChainRun(self.progress.steps[before:], str(error))
+        return ChainRun(self.progress.steps[before:])
 
     def rerun(self, study: str, release: str, row: AnalysisRow) -> list[TestResult]:
         """Rows of one analysis, run again whatever is stored, after what it reads is up to date.

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from interp_assets.evaluate import EvaluationError, Evaluator, Steps, Wave, dagster_instance
+from interp_assets.evaluate import ChainRun, EvaluationError, Evaluator, Stage, Wave, dagster_instance
 from interp_assets.layout import read_layout
 
 if TYPE_CHECKING:
@@ -69,24 +69,24 @@ class SideBySide:
         if not self._warm:
             self._warm = True
             for _ in range(self._jobs):
-                self._pool.submit(_run, [])
+                self._pool.submit(_run, ())
 
-    def __call__(self, wave: Wave) -> Steps:
-        """Steps of all chains.
+    def __call__(self, wave: Wave) -> list[ChainRun]:
+        """What came of every chain, in order; one that fails by a step of its own stops no other.
 
         Raises
         ------
         EvaluationError
-            When a chain fails; chains that had not begun are left out.
+            When a worker is lost; chains that had not begun are left out.
         """
-        waiting = {self._pool.submit(_run, [chain]) for chain in wave}
-        done, left = wait(waiting, return_when=FIRST_EXCEPTION)
-        failed = next((future.exception() for future in done if future.exception() is not None), None)
-        if failed is not None:
-            for future in left:
-                future.cancel()
-            raise failed if isinstance(failed, EvaluationError) else EvaluationError(str(failed))
-        return [step for future in done for step in future.result()]
+        asked = [self._pool.submit(_run, chain) for chain in wave]
+        _, left = wait(asked, return_when=FIRST_EXCEPTION)
+        for future in left:
+            future.cancel()
+        try:
+            return [future.result() for future in asked if not future.cancelled()]
+        except Exception as error:
+            raise EvaluationError(f"a worker process was lost: {error}") from error
 
 
 @contextmanager
@@ -118,6 +118,6 @@ def _begin(jobs: int, numbers: Any, started: float) -> None:
     _WORKER["evaluator"] = evaluator
 
 
-def _run(wave: Wave) -> Steps:
-    steps: Steps = _WORKER["evaluator"].run_chains(wave)
-    return steps
+def _run(chain: Sequence[Stage]) -> ChainRun:
+    found: ChainRun = _WORKER["evaluator"].run_chain(chain)
+    return found

@@ -78,12 +78,24 @@ def _chosen(options: argparse.Namespace, releases: Sequence[str]) -> tuple[Layou
     layout = read_layout()
     if options.study not in layout.studies:
         raise SettingsError(f"unknown study {options.study}; known: {', '.join(layout.studies)}")
-    found = list(releases) or [release.name for release in find_releases(layout.folders.releases).complete]
+    found = list(releases) or _not_set_aside(
+        layout, [release.name for release in find_releases(layout.folders.releases).complete]
+    )
     if not found:
         raise FileNotFoundError(f"no complete release in {layout.folders.releases}; `interp releases list` says why")
     for name in releases:  # before anything is registered under a name that nothing answers to
         release_card(name, layout.folders)
     return layout, found
+
+
+def _not_set_aside(layout: Layout, names: Sequence[str]) -> list[str]:
+    """Releases that are not in quarantine; each that is gets a line. Named on the command line, it is evaluated."""
+    from interp_assets import quarantine
+
+    aside = quarantine.read(layout.folders.store)
+    for name in sorted(set(names) & set(aside)):
+        print(f"left out: {name} is in quarantine ({aside[name].reason}); `interp quarantine lift {name}` ends that")
+    return [name for name in names if name not in aside]
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -143,7 +155,7 @@ def _analysis(options: argparse.Namespace) -> int:
 
 
 def _judge(layout: Layout, study: str, releases: Sequence[str], jobs: int) -> int:
-    """Run the evaluation and print the verdict table."""
+    """Run the evaluation and print the verdict table; exit code 2 where a release failed and others were judged."""
     from interp_assets.parallel import models_at_once, worker_pool
     from interp_assets.report.stored import print_summary
 
@@ -152,5 +164,7 @@ def _judge(layout: Layout, study: str, releases: Sequence[str], jobs: int) -> in
         models_at_once(evaluator.instance, jobs)
         progress = evaluator.evaluate(study, releases, beside)
     console.print(f"{len(progress.steps)} step(s) run" if progress.steps else "nothing to recompute: all is fresh")
-    print_summary(console, layout.folders.store, study, releases)
-    return 0
+    print_summary(console, layout.folders.store, study, [name for name in releases if name not in progress.failed])
+    for name, reason in progress.failed.items():
+        print(f"error: {name} was not judged: {' '.join(reason.split())}", file=sys.stderr)
+    return 2 if progress.failed else 0

@@ -21,6 +21,7 @@ CAUSES = ("release", "weights", "dictionary", "standard", "claims", "data", "set
 MODEL = ("release", "weights", "dictionary")
 RULES = ("standard", "claims")
 BOTH = "standard and numbers together"
+NOT_SHOWN = "other model, no difference shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,14 @@ def _behaviour(entry: Judged) -> dict[str, bool]:
 
 
 def reading(
-    found: Causes, level: str, old: str, new: str, middle: str | None, why_not: str, better: bool | None
+    found: Causes,
+    level: str,
+    old: str,
+    new: str,
+    middle: str | None,
+    why_not: str,
+    better: bool | None,
+    shown: bool = True,
 ) -> str:
     """Word group for what moved one state.
 
@@ -117,6 +125,8 @@ def reading(
         Why it is not known.
     better
         Whether the change speaks for the model; None where it says nothing of that.
+    shown
+        Whether the difference of the deciding number is told apart from 0 by its interval, as far as it has one.
     """
     if not found.names:
         return "not separable: nothing that is recorded differs"
@@ -125,12 +135,12 @@ def reading(
     if level in ("verdict", "claim") and found.controls:
         return f"not separable: another behaviour of control {', '.join(found.controls)}"
     if not found.rules:
-        return _numbers(found, better)
+        return _numbers(found, better, shown)
     if middle is None:
         return f"not separable: {why_not or 'rules and numbers both changed'}"
     if middle == new:
         return _rules(found, better)
-    return _numbers(found, better) if middle == old else BOTH
+    return _numbers(found, better, shown) if middle == old else BOTH
 
 
 def _rules(found: Causes, better: bool | None) -> str:
@@ -139,11 +149,13 @@ def _rules(found: Causes, better: bool | None) -> str:
     return {True: "looser standard", False: "stricter standard", None: "other standard"}[better]
 
 
-def _numbers(found: Causes, better: bool | None) -> str:
+def _numbers(found: Causes, better: bool | None, shown: bool) -> str:
     kinds = {("model" if name in MODEL else name) for name in found.numbers}
     if len(kinds) > 1:
         return "several causes: " + ", ".join(name for name in found.numbers)
     (kind,) = kinds
+    if kind == "model" and better is not None and not shown:
+        return NOT_SHOWN
     if kind == "model":
         return {True: "better model", False: "worse model", None: "other model"}[better]
     return f"other {kind}"

@@ -171,7 +171,8 @@ def _row(pair: Pair, found: Causes, effects: Mapping[str, Effect], change: Chang
     effect = effects.get(_criterion_behind(pair, level, item), Effect())
     middle = _middle(pair, level, item)
     why_not = str(middle_states(pair.old, pair.new).get("why_not", ""))
-    told = reading(found, level, old, new, middle, why_not, _better(pair, level, item, way, effect))
+    shown = not effect.low <= 0 <= effect.high  # without an interval (NaN) nothing speaks against the difference
+    told = reading(found, level, old, new, middle, why_not, _better(pair, level, item, way, effect), shown)
     row = {
         "study": after["study"],
         "release": after["release"],

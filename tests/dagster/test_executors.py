@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import dagster as dg
@@ -35,6 +37,16 @@ CHAIN = (
     f"{RELEASE}:release",
     f"planted_tiny|{RELEASE}:attention,random_weights/attention",
 )
+SCHEDULER = "tcp://127.0.0.1:18797"
+# A scheduler with two workers, in the environment of the deployment, until its input ends.
+CLUSTER = f"""
+import sys
+from distributed import LocalCluster
+if __name__ == "__main__":
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, scheduler_port={SCHEDULER[-5:]})
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 KINDS = ("in_process", "multiprocess", "dask")
 
 
@@ -120,7 +132,8 @@ def test_a_worker_of_another_deployment_refuses_the_step(monkeypatch: pytest.Mon
 def environment(folder: Path, wheels: Path, releases: Path, kind: str, deployed) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     platform = folder / "platform.yaml"
-    platform.write_text(f"executor: {{kind: {kind}{'' if kind == 'in_process' else ', processes: 2'}}}\n")
+    further = {"in_process": "", "multiprocess": ", processes: 2", "dask": f", scheduler: '{SCHEDULER}'"}[kind]
+    platform.write_text(f"executor: {{kind: {kind}{further}}}\n")
     described = deployed(folder, wheels, "tiny", releases) | {"INTERP_PLATFORM": str(platform), "OMP_NUM_THREADS": "1"}
     kept = {name: value for name, value in os.environ.items() if name != "INTERP_DATA_MIRROR"}
     return kept | described | {"PYTHONPATH": str(HERE.parents[1])}
@@ -131,6 +144,21 @@ def materialised(environment: dict[str, str], wanted: tuple[str, ...]) -> list[d
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@contextmanager
+def workers(environment: dict[str, str], folder: Path) -> Iterator[None]:
+    script = folder / "cluster.py"
+    script.write_text(CLUSTER, encoding="utf-8")
+    command = [sys.executable, str(script)]
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, text=True, **piped) as cluster:
+        assert cluster.stdout is not None
+        assert cluster.stdout.readline().strip() == "ready"
+        try:
+            yield
+        finally:
+            cluster.terminate()
 
 
 def content(store: Path) -> dict[str, str]:
@@ -159,7 +187,9 @@ def test_the_same_bytes_and_data_versions_under_every_executor(
     stores = {}
     for kind in KINDS:
         folder = fast_folder / f"executors-{kind}"
-        runs = materialised(environment(folder, data_wheels, shipped_releases, kind, deployed), CHAIN)
+        described = environment(folder, data_wheels, shipped_releases, kind, deployed)
+        with workers(described, folder) if kind == "dask" else nullcontext():
+            runs = materialised(described, CHAIN)
         assert all(run["success"] for run in runs), kind
         stores[kind] = folder / "store"
     expected = content(stores["in_process"])

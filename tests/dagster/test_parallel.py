@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from interp_assets import parallel
-from interp_assets.evaluate import EvaluationError, Stage
+from interp_assets.evaluate import ChainRun, EvaluationError, Stage
 
 
 def chain(name: str) -> tuple[Stage, ...]:
@@ -33,22 +33,26 @@ def test_one_job_starts_no_process() -> None:
         assert beside is None
 
 
-def test_steps_of_all_chains_come_back(monkeypatch) -> None:
-    monkeypatch.setattr(parallel, "_run", lambda wave: [(stage.title, stage.partition) for stage in wave[0]])
-    with ThreadPoolExecutor(2) as pool:
-        found = parallel.SideBySide(pool, 2)([chain("a"), chain("b"), chain("c")])
-    assert sorted(found) == [("a", "a"), ("b", "b"), ("c", "c")]
-
-
-@pytest.mark.parametrize("error", [EvaluationError("cells: no counts"), ValueError("cells: no counts")])
-def test_a_failing_chain_fails_the_wave_with_its_own_words(monkeypatch, error: Exception) -> None:
-    def run(wave):
-        if wave[0][0].title == "b":
-            raise error
-        return []
+def test_chains_come_back_in_order_with_steps_and_errors(monkeypatch) -> None:
+    def run(chain):
+        title = chain[0].title if chain else ""
+        return ChainRun([(title, title)], "cells: no counts" if title == "b" else "")
 
     monkeypatch.setattr(parallel, "_run", run)
-    with ThreadPoolExecutor(2) as pool, pytest.raises(EvaluationError, match="cells: no counts"):
+    with ThreadPoolExecutor(2) as pool:
+        found = parallel.SideBySide(pool, 2)([chain("a"), chain("b"), chain("c")])
+    assert [run.steps for run in found] == [[("a", "a")], [("b", "b")], [("c", "c")]]
+    assert [run.error for run in found] == ["", "cells: no counts", ""]
+
+
+def test_a_lost_worker_ends_the_wave_with_its_own_words(monkeypatch) -> None:
+    def run(chain):
+        if chain[0].title == "b":
+            raise ValueError("out of memory")
+        return ChainRun([])
+
+    monkeypatch.setattr(parallel, "_run", run)
+    with ThreadPoolExecutor(2) as pool, pytest.raises(EvaluationError, match="lost: out of memory"):
         parallel.SideBySide(pool, 2)([chain("a"), chain("b"), chain("c")])
 
 
@@ -58,5 +62,5 @@ def test_a_worker_process_answers(tmp_path: Path, monkeypatch) -> None:
     with parallel.worker_pool(2, time.time()) as beside:
         assert beside is not None
         beside.warm()
-        assert beside([(), ()]) == []
+        assert beside([(), ()]) == [ChainRun([]), ChainRun([])]
     assert (tmp_path / ".dagster" / "dagster.yaml").is_file()

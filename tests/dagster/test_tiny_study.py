@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -197,13 +198,25 @@ def test_nothing_speaks_from_a_verdict_after_a_standard_failed(tiny, instance, r
 def test_a_release_without_attention_ends_with_a_verdict(
     tiny, instance, first_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model whose attention cannot be read is a result: its rows are skipped with the reason, nothing is aborted."""
+    """A model whose attention cannot be read is a result: its rows are skipped with the reason, nothing is aborted.
+
+    A release beside it whose file is not what its manifest states is left out, and stops nothing.
+    """
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "4layer_model.torch").write_text("never opened")
     add_release(tmp_path / "model", tmp_path / "releases", Request(name="uce"))
     monkeypatch.setenv("INTERP_RELEASES", str(tmp_path / "releases"))
     layout = read_layout()
-    Evaluator(build_definitions(layout), layout, instance).evaluate("tiny", ["uce"])
+    broken = tmp_path / "releases" / "broken"
+    shutil.copytree(tmp_path / "releases" / "uce", broken)
+    manifest = json.loads((broken / "release.json").read_text())
+    weights = broken / manifest["files"][0]["path"]
+    weights.write_bytes(weights.read_bytes()[::-1])
+    (broken / "release.json").write_text(json.dumps(manifest | {"name": "broken"}))
+    progress = Evaluator(build_definitions(layout), layout, instance).evaluate("tiny", ["broken", "uce"])
+    assert list(progress.failed) == ["broken"]
+    assert "sha256" in progress.failed["broken"]
+    assert not (layout.folders.store / "tiny" / "broken" / "verdict.json").exists()
     folder = layout.folders.store / "tiny" / "uce"
     judgement = check_folder(folder)
     assert judgement.verdicts[judgement.headline].state is VerdictState.NOT_EVALUABLE

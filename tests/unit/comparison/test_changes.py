@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from interp_assets.comparison.attribution import causes
+from interp_assets.comparison.attribution import Causes, reading
 from interp_assets.comparison.changes import COLUMNS, direction, verdict_changes
 from interp_assets.comparison.effects import Number, difference, independent, perturbation_values
 from interp_assets.comparison.history import extended, histories, read_history
@@ -299,3 +300,18 @@ def test_code_that_judges_is_told_from_code_that_computes(tmp_path, good, bad) -
     found = causes(*entries[1:])
     assert (found.names, found.numbers, found.rules) == (("code",), (), True)
     assert entries[2].rejudged["claims"]["attention_is_regulatory"] == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("better", "shown", "told"),
+    [
+        (False, True, "worse model"),
+        (True, True, "better model"),
+        (False, False, "other model, no difference shown"),
+        (True, False, "other model, no difference shown"),
+        (None, True, "other model"),
+    ],
+)
+def test_a_model_is_called_worse_only_where_the_interval_shows_it(better: bool | None, shown: bool, told: str) -> None:
+    found = Causes(("release", "weights"), judging_code=False, number_code=False)
+    assert reading(found, "criterion", "fail", "undecided", None, "", better, shown) == told
