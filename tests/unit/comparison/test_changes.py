@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp_assets.comparison.attribution import causes
-from interp_assets.comparison.attribution import Causes, reading
+from interp_assets.comparison.attribution import Causes, causes, reading
 from interp_assets.comparison.changes import COLUMNS, direction, verdict_changes
 from interp_assets.comparison.effects import Number, difference, independent, perturbation_values
 from interp_assets.comparison.history import extended, histories, read_history
