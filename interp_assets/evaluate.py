@@ -343,7 +343,9 @@ class Evaluator:
         return [
             key
             for key, found in status.items()
-            if found is not StaleStatus.FRESH or self._came_since(key, stage.partition)
+            if found is not StaleStatus.FRESH
+            or self._came_since(key, stage.partition)
+            or (stage.partition is None and self._made_since(key))
         ]
 
     def _statuses(self) -> Any:
@@ -362,6 +364,22 @@ class Evaluator:
             return False
         stored = read_records(self.layout.folders.store / "cells" / name / "raw")
         return isinstance(stored, Unavailable) and not isinstance(raw_file(archive(self.layout), name), Unavailable)
+
+    def _made_since(self, key: dg.AssetKey) -> bool:
+        """Whether something it gathers was made after it, where Dagster does not look: from 100 partitions on."""
+        from dagster._core.definitions.data_version import SKIP_PARTITION_DATA_VERSION_DEPENDENCY_THRESHOLD as UNSEEN
+
+        many = []
+        for parent in self._graph.get(key).parent_keys:
+            definition = self._graph.get(parent).partitions_def
+            if definition is not None:
+                count = len(definition.get_partition_keys(dynamic_partitions_store=self.instance))
+                many += [parent] if count >= UNSEEN else []
+        made = {
+            record.asset_entry.asset_key: record.asset_entry.last_materialization_storage_id or 0
+            for record in self.instance.get_asset_records([key, *many])
+        }
+        return any(made.get(parent, 0) > made.get(key, 0) for parent in many)
 
     def _materialise(self, keys: Sequence[dg.AssetKey], partition: str | None) -> None:
         self._resolver = None

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.assets.control_evidence import controls_of_study
-from interp_assets.assets.judging import documents_of, judged, verdict_in_force
+from interp_assets.assets.judging import documents_of, judged, rules_version, verdict_in_force
 from interp_assets.assets.stored_inputs import FOLDER, dimensions
 from interp_assets.automation.conditions import gathering, incremental
 from interp_assets.code_version import code_version
@@ -77,7 +77,7 @@ def control_outcome_asset(layout: Layout) -> dg.AssetsDefinition:
         partitions_def=layout.release_by_study,
         ins={"test_results": dg.AssetIn()},
         io_manager_key="files",
-        code_version=code_version(GATE),
+        code_version=code_version(GATE) + rules_version(),
         metadata={PATH: FOLDER},
         group_name="results",
         kinds={"json"},
@@ -111,7 +111,7 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
             "random_weights": dg.AssetIn(dg.AssetKey(["random_weights", "control_outcome"])),
         },
         io_manager_key="files",
-        code_version=code_version("qc_standards.suites") + _standards_version(),
+        code_version=code_version("qc_standards.suites") + rules_version(),
         metadata={PATH: FOLDER},
         group_name="judgement",
         kinds={"greatexpectations"},
@@ -179,12 +179,6 @@ def _check_name(identifier: str) -> str:
     return identifier.replace("-", "_").replace(".", "_")
 
 
-def _standards_version() -> str:
-    from qc_standards.standards import standards_hash
-
-    return standards_hash()[:16] + claims_registry().content_hash[:16]
-
-
 def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
     """Verdicts of every declared claim, with a check for each."""
     claims = claims_registry().claims
@@ -194,7 +188,7 @@ def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
         partitions_def=layout.release_by_study,
         ins={"test_results": dg.AssetIn(), "standards_results": dg.AssetIn()},
         io_manager_key="files",
-        code_version=code_version(GATE) + _standards_version(),
+        code_version=code_version(GATE) + rules_version(),
         metadata={PATH: FOLDER},
         group_name="judgement",
         kinds={"json"},

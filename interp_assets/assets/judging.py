@@ -17,6 +17,14 @@ class StaleVerdictError(RuntimeError):
     """A stored verdict that the results beside it do not give; nothing may be said from it."""
 
 
+def rules_version() -> str:
+    """Part of a code version: the standards and claims that a judgement follows, which are data and no code."""
+    from qc_standards.claims import claims_registry
+    from qc_standards.standards import standards_hash
+
+    return standards_hash()[:16] + claims_registry().content_hash[:16]
+
+
 def documents_of(judgement: Any) -> dict[str, bytes]:
     """Stored documents of a judgement by file name: standards, claims, verdict."""
     from qc_standards.documents import canonical_json as document_text

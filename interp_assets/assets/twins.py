@@ -14,6 +14,7 @@ from interp_assets.analyses import catalogue
 from interp_assets.assets.analyses import output_files
 from interp_assets.assets.battery import results_files
 from interp_assets.assets.judgement import judged_files
+from interp_assets.assets.judging import rules_version
 from interp_assets.assets.stored_inputs import attention_of_study, dimensions, load_roles, stored_choice
 from interp_assets.automation.conditions import incremental
 from interp_assets.battery import Gathered, run_battery
@@ -128,7 +129,8 @@ def twin_outcome_asset(layout: Layout, prefix: str, suffix: str) -> dg.AssetsDef
         partitions_def=layout.release_by_study,
         ins={"test_results": dg.AssetIn(dg.AssetKey([prefix, "test_results"]))},
         io_manager_key="files",
-        code_version=code_version("qc_standards.gate", "interp_assets.report.page", "interp_assets.figures.catalogue"),
+        code_version=code_version("qc_standards.gate", "interp_assets.report.page", "interp_assets.figures.catalogue")
+        + rules_version(),
         metadata={PATH: "{study}/{release}." + suffix},
         group_name=GROUP,
         kinds={"json"},

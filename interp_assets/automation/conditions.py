@@ -7,7 +7,7 @@ limits and tags of the runs (`run_settings`), or when a release is put into quar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -15,11 +15,15 @@ import dagster as dg
 from interp_assets import quarantine
 from interp_assets.automation.run_settings import RunSettings, read_run_settings
 from interp_assets.automation.run_tags import Cause, Dimension
+from interp_assets.automation.upstream import UnsettledAbove
 from interp_assets.layout import RELEASE
 from interp_assets.settings import Folders
 
 SENSOR = "evaluate_what_is_missing"
 JUDGED = dg.AssetKey("qc_verdict")
+# Where there are more judgements than this, the UI is told what was asked for, and not by which part of a condition:
+# each part lists its partitions, and an answer above 100 MB never reaches the daemon (docs/scaling.md).
+MOST_EXPLAINED = 100
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ def incremental() -> dg.AutomationCondition[dg.AssetKey]:
 
     ``missing`` instead of ``newly_missing``: a release that was registered before the daemon's first tick is
     evaluated too. A partition whose last run failed is left alone until something it reads changes, so a
-    broken release does not run in a loop; one whose inputs are absent or in progress waits. So does one that
+    broken release does not run in a loop; one waits whose inputs are absent, or where anything above it, however far,
+    is made again by another run (`UnsettledAbove`): no verdict mixes old and new. So does one that
     ended since the last tick: a tick reads the events of its beginning but the runs of its end, and would take
     what ended in between for neither running nor updated, and ask for it again.
 
@@ -78,15 +83,17 @@ def _requested(retried: dg.AutomationCondition[dg.AssetKey]) -> dg.AutomationCon
     """What is missing or changed, and what is ``retried`` of a release that left quarantine."""
     condition = dg.AutomationCondition
     held: dg.AutomationCondition[dg.AssetKey] = InQuarantine()
-    changed = condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
+    changed = condition.any_deps_match(condition.data_version_changed())
     wanted = (
         (condition.missing() & ~condition.execution_failed())
         | (changed | condition.code_version_changed()).since_last_handled()
+        # joins the run of what it reads, and is forgotten where it has to wait: then the result decides
+        | condition.any_deps_match(condition.will_be_requested())
         | (held.since(condition.newly_requested()) & retried)
     )
     idle = ~condition.in_progress()
     runs_or_just_ran = condition.in_progress().since(idle & ~idle.newly_true()) | condition.newly_requested()
-    waits = condition.any_deps_missing() | condition.any_deps_in_progress() | runs_or_just_ran | held
+    waits = condition.any_deps_missing() | UnsettledAbove() | runs_or_just_ran | held
     return (condition.in_latest_time_window() & wanted & ~waits).with_label("missing or changed")
 
 
@@ -106,17 +113,21 @@ class EvaluateWhatIsMissing(dg.AutomationConditionSensorDefinition):
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
         """One tick: what the conditions ask for, each request with its tags."""
-        found = super().evaluate_tick(context)
-        if not found.run_requests:
-            return found
-        from dagster._record import replace
+        from dagster._record import replace as replace_record
 
+        found = super().evaluate_tick(context)
+        if not found.run_requests and not found.automation_condition_evaluations:
+            return found
         repository = context.repository_def
         if repository is None:
             raise ValueError(f"{SENSOR} needs the definitions that it belongs to")
+        judged = repository.asset_graph.get(JUDGED).partitions_def
+        told = found.automation_condition_evaluations
+        if len(judged.get_partition_keys(dynamic_partitions_store=context.instance)) > MOST_EXPLAINED:
+            told = [replace(evaluation, child_evaluations=[]) for evaluation in told]
         tags = RequestTags(context.instance, repository.asset_graph, read_run_settings(Folders.from_environment()))
-        asked = [replace(request, tags={**request.tags, **tags.of(request)}) for request in found.run_requests]
-        return replace(found, run_requests=asked)
+        asked = [replace_record(request, tags={**request.tags, **tags.of(request)}) for request in found.run_requests]
+        return replace_record(found, run_requests=asked, automation_condition_evaluations=told)
 
 
 class RequestTags:

@@ -94,6 +94,8 @@ def _ui(options: argparse.Namespace) -> int:
         pass
     os.environ["DAGSTER_HOME"] = str(layout.folders.dagster_home)
     os.environ["INTERP_STORE"] = str(layout.folders.store)
+    # Hundreds of releases take longer to look through than Dagster's 60 s (docs/scaling.md); a person's choice counts.
+    os.environ.setdefault("DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS", "300")
     os.chdir(PROJECT)
     dagster = str(Path(sys.executable).with_name("dagster"))
     command = [dagster, "dev", "-w", "workspace.yaml", "--host", options.host, "--port", options.port]

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from served import Served, wait_for
+from steps import content_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 RELEASE = "geneformer-small-2k"
 EVENTS = """query Events($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
   __typename ... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text }
   ... on IntMetadataEntry { intValue } } } ... on MaterializationEvent { assetKey { path } partition } } } } }"""
-SECONDS = 600
+# A bound on hanging, not on speed: after the second start everything that is left has to be done.
+SECONDS = 1200
 
 
 def killed(environment: dict[str, str], folder: Path) -> dict[str, Any]:
@@ -54,7 +56,8 @@ def killed(environment: dict[str, str], folder: Path) -> dict[str, Any]:
     twice = sorted(f"{name} of {partition}" for (name, partition), times in made.items() if times > 1)
     if twice and len(twice) > 3:
         raise RuntimeError(f"steps that had succeeded were run again: {', '.join(twice)}")
-    return {"materialized": sum(made.values()), "made twice": twice}
+    results = content_of(folder / "store" / "tiny" / RELEASE)
+    return {"materialized": sum(made.values()), "made twice": twice, "results": results}
 
 
 def deployment_group(deployment: Served) -> int:
@@ -106,6 +109,7 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="interp-killed-") as name:
         outcome = killed(dict(os.environ), Path(name))
+    outcome["results"] = f"{len(outcome['results'])} files"
     print(f"{outcome} in {time.monotonic() - started:.0f} s", flush=True)
     return 0
 

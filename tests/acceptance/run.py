@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from brought import FAMILIES, names_its_model, write_all
 from deployed import Deployed
 from killed import killed
 from postgres import Postgres, required_programs
-from steps import PROJECT, REQUIRED, RESULT_FILES, StepFailedError, StepSkippedError, command, must
+from steps import PROJECT, REQUIRED, RESULT_FILES, StepFailedError, StepSkippedError, command, content_of, must
 from watched import watched
 
 from qc_standards.extended import extended_tests
@@ -46,6 +46,8 @@ class Acceptance:
         self.env = {key: value for key, value in os.environ.items() if key != "INTERP_DATA_MIRROR"}
         self.env |= {"INTERP_STORE": str(store), "DAGSTER_DISABLE_TELEMETRY": "1", "COLUMNS": "160"}
         self.shipped: list[str] = []
+        # Way of evaluating, release, and what came out, for `same_every_way`.
+        self.ways: list[tuple[str, str, dict[str, str]]] = []
 
     def clean_evaluation(self) -> None:
         """`interp evaluate` on an empty store, without a mirror, in time and memory."""
@@ -243,17 +245,36 @@ class Acceptance:
         with Postgres(required_programs()) as database:
             deployed = Deployed(self.store.parent, self.env | database.environment(), database)
             deployed.evaluations_side_by_side(self.shipped[:2])
+            self._came_out("side by side on PostgreSQL", deployed.store, self.shipped[:2])
             deployed.judges_by_itself(self.shipped[0], self.shipped[2])
             deployed.catches_up_with_the_schedule()
 
     def watched(self) -> None:
         """On the embedded run history: a second release appears, is judged and compared, and a message is sent."""
-        watched()
+        for name, content in watched().items():
+            self.ways.append(("one after the other, the second by the daemon", name, content))
 
     def killed(self) -> None:
         """Worker and deployment killed in the middle: nothing is lost, only unfinished steps are repeated."""
         with tempfile.TemporaryDirectory(prefix="interp-killed-") as name:
-            print(f"        {killed(self.env, Path(name))}", flush=True)
+            outcome = killed(self.env, Path(name))
+        self.ways.append(("killed twice on the way", self.shipped[0], outcome.pop("results")))
+        print(f"        {outcome}", flush=True)
+
+    def _came_out(self, way: str, store: Path, names: Sequence[str]) -> None:
+        """Keep what a way of evaluating gave."""
+        self.ways += [(way, name, content_of(store / "tiny" / name)) for name in names]
+
+    def same_every_way(self) -> None:
+        """Side by side or one after the other, SQLite or PostgreSQL, killed or not: the same bytes."""
+        if len(self.ways) < 2:
+            raise StepSkippedError("fewer than two ways of evaluating ended with results")
+        for name in sorted({name for _, name, _ in self.ways}):
+            (first, expected), *others = [(way, content) for way, found, content in self.ways if found == name]
+            for way, content in others:
+                differing = sorted(file for file in {*expected, *content} if expected.get(file) != content.get(file))
+                must(not differing, f"{name}: {way} differs from {first} in {', '.join(differing[:5])}")
+            print(f"        {name}: {len(expected)} files, the same in {len(others) + 1} ways", flush=True)
 
     def slow_tests(self) -> None:
         """Tests marked slow: bands of planted worlds over several seeds, at full settings."""
@@ -314,6 +335,7 @@ def phases(acceptance: Acceptance) -> list[tuple[list[Step], ...]]:
         ),
         ([acceptance.real_outcomes],),
         ([acceptance.served, acceptance.killed], [acceptance.watched, acceptance.slow_tests]),
+        ([acceptance.same_every_way],),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -28,6 +29,16 @@ class StepFailedError(Exception):
 
 class StepSkippedError(Exception):
     """Something this machine lacks."""
+
+
+# They hold times; whatever else an evaluation writes has the same bytes every time.
+WITH_TIMES = ("provenance.json", "report.html")
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    """Sha256 of every result file that holds no time, by its path below ``folder``."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in WITH_TIMES)
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def must(condition: bool, said: str) -> None:

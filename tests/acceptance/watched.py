@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 from receiver import Received, receiver
 from served import Served, wait_for
-from steps import PROJECT, StepFailedError, command, must
+from steps import PROJECT, StepFailedError, command, content_of, must
 
 FIRST, SECOND = "geneformer-small-2k", "geneformer-small-4k"
 STUDY = "tiny"
@@ -154,11 +154,13 @@ class WatchDemo:
         self.say("the address of the webhook stands in no file of the store, run history and log included")
 
 
-def watched(seconds: float = 600) -> None:
-    """The demo as a step of the acceptance run, with lines below the step's own."""
+def watched(seconds: float = 600) -> dict[str, dict[str, str]]:
+    """The demo as a step of the acceptance run, with lines below the step's own; content of both results folders."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="interp-watch-") as name:
-        WatchDemo(Path(name), lambda text: print(f"        {_clock(started)} {text}", flush=True), seconds).run()
+        demo = WatchDemo(Path(name), lambda text: print(f"        {_clock(started)} {text}", flush=True), seconds)
+        demo.run()
+        return {release: content_of(demo.store / STUDY / release) for release in (FIRST, SECOND)}
 
 
 def _clock(started: float) -> str:
