@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,10 @@ with dagster.DagsterInstance.from_config(sys.argv[1]) as instance:
 """
 
 
+# Seconds: a bound on hanging beside other deployments, not on speed.
+HUNG = 1200
+
+
 def copy_release(source: Path, target: Path) -> None:
     """Copy a release folder as a person would, slowly and with the manifest last."""
     target.mkdir()
@@ -55,10 +58,16 @@ class Deployed:
         self.env = environment | {"INTERP_STORE": str(self.store), "INTERP_RELEASES": str(self.releases)}
         self.env |= {"INTERP_STUDIES": "tiny"}
 
-    def evaluations_side_by_side(self, names: Sequence[str]) -> None:
-        """Two `interp evaluate` at once, one release each: both end with a verdict that the gate can read."""
-        for name in names:
+    def evaluations_side_by_side(self, known: str, beside: str) -> None:
+        """After a first evaluation two at once, a release and an edge table: all end with a verdict the gate can read.
+
+        The first one computes what all share, so that the two do not both wait for the controls.
+        """
+        for name in (known, beside):
             shutil.copytree(PROJECT / "releases" / name, self.releases / name)
+        command("interp", "evaluate", "--study", "tiny", "--release", known, env=self.env)
+        names = (beside, "own-table")
+        write_edge_table(self._score(), self.releases / names[1])
         started = time.monotonic()
         logs = [self._log.with_name(f"evaluate-{name}.log") for name in names]
         running = []
@@ -66,16 +75,20 @@ class Deployed:
             with log.open("wb") as out:
                 asked = ["interp", "evaluate", "--study", "tiny", "--release", name, "--jobs", "1"]
                 running.append(subprocess.Popen(asked, env=self.env, stdout=out, stderr=subprocess.STDOUT))
-        ended = [process.wait(600) for process in running]
+        ended = [process.wait(HUNG) for process in running]
         told = "\n".join(log.read_text(errors="replace")[-1500:] for log in logs)
         must(ended == [0, 0], f"two evaluations side by side ended with {ended}:\n{told}")
-        for name in names:
+        for name in (known, *names):
             self._readable(self.store / "tiny" / name)
         again = command("interp", "evaluate", "--study", "tiny", env=self.env).stdout
         must("nothing to recompute" in again, f"after two evaluations side by side:\n{again[-1500:]}")
         must(int(self._database.sql("SELECT count(*) FROM event_logs")) > 0, "PostgreSQL holds no event")
         must(not list((self.store / ".dagster").rglob("*.db")), "there is a sqlite database beside PostgreSQL")
         print(f"        two evaluations side by side: {time.monotonic() - started:.0f} s", flush=True)
+
+    def _score(self) -> Path:
+        """A stored score on the cells of the study, for edge tables."""
+        return self.store / "cells" / "planted_tiny" / "correlation" / "rank_distance"
 
     def judges_by_itself(self, known: str, late: str) -> None:
         """Backfills launched from the web server, and releases that are judged without a command.
@@ -84,7 +97,7 @@ class Deployed:
         get a verdict by the same conditions, on the store and run history of `interp evaluate`.
         """
         early = "same-cells-table"
-        write_edge_table(self.store / "cells" / "planted_tiny" / "correlation" / "rank_distance", self.releases / early)
+        write_edge_table(self._score(), self.releases / early)
         command(sys.executable, "-c", REGISTER, str(self.store / ".dagster"), early, env=self.env)
         with Served(self.env, self._log) as deployment:
             for keys, partition in (

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import SubprocessError
 
 import pandas as pd
 from bench import on_real_outcomes, same_page
@@ -244,7 +245,7 @@ class Acceptance:
         """On PostgreSQL: evaluations side by side, backfills, releases judged without a command, a missed schedule."""
         with Postgres(required_programs()) as database:
             deployed = Deployed(self.store.parent, self.env | database.environment(), database)
-            deployed.evaluations_side_by_side(self.shipped[:2])
+            deployed.evaluations_side_by_side(*self.shipped[:2])
             self._came_out("side by side on PostgreSQL", deployed.store, self.shipped[:2])
             deployed.judges_by_itself(self.shipped[0], self.shipped[2])
             deployed.catches_up_with_the_schedule()
@@ -307,7 +308,7 @@ def attempt(step: Step) -> str:
     except StepSkippedError as skip:
         print(f"skipped {step.__name__}: {skip}", flush=True)
         return "skipped"
-    except (StepFailedError, RuntimeError, TimeoutError, OSError, LookupError, ValueError) as failure:
+    except (StepFailedError, RuntimeError, TimeoutError, OSError, LookupError, ValueError, SubprocessError) as failure:
         print(f"FAILED  {step.__name__}: {failure}", flush=True)
         return "failed"
     print(f"passed  {step.__name__} ({time.monotonic() - started:.0f} s)", flush=True)
