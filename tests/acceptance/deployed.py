@@ -67,7 +67,7 @@ class Deployed:
             shutil.copytree(PROJECT / "releases" / name, self.releases / name)
         command("interp", "evaluate", "--study", "tiny", "--release", known, env=self.env)
         names = (beside, "own-table")
-        write_edge_table(self._score(), self.releases / names[1])
+        write_edge_table(self._score("co_detection"), self.releases / names[1])
         started = time.monotonic()
         logs = [self._log.with_name(f"evaluate-{name}.log") for name in names]
         running = []
@@ -86,9 +86,9 @@ class Deployed:
         must(not list((self.store / ".dagster").rglob("*.db")), "there is a sqlite database beside PostgreSQL")
         print(f"        two evaluations side by side: {time.monotonic() - started:.0f} s", flush=True)
 
-    def _score(self) -> Path:
+    def _score(self, name: str) -> Path:
         """A stored score on the cells of the study, for edge tables."""
-        return self.store / "cells" / "planted_tiny" / "correlation" / "rank_distance"
+        return self.store / "cells" / "planted_tiny" / "correlation" / name
 
     def judges_by_itself(self, known: str, late: str) -> None:
         """Backfills launched from the web server, and releases that are judged without a command.
@@ -97,7 +97,7 @@ class Deployed:
         get a verdict by the same conditions, on the store and run history of `interp evaluate`.
         """
         early = "same-cells-table"
-        write_edge_table(self._score(), self.releases / early)
+        write_edge_table(self._score("rank_distance"), self.releases / early)
         command(sys.executable, "-c", REGISTER, str(self.store / ".dagster"), early, env=self.env)
         with Served(self.env, self._log) as deployment:
             for keys, partition in (
