@@ -211,9 +211,9 @@ def reading_table(roles: Mapping[str, RoleInputs]) -> pd.DataFrame:
 
     ``scored_genes_lost`` names up to 20 scored genes that the model does not know, by comma.
     ``mass_<part>`` is the mean over layers of the softmax weight that scored genes put on scored genes, on other genes
-    and on positions without a gene, in ``mass_cells`` sampled cells (`models.attention_facts`). ``order_spearman``, of
+    and on positions without a gene, in ``mass_cells`` sampled cells (`models.attention.facts`). ``order_spearman``, of
     a model that looks back: rank correlation of its scores with what token order alone gives, mean over layers
-    (`models.attention_pooling.order_control`).
+    (`models.attention.pooling.order_control`).
     """
     rows: dict[str, dict[str, Any]] = {}
     for inputs in roles.values():

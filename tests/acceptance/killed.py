@@ -1,7 +1,8 @@
 """Run workers, code server and daemon are killed in the middle: nothing is lost, only unfinished steps are repeated.
 
-A deployment on the run history in the store evaluates the study ``tiny``. First the process of a run is killed, then
-every process of the deployment at once, as by a power cut; it is started again and has to end with every verdict.
+A deployment on the run history in the store evaluates the study ``tiny``. First the process of a run is killed, then,
+while attention is extracted, every process of the deployment at once, as by a power cut; it is started again and has to
+end with every verdict.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def killed(environment: dict[str, str], folder: Path) -> dict[str, Any]:
         worker = wait_for_worker(deployment)
         os.kill(worker, signal.SIGKILL)
         print(f"killed the process {worker} of a run", flush=True)
-        wait_for_worker(deployment, but=worker)
+        wait_for_worker(deployment, but=worker, making="attention")
         os.killpg(deployment_group(deployment), signal.SIGKILL)
         print("killed every process of the deployment", flush=True)
     with Served(environment, folder / "second.log") as deployment:
@@ -73,13 +74,13 @@ def unfinished(deployment: Served) -> list[str]:
     return [run["id"] for run in deployment.runs() if run["status"] not in ("SUCCESS", "FAILURE", "CANCELED")]
 
 
-def wait_for_worker(deployment: Served, but: int = 0) -> int:
-    """Number of the process of a run that has begun a step."""
+def wait_for_worker(deployment: Served, but: int = 0, making: str = "") -> int:
+    """Number of the process of a run that has begun a step; with ``making``, of one that is to make that asset."""
     found: list[int] = []
 
     def begun() -> bool:
         for run in deployment.runs():
-            if run["status"] == "STARTED":
+            if run["status"] == "STARTED" and (not making or making in run["assets"]):
                 found.extend(number for number in processes(deployment, run["id"]) if number != but)
         return bool(found)
 
