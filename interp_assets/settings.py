@@ -74,9 +74,9 @@ class AttentionSettings:
 
     ``heads`` is ``auto`` (all of them if their sums fit ``memory_gib``, else the mean), ``all``, ``mean``, or a list of
     layer.head such as ``"0.3, 5.11"`` (`models.attention.budget`); sums that do not fit at once take several passes.
-    ``edge_rule`` is ``softmax_mean`` or ``double_rank`` (`models.attention.edge_rules`). The rest reaches families whose
-    encoding of cells leaves a choice (`models.adapter.Encoding`): ``zeros`` are dropped or kept, ``bin_ties`` random or
-    left.
+    ``edge_rule`` is ``softmax_mean`` or ``double_rank`` (`models.attention.edge_rules`). The rest reaches families
+    whose encoding of cells leaves a choice (`models.adapter.Encoding`): ``zeros`` are dropped or kept, ``bin_ties``
+    random or left.
     ``scheduler`` is the address of a dask scheduler whose workers add the shards (empty: this process does).
     """
 
