@@ -51,6 +51,10 @@ RESOURCES = "interp/dask-resources"
 PAUSE = 0.05  # seconds between two looks at the steps in flight
 
 
+class OtherDeploymentError(RuntimeError):
+    """A dask worker reads or writes elsewhere than the run: no step is at fault, and no release."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorSettings:
     """Kind of executor, processes on this machine (0 where a scheduler is named), modules to preload, scheduler.
@@ -87,8 +91,8 @@ def _in_process(_: Declaration) -> ExecutorSettings:
 
 def _multiprocess(declared: Declaration) -> ExecutorSettings:
     processes = declared.integer("processes", default=default_jobs(), minimum=1)
-    preload = declared.texts("preload") if declared.has("preload") else PRELOAD
-    declared.texts("preload")
+    named = declared.texts("preload")
+    preload = named if declared.has("preload") else PRELOAD
     for module in preload:
         if not _installed(module):
             raise declared.error("preload", f"module {module} is not installed here. Correct the name or leave it out.")
@@ -258,14 +262,14 @@ def _on_worker(asked: Mapping[str, str], work: Callable[..., Any], *arguments: A
 
     Raises
     ------
-    RuntimeError
+    OtherDeploymentError
         When a variable that describes the deployment differs here; names it and both values.
     """
     here = described_by(os.environ)
     different = [name for name in DESCRIBING if asked.get(name) != here.get(name)]
     if different:
         told = "; ".join(f"{name} is {here.get(name)!r}, the run has {asked.get(name)!r}" for name in different)
-        raise RuntimeError(
+        raise OtherDeploymentError(
             f"this dask worker belongs to another deployment: {told}. Start it with the run's variables."
         )
     return work(*arguments)
@@ -274,7 +278,11 @@ def _on_worker(asked: Mapping[str, str], work: Callable[..., Any], *arguments: A
 def _events(
     future: Any, plan_context: PlanOrchestrationContext, active: ActiveExecution, key: str
 ) -> Sequence[dg.DagsterEvent]:
-    """What the worker reported, or the failure of this step alone where the worker was lost or could not report."""
+    """What the worker reported, or the failure of this step alone where the worker was lost or could not report.
+
+    Whatever ended the worker's side becomes the error of the step, with its trace: the other steps go on. An
+    interruption is none of that and ends the run.
+    """
     from dagster._utils.error import serializable_error_info_from_exc_info
 
     try:

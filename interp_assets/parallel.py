@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Executor, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, BrokenExecutor, Executor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
@@ -77,16 +77,18 @@ class SideBySide:
         Raises
         ------
         EvaluationError
-            When a worker is lost; chains that had not begun are left out.
+            When a worker is lost or fails outside every step; chains that had not begun are left out.
         """
-        asked = [self._pool.submit(_run, chain) for chain in wave]
-        _, left = wait(asked, return_when=FIRST_EXCEPTION)
-        for future in left:
-            future.cancel()
         try:
+            asked = [self._pool.submit(_run, chain) for chain in wave]
+            _, left = wait(asked, return_when=FIRST_EXCEPTION)
+            for future in left:
+                future.cancel()
             return [future.result() for future in asked if not future.cancelled()]
-        except Exception as error:
+        except BrokenExecutor as error:
             raise EvaluationError(f"a worker process was lost: {error}") from error
+        except Exception as error:
+            raise EvaluationError(f"a worker failed outside every step: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

@@ -369,6 +369,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "validate" and bool(options.table) != bool(options.standard):
         parser.error("validate TABLE needs --standard ID, and --standard needs a TABLE")
+    if options.command == "check" and options.study is not None and not options.folder.is_file():
+        parser.error(f"--study chooses within an exported zip; {options.folder} is none")
     try:
         return int(options.run(options))
     except (RegistryError, StandardError) as error:

@@ -14,11 +14,12 @@ import hashlib
 import json
 import re
 import stat
+import struct
 import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -41,6 +42,8 @@ _ENCRYPTED: Final = 0x1
 _BLOCK: Final = 2**20
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DRIVE: Final = re.compile(r"^[A-Za-z]:")
+# What Python's reader of zip files raises for damaged bytes; a name that is no UTF-8 gives a ValueError.
+_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, RuntimeError, ValueError)
 
 
 class CrateError(ValueError):
@@ -100,7 +103,9 @@ def unpacked(path: Path) -> Iterator[Crate]:
         try:
             with zipfile.ZipFile(path) as archive:
                 crate = _unpack(path, archive, Path(place))
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except CrateError:
+            raise
+        except _DAMAGE as error:
             raise CrateError(f"{path}: damaged or no zip file ({error}); export or download it again") from error
         yield crate
 
@@ -112,15 +117,20 @@ def _unpack(path: Path, archive: zipfile.ZipFile, place: Path) -> Crate:
     for name, entry in described.items():
         target = place / name if _read_by_gate(name) else None
         _check_content(path, archive, members[name], entry, target)
-    folders = {
-        (parts[1], parts[2]): place.joinpath(*parts[:3])
-        for name in members
-        if (parts := PurePosixPath(name).parts)[0] == RESULTS and parts[3:] == (TESTS_FILE,)
-    }
-    if not folders:
-        raise CrateError(f"{path}: holds no {RESULTS}/<study>/<release>/{TESTS_FILE}; it is no export of results")
     differing = _other_declarations({name: str(entry["sha256"]) for name, entry in described.items()})
-    return Crate(path=path, place=place, folders=dict(sorted(folders.items())), declared=differing)
+    return Crate(path=path, place=place, folders=_result_folders(path, place, members), declared=differing)
+
+
+def _result_folders(path: Path, place: Path, names: Iterable[str]) -> dict[tuple[str, str], Path]:
+    """Result folders by study and release; one without tests is refused, since it would go unjudged in silence."""
+    inside = [parts for name in names if (parts := PurePosixPath(name).parts)[0] == RESULTS and len(parts) > 3]
+    found = sorted({(parts[1], parts[2]) for parts in inside})
+    tested = {(parts[1], parts[2]) for parts in inside if parts[3:] == (TESTS_FILE,)}
+    if not found:
+        raise CrateError(f"{path}: holds no {RESULTS}/<study>/<release>/{TESTS_FILE}; it is no export of results")
+    if lacking := [f"{RESULTS}/{study}/{release}" for study, release in found if (study, release) not in tested]:
+        raise CrateError(f"{path}: {', '.join(lacking[:3])}: no {TESTS_FILE}; export the results again")
+    return {key: place.joinpath(RESULTS, *key) for key in found}
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

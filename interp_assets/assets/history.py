@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.analyses import catalogue
+from interp_assets.assets.judging import JUDGEMENT, verdict_in_force
 from interp_assets.assets.stored_inputs import dimensions
 from interp_assets.automation.conditions import gathering, incremental
 from interp_assets.code_version import code_version
@@ -18,7 +19,7 @@ from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
 from interp_assets.metadata import TEAM
 from interp_assets.readings.catalogue import READINGS
-from interp_assets.storage import canonical_json
+from interp_assets.storage import StorageError, canonical_json
 
 STEPS = (
     *(row.key for row in catalogue.built()),
@@ -34,12 +35,7 @@ def verdict_history_asset(layout: Layout) -> dg.AssetsDefinition:
     @dg.asset(
         key="verdict_history",
         partitions_def=layout.release_by_study,
-        ins={
-            "test_results": dg.AssetIn(),
-            "extended_results": dg.AssetIn(),
-            "standards_results": dg.AssetIn(),
-            "qc_verdict": dg.AssetIn(),
-        },
+        ins={name: dg.AssetIn() for name in JUDGEMENT},
         io_manager_key="files",
         code_version=code_version("interp_assets.comparison.history"),
         metadata={PATH: "history/{study}/{release}"},
@@ -49,24 +45,17 @@ def verdict_history_asset(layout: Layout) -> dg.AssetsDefinition:
         description="Distinct judgements of a release in a study, in order; earlier ones are kept with their numbers.",
         automation_condition=incremental(),
     )
-    def verdict_history(
-        context: dg.AssetExecutionContext,
-        test_results: StoredFiles,
-        extended_results: StoredFiles,
-        standards_results: StoredFiles,
-        qc_verdict: StoredFiles,
-    ) -> dg.Output[dict[str, bytes]]:
-        from interp_assets.assets.judging import verdict_in_force
+    def verdict_history(context: dg.AssetExecutionContext, **stored: StoredFiles) -> dg.Output[dict[str, bytes]]:
         from interp_assets.comparison.history import extended, read_history
         from interp_assets.comparison.snapshot import made_with
 
         study, release = dimensions(context)
-        verdict_in_force(qc_verdict)
+        verdict_in_force(stored["qc_verdict"])
         before = read_history(layout.folders.store, study, release)
         made = made_with(
             _study_inputs(layout.folders.store, study), _code_behind(layout, context.instance, study, release)
         )
-        files = extended(before, qc_verdict.folder, made)
+        files = extended(before, stored["qc_verdict"].folder, made)
         judged = sum(name.startswith("snapshots/") for name in files)
         return dg.Output(files, data_version=files_version(files), metadata={"judgements": judged})
 
@@ -74,8 +63,12 @@ def verdict_history_asset(layout: Layout) -> dg.AssetsDefinition:
 
 
 def _study_inputs(store: Path, study: str) -> dict[str, Any]:
+    """Versions of what a study reads; without them a change of data would be put down to the model."""
     path = store / "studies" / study / "study_inputs.json"
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path}: cannot be read ({error}); materialise study_inputs of {study} again") from error
     return content
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.assets.control_evidence import controls_of_study
-from interp_assets.assets.judging import documents_of, judged, rules_version, verdict_in_force
+from interp_assets.assets.judging import JUDGEMENT, documents_of, judged, rules_version, verdict_in_force
 from interp_assets.assets.stored_inputs import FOLDER, dimensions
 from interp_assets.automation.conditions import gathering, incremental
 from interp_assets.code_version import code_version
@@ -289,12 +289,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
     @dg.asset(
         key="report",
         partitions_def=layout.release_by_study,
-        ins={
-            "test_results": dg.AssetIn(),
-            "extended_results": dg.AssetIn(),
-            "standards_results": dg.AssetIn(),
-            "qc_verdict": dg.AssetIn(),
-        },
+        ins={name: dg.AssetIn() for name in JUDGEMENT},
         deps=[dg.AssetKey(["figure", spec.figure_id]) for spec in CATALOGUE],
         io_manager_key="files",
         code_version=code_version("interp_assets.report.evaluation") + _templates_version(),
@@ -305,18 +300,12 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
         description="Self-contained page: verdict, claims, standards, all 153 tests, figures, provenance.",
         automation_condition=incremental(),
     )
-    def report(
-        context: dg.AssetExecutionContext,
-        test_results: StoredFiles,
-        extended_results: StoredFiles,
-        standards_results: StoredFiles,
-        qc_verdict: StoredFiles,
-    ) -> dg.Output[dict[str, bytes]]:
+    def report(context: dg.AssetExecutionContext, **stored: StoredFiles) -> dg.Output[dict[str, bytes]]:
         from interp_assets.report.evaluation import provenance_document, report_html, stored_figure
         from qc_standards.documents import documents
 
-        folder = test_results.folder
-        results, judgement = verdict_in_force(qc_verdict)
+        folder = stored["test_results"].folder
+        results, judgement = verdict_in_force(stored["qc_verdict"])
         provenance = provenance_document(judgement, {}, folder)
         html = report_html(
             judgement,
@@ -329,7 +318,7 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
         )
         files = {"report.html": html, "provenance.json": canonical_json(provenance).encode("utf-8")}
         version = files_version(
-            documents_of(judgement) | {EXTENDED_FILE: extended_results.path(EXTENDED_FILE).read_bytes()}
+            documents_of(judgement) | {EXTENDED_FILE: stored["extended_results"].path(EXTENDED_FILE).read_bytes()}
         )
         where = str(folder / "report.html")
         return dg.Output(files, data_version=version, metadata={"report": dg.MetadataValue.path(where)})
@@ -344,7 +333,9 @@ def leaderboard_asset(layout: Layout) -> dg.AssetsDefinition:
         key="leaderboard",
         deps=["report", "verdict_changes"],
         io_manager_key="files",
-        code_version=code_version("interp_assets.report.stored") + _templates_version(),
+        # the page shows the changes, whose updates the condition ignores: their code is its code
+        code_version=code_version("interp_assets.report.stored", "interp_assets.comparison.changes")
+        + _templates_version(),
         metadata={PATH: "."},
         group_name="report",
         kinds={"html"},

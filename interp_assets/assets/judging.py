@@ -12,6 +12,9 @@ from interp_assets.io_managers import StoredFiles
 from qc_standards.results import Results
 from qc_standards.verdicts import Judgement
 
+# All that one judgement rests on; what speaks of it as a whole is made only when each of these is up to date.
+JUDGEMENT = ("test_results", "extended_results", "standards_results", "qc_verdict")
+
 
 class StaleVerdictError(RuntimeError):
     """A stored verdict that the results beside it do not give; nothing may be said from it."""

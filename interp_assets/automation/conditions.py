@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from interp_assets import quarantine
+from interp_assets.automation.overtaken import Overtaken
 from interp_assets.automation.run_settings import RunSettings, read_run_settings
 from interp_assets.automation.run_tags import Cause, Dimension
 from interp_assets.automation.upstream import UnsettledAbove
@@ -66,7 +67,8 @@ def incremental() -> dg.AutomationCondition[dg.AssetKey]:
     broken release does not run in a loop; one waits whose inputs are absent, or where anything above it, however far,
     is made again by another run (`UnsettledAbove`): no verdict mixes old and new. So does one that
     ended since the last tick: a tick reads the events of its beginning but the runs of its end, and would take
-    what ended in between for neither running nor updated, and ask for it again.
+    what ended in between for neither running nor updated, and ask for it again. What was made from an input that
+    changed before the run ended is asked for again (`Overtaken`).
 
     Nothing of a release in quarantine is requested. What changed meanwhile is remembered, and what failed is asked for
     once more when the release leaves quarantine.
@@ -87,6 +89,7 @@ def _requested(retried: dg.AutomationCondition[dg.AssetKey]) -> dg.AutomationCon
     wanted = (
         (condition.missing() & ~condition.execution_failed())
         | (changed | condition.code_version_changed()).since_last_handled()
+        | (Overtaken() & ~condition.execution_failed())
         # joins the run of what it reads, and is forgotten where it has to wait: then the result decides
         | condition.any_deps_match(condition.will_be_requested())
         | (held.since(condition.newly_requested()) & retried)
@@ -98,10 +101,16 @@ def _requested(retried: dg.AutomationCondition[dg.AssetKey]) -> dg.AutomationCon
 
 
 def gathering() -> dg.AutomationCondition[dg.AssetKey]:
-    """Request an asset over all releases and studies when one of them is new: one that fails holds nothing up."""
+    """Request an asset over all releases and studies when one of them is new: one that fails holds nothing up.
+
+    New code of an asset that was made before counts too. A judgement that comes while the asset is made is remembered
+    for the next time, since it may have come too late to be read.
+    """
     condition = dg.AutomationCondition
-    updated = condition.any_deps_match(condition.newly_updated()).since_last_handled()
-    return (updated & ~condition.in_progress()).with_label("one of many is new")
+    new = condition.any_deps_match(condition.newly_updated()) | (
+        condition.code_version_changed() & ~condition.missing()
+    )
+    return (new.since(condition.newly_requested() & ~new) & ~condition.in_progress()).with_label("one of many is new")
 
 
 class EvaluateWhatIsMissing(dg.AutomationConditionSensorDefinition):
@@ -136,6 +145,7 @@ class RequestTags:
     def __init__(self, instance: dg.DagsterInstance, graph: Any, settings: RunSettings) -> None:
         self._graph, self._settings = graph, settings
         self._judged = {str(key) for key in instance.get_materialized_partitions(JUDGED)}
+        self._judged_anywhere = {key.partition("|")[0] for key in self._judged}
 
     def of(self, request: dg.RunRequest, cause: Cause | None = None) -> Mapping[str, str]:
         """Tags of one request; without a ``cause`` it is a new release, or something that changed."""
@@ -160,8 +170,7 @@ class RequestTags:
             return "changed"
         if isinstance(partition, dg.MultiPartitionKey) and "study" in partition.keys_by_dimension:
             return "changed" if str(partition) in self._judged else "new-release"
-        names = {key.partition("|")[0] for key in self._judged}
-        return "changed" if release in names else "new-release"
+        return "changed" if release in self._judged_anywhere else "new-release"
 
 
 def condition_sensor() -> dg.AutomationConditionSensorDefinition:

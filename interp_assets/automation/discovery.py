@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from interp_assets.discovery.sources import HubSource, Source
 
 SOURCE_TAG = "interp/source"
+# Folders of a source that one tick names, so that its answer stays small.
+MOST_TOLD = 3
 FETCH_JOB = "fetch_release"
 READ_JOB = "read_changed_release"
-# A download that stands still holds no run slot for ever; the next look goes on where it stopped.
+# A download that stands still holds no run slot for ever; the next look keeps the files that arrived whole.
 FETCH_SECONDS = 12 * 3600
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -67,8 +70,11 @@ class SensorCursor:
 
 
 def due(sources: "Sequence[Source]", asked: Mapping[str, float], now: float) -> "list[Source]":
-    """Sources whose pace has passed since they were asked, the longest waiting first."""
-    late = [source for source in sources if now - asked.get(source.key, 0.0) >= source.every]
+    """Sources whose pace has passed since they were asked, the longest waiting first.
+
+    A time that lies ahead is that of a clock which was wrong; such a source is due too.
+    """
+    late = [source for source in sources if not 0 <= now - asked.get(source.key, 0.0) < source.every]
     return sorted(late, key=lambda source: asked.get(source.key, 0.0))
 
 
@@ -105,7 +111,8 @@ def fetch_job(layout: Layout) -> dg.JobDefinition:
         look = look_at(source, layout.folders.releases, say=context.log.info)
         for entry in look.found:
             place = f"{entry.finding.listed.place} {entry.finding.listed.commit[:12]}".strip()
-            context.log.info(f"{entry.word}: {place} {entry.name}: {entry.reason}")
+            say = context.log.warning if entry.word in ("failed", "refused") else context.log.info
+            say(f"{entry.word}: {place} {entry.name}: {entry.reason}")
         failed = [entry.reason for entry in look.having("failed")] + ([look.skipped] if look.skipped else [])
         if failed:
             told = f"{source.told}: {'; '.join(failed)}; it is tried again"
@@ -188,14 +195,20 @@ def _changed(
 
 
 def _judged_id(layout: Layout, name: str) -> str:
-    """Id of the release that was read last under a name; empty where none was."""
-    from interp_assets.models.records import ReleaseCard
-    from interp_assets.storage import StorageError, load_record
+    """Id of the release that was read last under a name; empty where none was, no id at all where it cannot be told.
 
-    try:
-        return load_record(layout.folders.store / "releases" / name / "card", ReleaseCard).release_id
-    except (StorageError, OSError, ValueError, TypeError, KeyError):
+    A card that is damaged says nothing of what was judged, so that the release is read again.
+    """
+    from interp_assets.models.records import ReleaseCard
+    from interp_assets.storage import META, load_record
+
+    card = layout.folders.store / "releases" / name / "card"
+    if not (card / META).is_file():
         return ""
+    try:
+        return load_record(card, ReleaseCard).release_id or "unknown"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "unknown"
 
 
 def _sources(
@@ -230,26 +243,31 @@ def _reason_to_look(
     from interp_assets.discovery.sources import FolderSource
 
     try:
-        what = _in_folder(layout, source, known) if isinstance(source, FolderSource) else _on_hub(layout, source)
+        what, nothing = (
+            _in_folder(layout, source, known) if isinstance(source, FolderSource) else _on_hub(layout, source)
+        )
     except (ValueError, OSError) as error:
         context.log.warning(f"{source.told} skipped: {error}")
         return "", f"skipped: {error}"
     if not what:
-        return "", "nothing new"
+        return "", nothing
     running = dg.RunsFilter(job_name=FETCH_JOB, tags={SOURCE_TAG: source.key}, statuses=UNFINISHED)
     return ("", "being fetched") if context.instance.get_runs(running, limit=1) else (what, "")
 
 
-def _in_folder(layout: Layout, source: Any, known: Mapping[str, str]) -> str:
+def _in_folder(layout: Layout, source: Any, known: Mapping[str, str]) -> tuple[str, str]:
     from interp_assets.discovery.watch import awaits_fetch
 
-    waiting = awaits_fetch(source, layout.folders.releases, known)
-    return "+".join(sorted(entry.fingerprint[:12] for entry in waiting))[:200]
+    waiting, left = awaits_fetch(source, layout.folders.releases, known)
+    if waiting:
+        return sha256("".join(sorted(entry.fingerprint for entry in waiting)).encode()).hexdigest(), ""
+    more = [f"{len(left) - MOST_TOLD} more"] if len(left) > MOST_TOLD else []
+    return "", "; ".join(("nothing new", *(line[:200] for line in left[:MOST_TOLD]), *more))
 
 
-def _on_hub(layout: Layout, source: "HubSource") -> str:
+def _on_hub(layout: Layout, source: "HubSource") -> tuple[str, str]:
     from interp_assets.discovery.hub_source import newest_commit
     from interp_assets.discovery.memory import remembered
 
     head = newest_commit(source)
-    return "" if head == remembered(layout.folders.releases, source.key).commit else head
+    return ("", "nothing new") if head == remembered(layout.folders.releases, source.key).commit else (head, "")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from interp_assets.quarantine import Kind
 
 STEP_FAILURE = "STEP_FAILURE"
-# Classes by name: the history keeps the names of errors, not the errors. Databases, workers, memory, connections; and a
-# verdict that was being made again while something spoke from it.
+# Classes by name: the history keeps the names of errors, not the errors. Databases, workers, memory, connections, steps
+# that a dask scheduler lost or handed to a wrong worker; a verdict that was made again while something spoke from it.
 PASSING = frozenset(
     {
         "MemoryError",
@@ -29,6 +29,9 @@ PASSING = frozenset(
         "ChildProcessError",
         "KilledWorker",
         "CommClosedError",
+        "CancelledError",
+        "FutureCancelledError",
+        "OtherDeploymentError",
         "ConnectionError",
         "ConnectionAbortedError",
         "ConnectionRefusedError",

@@ -44,7 +44,8 @@ def notice_sensors(layout: Layout) -> list[dg.SensorDefinition]:
         for problem in done.problems:
             context.log.warning(problem)
         context.update_cursor(json.dumps({"seen": seen, "due": done.due}))
-        return dg.SkipReason(f"{len(done.told)} message(s) sent, {len(done.waiting)} waiting")
+        unread = "".join(f"; {problem[:300]}" for problem in done.unreadable)
+        return dg.SkipReason(f"{len(done.told)} message(s) sent, {len(done.waiting)} waiting{unread}")
 
     return [tell_people]
 

@@ -78,7 +78,7 @@ def read_run_settings(folders: Folders) -> RunSettings:
     """
     from interp_assets.deployment import read_deployment
 
-    declared = read_deployment(folders).declaration("runs")
+    declared, usual = read_deployment(folders).declaration("runs"), RunSettings()
     numbers: dict[str, Mapping[str, int]] = {}
     for key, defaults, least in (("priorities", PRIORITIES, 0), ("hours", HOURS, 1)):
         if not declared.has(key):
@@ -90,8 +90,8 @@ def read_run_settings(folders: Folders) -> RunSettings:
     settings = RunSettings(
         priorities=numbers["priorities"],
         hours=numbers["hours"],
-        retries=declared.integer("retries", 2),
-        delay=declared.integer("delay", 60),
+        retries=declared.integer("retries", usual.retries),
+        delay=declared.integer("delay", usual.delay),
     )
     declared.finish()
     return settings

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import dagster as dg
 
 Found = dict[dg.AssetKey, Any]
-_OF_TICK: WeakKeyDictionary[Any, Found] = WeakKeyDictionary()  # each tick has a view of its own, which ends with it
+# What was found, by the view of the tick: each tick has one of its own. What was found holds on to its view, so that
+# weak keys would keep every one of them for ever.
+_OF_TICK: dict[Any, Found] = {}
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class UnsettledAbove(dg.AutomationCondition[dg.AssetKey]):
         view = context.asset_graph_view
         if context.candidate_subset.is_empty:
             return dg.AutomationResult(context, context.get_empty_subset())
+        if view not in _OF_TICK:
+            _OF_TICK.clear()
         found = _OF_TICK.setdefault(view, {})
         above = await _unsettled(view, context.request_subsets_by_key, context.key, found)
         return dg.AutomationResult(context, above.compute_intersection(context.candidate_subset))

@@ -50,13 +50,10 @@ def every_check(folders: Folders, *, deep: bool) -> Iterator[Check]:
     """All checks, cheap ones first; with ``deep`` files are held against their hashes."""
     from interp_assets import quarantine
 
-    mounts = Path("/proc/mounts")
-    table = mounts.read_text(encoding="utf-8") if mounts.is_file() else ""
-    lock = checks.pinned(PROJECT / "requirements.lock")
-    place = checks.existing(folders.store)
-    yield from checks.looked("packages", lambda: checks.versions(lock, checks.installed()))
-    yield from checks.looked("store", lambda: checks.store(folders, table))
-    yield from checks.looked("clock", lambda: checks.clock(time.time(), checks.stamped(place), "store's file system"))
+    lock = PROJECT / "requirements.lock"
+    yield from checks.looked("packages", lambda: checks.versions(checks.pinned(lock), checks.installed()))
+    yield from checks.looked("store", lambda: checks.store(folders, checks.mount_table()))
+    yield from checks.looked("clock", lambda: _store_clock(folders))
     yield from checks.looked("releases", lambda: checks.releases(folders, quarantine.read(folders.store)))
     yield from checks.looked("studies", lambda: _studies(folders))
     yield from checks.looked("data wheels", lambda: checks.wheels(folders, deep))
@@ -66,6 +63,11 @@ def every_check(folders: Folders, *, deep: bool) -> Iterator[Check]:
     yield from checks.looked("webhook", lambda: checks.webhook(os.environ, _variable(folders)))
     yield from checks.looked("database", lambda: _history(folders))
     yield from checks.looked("chromium", checks.browser)
+
+
+def _store_clock(folders: Folders) -> Check:
+    stamped = checks.stamped(checks.existing(folders.store))
+    return checks.clock(time.time(), stamped, "store's file system")
 
 
 def _studies(folders: Folders) -> Check:
@@ -94,10 +96,16 @@ def _mirror(folders: Folders, deep: bool) -> Check:
 
 
 def _variable(folders: Folders) -> str:
-    """Name of the environment variable with the webhook's address, as the deployment declares it."""
-    from interp_assets.deployment import read_deployment
+    """Name of the environment variable with the webhook's address; empty where nobody is to be told.
 
-    return str(read_deployment(folders).section("notify").get("webhook_from", "INTERP_WEBHOOK_URL"))
+    Read by the notices' own rules: an address that was written where the name belongs is refused, not printed.
+    """
+    from interp_assets.deployment import read_deployment
+    from interp_assets.notices.records import read_settings
+
+    deployment = read_deployment(folders)
+    settings = read_settings(deployment.section("notify"), deployment.path)
+    return "" if settings is None else settings.webhook_from
 
 
 def _history(folders: Folders) -> Iterator[Check]:

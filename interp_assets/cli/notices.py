@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HELP = """Sends verdict changes and quarantined releases to the webhook that `notify:` in platform.yaml declares; a
 running daemon does the same by itself. Without an option: what was told and what waits. Exit code 1 when a message is
-not told."""
+not told, or the changes cannot be read."""
 
 
 def add_notice_commands(commands: Any) -> None:
@@ -97,7 +97,7 @@ def _once(store: Path, settings: NoticeSettings, patience: float, *, again: bool
         time.sleep(pause)
     if done.waiting:
         print(f"{len(done.waiting)} message(s) wait; the next may be sent in {pause:.0f} s")
-    return 1 if done.waiting or untold else 0
+    return 1 if done.waiting or untold or done.unreadable else 0
 
 
 def _print(done: Round) -> None:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def add_operation_commands(commands: Any) -> None:
-    """Register ``interp export``, ``interp ui`` and ``interp doctor``."""
-    export = commands.add_parser("export", help="write stored results as a page").add_subparsers(required=True)
+    """Register ``interp export``, ``interp store``, ``interp ui`` and ``interp doctor``."""
+    export = commands.add_parser("export", help="write stored results as a page or as one file").add_subparsers(
+        required=True
+    )
     screens = export.add_parser("screens", help="scores, reach and checks of every screen of a study, as Markdown")
     screens.add_argument("--study", default="bench")
     screens.add_argument("--to", type=Path, help="file to write; default: print")

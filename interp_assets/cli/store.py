@@ -10,7 +10,7 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,17 +97,17 @@ def _present(folders: Folders) -> set[str]:
         raise FileNotFoundError(f"{folders.releases}: no complete release; is its disk mounted? nothing was removed")
     names = {release.name for release in listing.complete}
     folder_names = {path.name for path in folders.releases.iterdir()}
-    return names | folder_names | _stated_names(listing.refused)
+    return names | folder_names | _stated_names([*listing.refused, *listing.incoming])
 
 
-def _stated_names(refused: Any) -> set[str]:
-    """Names that the manifests of refused folders state, as far as these can be read."""
+def _stated_names(folders: Iterable[Path]) -> set[str]:
+    """Names that the manifests of refused or incoming folders state, as far as these can be read."""
     from interp_assets.models.files.checkpoints import read_json
     from interp_assets.models.files.file_rules import ReleaseFileError
     from interp_assets.models.files.releases import MANIFEST, MANIFEST_LIMIT
 
     names = set()
-    for folder in refused:
+    for folder in folders:
         try:
             content = read_json(folder / MANIFEST, limit=MANIFEST_LIMIT)
         except (ReleaseFileError, OSError):
@@ -141,7 +141,7 @@ def _forgetting(instance: dg.DagsterInstance) -> Callable[[Removable], None]:
     import dagster as dg
 
     from interp_assets.layout import grid_key
-    from interp_assets.operations.garbage import base_release
+    from interp_assets.models.controls.catalogue import base_release
 
     def forget(each: Removable) -> None:
         if not each.release:

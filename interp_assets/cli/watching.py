@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 WATCH_HELP = """Looks at the releases folder and at every source that platform.yaml declares, fetches what is new and
 says what was found, skipped and why. A source that does not answer is skipped and ends nothing; the exit code is then
-still 0. What was refused or given up before is tried again. Judging is left to the daemon or to `interp evaluate`."""
+still 0. The first look also tries what was refused or given up before. Judging is left to the daemon or to
+`interp evaluate`."""
 
 
 def add_watch_command(releases: Any) -> None:
@@ -35,25 +36,27 @@ def _watch(options: argparse.Namespace) -> int:
 
     folders = Folders.from_environment()
     pace = seconds(options.every) if options.every else 0
+    again = True
     try:
         while True:
             sources = read_sources(folders)
-            _one_round(sources, folders.releases)
+            _one_round(sources, folders.releases, again)
             if not pace:
                 return 0
+            again = False  # a release that breaks a rule is not fetched every ten minutes
             time.sleep(pace)
     except KeyboardInterrupt:
         print("ended; what was being fetched goes on at the next look")
         return 0
 
 
-def _one_round(sources: Sequence[Source], releases: Path) -> None:
+def _one_round(sources: Sequence[Source], releases: Path, again: bool) -> None:
     from interp_assets.discovery.watch import look_at
 
     fetched = []
     for source in sources:
         print(f"{source.key}: {source.told}", flush=True)
-        look = look_at(source, releases, again=True, say=lambda text: print(f"  {text}", flush=True))
+        look = look_at(source, releases, again=again, say=lambda text: print(f"  {text}", flush=True))
         for line in look_lines(look):
             print(f"  {line}", flush=True)
         fetched += [entry.name for entry in look.having("fetched")]

@@ -47,7 +47,10 @@ class Causes:
 
 
 def causes(old: Judged, new: Judged) -> Causes:
-    """Pieces of lineage that differ between two judgements; what neither recorded is not among them."""
+    """Pieces of lineage that differ between two judgements.
+
+    What neither recorded is not among them; what only one recorded is, since nobody can say that it is the same.
+    """
     before, after = old.snapshot["lineage"], new.snapshot["lineage"]
     changed = {name for name in ("weights", "dictionary") if before[name] != after[name]}
     other_id = before["release_id"] != after["release_id"]
@@ -63,7 +66,7 @@ def causes(old: Judged, new: Judged) -> Causes:
         changed.add("data")
     if before["settings"] != after["settings"]:
         changed.add("settings")
-    code = _different(old.code, new.code) if old.code and new.code else ()
+    code = _different(old.code, new.code)
     if code:
         changed.add("code")
     names = tuple(name for name in CAUSES if name in changed)

@@ -168,11 +168,12 @@ def _row(pair: Pair, found: Causes, effects: Mapping[str, Effect], change: Chang
     level, item, old, new = change
     after = pair.new.snapshot
     way = direction(old, new)
-    effect = effects.get(_criterion_behind(pair, level, item), Effect())
-    middle = _middle(pair, level, item)
-    why_not = str(middle_states(pair.old, pair.new).get("why_not", ""))
+    criterion = _criterion_behind(pair, level, item)
+    effect = effects.get(criterion, Effect())
+    states = middle_states(pair.old, pair.new)
+    middle, why_not = _middle(states, level, item), str(states.get("why_not", ""))
     shown = not effect.low <= 0 <= effect.high  # without an interval (NaN) nothing speaks against the difference
-    told = reading(found, level, old, new, middle, why_not, _better(pair, level, item, way, effect), shown)
+    told = reading(found, level, old, new, middle, why_not, _better(pair, criterion, way, effect), shown)
     row = {
         "study": after["study"],
         "release": after["release"],
@@ -191,7 +192,7 @@ def _row(pair: Pair, found: Causes, effects: Mapping[str, Effect], change: Chang
         "difference_low": effect.low,
         "difference_high": effect.high,
         "interval": effect.interval,
-        "data_origin": after["data_origin"],
+        "data_origin": _origin(pair, level, item),
         "old_snapshot": pair.old.name,
         "new_snapshot": pair.new.name,
     }
@@ -199,6 +200,14 @@ def _row(pair: Pair, found: Causes, effects: Mapping[str, Effect], change: Chang
     row["change_id"] = digest(canonical_json([*stable, pair.new.place]).encode())
     row["sentence"] = sentence(row, pair, found)
     return row
+
+
+def _origin(pair: Pair, level: str, item: str) -> str:
+    """Data origin of the claim that a row is about, else of the headline; claims may rest on other data."""
+    old, new = pair.old.snapshot, pair.new.snapshot
+    if level not in ("verdict", "claim"):
+        return str(new["data_origin"])
+    return str((new["claims"].get(item) or old["claims"][item])["data_origin"])
 
 
 def _criterion_behind(pair: Pair, level: str, item: str) -> str:
@@ -214,22 +223,18 @@ def _criterion_behind(pair: Pair, level: str, item: str) -> str:
     return str((moved or listed)[0])
 
 
-def _middle(pair: Pair, level: str, item: str) -> str | None:
-    states = middle_states(pair.old, pair.new)
+def _middle(states: Mapping[str, Any], level: str, item: str) -> str | None:
     kind = {"verdict": "claims", "claim": "claims", "criterion": "criteria"}.get(level, "standards")
     found = states.get(kind, {}).get(item)
     return None if found is None else str(found)
 
 
-def _better(pair: Pair, level: str, item: str, way: str, effect: Effect) -> bool | None:
+def _better(pair: Pair, criterion: str, way: str, effect: Effect) -> bool | None:
     """Whether a change speaks for the model: a published finding against attention gains where the model loses."""
-    if way == "other" or level == "standard":
-        return {"gained": True, "lost": False}.get(way) if level == "standard" else None
-    criterion = _criterion_behind(pair, level, item)
     claims = pair.new.snapshot["claims"].values()
     against = {name for entry in claims if entry["published_claim"] is not None for name in entry["criteria"]}
-    if criterion not in against:
-        return way == "gained"
+    if way == "other" or criterion not in against:
+        return {"gained": True, "lost": False}.get(way)
     if criterion in QUANTITIES and effect.difference == effect.difference and effect.difference:
         return bool(effect.difference * QUANTITIES[criterion].favours > 0)
     return None

@@ -21,6 +21,7 @@ from interp_assets.storage import StorageError, canonical_json
 FORMAT = 1
 FOLDER = "history"
 HISTORY_FILE = "history.json"
+WAY_OUT = "restore it from a copy, or move its folder away to begin the history anew"
 JUDGED = ("release_kind", "data_origin", "headline", "claims", "criteria", "standards", "controls", "references")
 
 
@@ -49,9 +50,20 @@ class History:
     entries: tuple[Judged, ...]
 
     def evidence(self, entry: Judged) -> bytes | None:
-        """Kept tests and tables behind an entry; None where they are gone."""
-        path = self.folder / evidence_file(str(entry.snapshot["evidence"]))
-        return path.read_bytes() if path.is_file() else None
+        """Kept tests and tables behind an entry; None where they are gone.
+
+        Raises
+        ------
+        StorageError
+            When they are not those that the entry was judged by.
+        """
+        name = str(entry.snapshot["evidence"])
+        path = self.folder / evidence_file(name)
+        if not path.is_file():
+            return None
+        content = path.read_bytes()
+        _as_named(path, content, name)
+        return content
 
 
 def snapshot_file(name: str) -> str:
@@ -70,42 +82,53 @@ def read_history(store: Path, study: str, release: str) -> History:
     Raises
     ------
     StorageError
-        When it cannot be read or names a snapshot that is gone or altered: a history is not begun again in silence.
+        When it is gone though its snapshots are there, cannot be read, or names a snapshot that is gone or altered: a
+        history is not begun again in silence.
     """
     folder = store / FOLDER / study / release
     path = folder / HISTORY_FILE
     if not path.is_file():
+        # one snapshot is what the first write leaves where it was cut off; more were named by a history
+        if len(list(folder.glob(snapshot_file("*")))) > 1:
+            raise StorageError(f"{path}: is gone, its snapshots are not; {WAY_OUT}")
         return History(study, release, folder, ())
     content = _json(path)
     listed = content.get("entries")
     if content.get("format") != FORMAT or not isinstance(listed, list):
-        raise StorageError(f"{path}: no history of format {FORMAT}; restore it, or move the folder away to begin anew")
-    return History(study, release, folder, tuple(_entry(folder, place, item) for place, item in enumerate(listed)))
+        raise StorageError(f"{path}: no history of format {FORMAT}; {WAY_OUT}")
+    try:
+        entries = tuple(_entry(folder, place, item) for place, item in enumerate(listed))
+    except (KeyError, TypeError) as error:
+        raise StorageError(f"{path}: an entry that is none ({type(error).__name__}: {error}); {WAY_OUT}") from error
+    return History(study, release, folder, entries)
 
 
 def _json(path: Path) -> dict[str, Any]:
-    way_out = "restore it from a copy, or move its folder away to begin the history anew"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: cannot be read ({error}); {way_out}") from error
+        raise StorageError(f"{path}: cannot be read ({error}); {WAY_OUT}") from error
     if not isinstance(content, dict):
-        raise StorageError(f"{path}: is no JSON object; {way_out}")
+        raise StorageError(f"{path}: is no JSON object; {WAY_OUT}")
     return content
+
+
+def _as_named(path: Path, content: bytes, name: str) -> None:
+    if digest(content) != name:
+        raise StorageError(f"{path}: its content is not what its name says; restore it from a copy")
 
 
 def _entry(folder: Path, place: int, item: Mapping[str, Any]) -> Judged:
     path = folder / snapshot_file(str(item["snapshot"]))
     found = _json(path)
-    if digest(path.read_bytes()) != item["snapshot"]:
-        raise StorageError(f"{path}: its content is not what its name says; restore it from a copy")
+    _as_named(path, path.read_bytes(), str(item["snapshot"]))
     return Judged(place, str(item["snapshot"]), found, dict(item["code"]), dict(item["rejudged"]))
 
 
 def histories(store: Path, study: str) -> list[History]:
     """Histories of one study, by name of the release."""
-    found = sorted((store / FOLDER / study).glob(f"*/{HISTORY_FILE}"))
-    return [read_history(store, study, path.parent.name) for path in found]
+    found = sorted(path.name for path in (store / FOLDER / study).glob("*") if path.is_dir())
+    return [read_history(store, study, release) for release in found if not release.startswith(".")]
 
 
 def identity(content: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from qc_standards.evidence import is_missing
 from qc_standards.registry import PRIMARY_ROLE
 
 TRIVIAL = ("variance", "mean", "one_minus_dropout")
@@ -35,5 +36,6 @@ def reference_lines(ceiling: pd.DataFrame | None, scores: pd.DataFrame | None) -
         rows = rows[rows["ceiling"].notna()]
         if len(rows):
             first = rows.iloc[0]
-            lines["ceiling"] = {name: float(first[name]) for name in ("ceiling", "ci_low", "ci_high")}
+            values = {name: first[name] for name in ("ceiling", "ci_low", "ci_high")}
+            lines["ceiling"] = {name: None if is_missing(value) else float(value) for name, value in values.items()}
     return lines

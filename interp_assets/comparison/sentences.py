@@ -9,17 +9,24 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from qc_standards.records import DataOrigin
+
 if TYPE_CHECKING:
     from interp_assets.comparison.attribution import Causes
     from interp_assets.comparison.changes import Pair
 
-ORIGINS = {"real": "", "semi_synthetic": " (semi-synthetic outcomes)", "simulated": " (simulated outcomes)"}
-
 
 def sentence(row: Mapping[str, Any], pair: Pair, found: Causes) -> str:
     """What changed, against what, what differs, and the deciding number; one line, no names of files."""
-    parts = [f"{_what(row, pair)} {_moved(row)}{ORIGINS.get(str(row['data_origin']), '')}.", _why(row, pair, found)]
+    parts = [f"{_what(row, pair)} {_moved(row)}{_origin(str(row['data_origin']))}.", _why(row, pair, found)]
     return " ".join(part for part in (*parts, _number(row)) if part)
+
+
+def _origin(origin: str) -> str:
+    """Label of whatever was not measured, an origin that nobody stated included."""
+    if origin == DataOrigin.REAL:
+        return ""
+    return f" ({origin.replace('_', '-') or 'unstated'} outcomes)"
 
 
 def _what(row: Mapping[str, Any], pair: Pair) -> str:

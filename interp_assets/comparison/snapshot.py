@@ -37,7 +37,8 @@ class Made:
     """What an evaluation was made with, as its store recorded it.
 
     ``data`` maps datasets of the study to their content versions, ``settings`` is a hash of all that the study lets one
-    set, ``code`` maps steps to code versions. Empty where nobody recorded them: then nothing is said of that cause.
+    set, ``code`` maps steps to code versions. Empty where nobody recorded them: two such judgements do not
+    differ in it.
     """
 
     data: Mapping[str, str] = field(default_factory=dict)

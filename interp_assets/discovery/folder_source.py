@@ -42,20 +42,22 @@ def listed_folder(source: FolderSource, folder: Path) -> Listed:
         content = read_json(folder / MANIFEST, limit=MANIFEST_LIMIT)
         stated = content if isinstance(content, dict) else {}
         files = listed_files(folder / MANIFEST, stated.get("files"))
+        awaited = _awaited(folder, files)
+        own_id = release_id(str(stated.get("family", "")), files)
+        fingerprint = "" if awaited else _fingerprint(own_id, folder, files)
     except MissingFileError:
         return replace(bare, state="incoming", reason=f"no {MANIFEST} yet")
     except (ReleaseFileError, OSError) as error:
         return replace(bare, state="refused", reason=in_a_line(error))
     if (kind := stated.get("kind", "release")) != "release":
         return replace(bare, state="refused", reason=f"kind {kind!r} is kept for the platform's own controls")
-    if awaited := _awaited(folder, files):
+    if awaited:
         return replace(bare, state="incoming", reason=awaited)
-    own_id = release_id(str(stated.get("family", "")), files)
     return replace(
         bare,
         name=str(stated.get("name") or folder.name),
         release_id=own_id,
-        fingerprint=_fingerprint(own_id, folder, files),
+        fingerprint=fingerprint,
         size=sum(file.size for file in files),
     )
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from interp_assets.discovery.diff import Listed
 from interp_assets.discovery.memory import Memory
 from interp_assets.discovery.offers import Arrived, Batch, FetchError, Offer, in_a_line
-from interp_assets.discovery.sources import HubSource
+from interp_assets.discovery.sources import HubSource, Source
 from interp_assets.models.files.adding import AddError, Request
-from interp_assets.models.files.file_rules import HashMismatchError, ReleaseFileError, TruncatedFileError
+from interp_assets.models.files.file_rules import ReleaseFileError
 from interp_assets.models.files.hub import (
+    BROKEN_DOWNLOAD,
     HubError,
     HubTree,
     commits_after,
@@ -42,6 +44,11 @@ from interp_assets.models.files.releases import MANIFEST
 # Commits of one look; of a longer history the rest is the next look's, so that no look is without end.
 COMMITS_A_LOOK: Final = 100
 HEAD_SECONDS: Final = 10.0
+
+
+def download_folder(source: Source, releases: Path) -> Path:
+    """Hidden folder in which files of a source lie until their release is in place."""
+    return releases / f".download-{source.key}"
 
 
 def newest_commit(source: HubSource) -> str:
@@ -69,7 +76,10 @@ def hub_batches(source: HubSource, memory: Memory, releases: Path, again: bool =
     commits: tuple[str, ...] = (head,)
     if memory.commit and memory.commit != head:
         commits = commits_after(source.address, memory.commit, head, source.endpoint)[:COMMITS_A_LOOK]
-    looking = _Looking(source, memory, releases / f".download-{source.key}", again, {})
+    cache = download_folder(source, releases)
+    for begun in cache.rglob("*.incomplete"):  # of a process that was ended; each download begins a file of its own
+        begun.unlink(missing_ok=True)
+    looking = _Looking(source, memory, cache, again, {})
     for commit in commits:
         yield Batch(commit=commit, offers=tuple(looking.offers(commit)))
 
@@ -99,8 +109,8 @@ class _Looking:
             stated = stated_release(tree, request)
         except IncompleteError as error:
             return self._without_release(tree, "incoming", str(error))
-        except (HashMismatchError, TruncatedFileError) as error:
-            raise HubError(in_a_line(error)) from error
+        except BROKEN_DOWNLOAD as error:
+            return self._broken(tree, in_a_line(error))
         except (AddError, ReleaseFileError) as error:
             return self._without_release(tree, "refused", in_a_line(error))
         if (kind := _kind(tree)) != "release":
@@ -109,7 +119,7 @@ class _Looking:
             self._listed(tree),
             name=self._name(tree, single),
             fingerprint=stated.fingerprint,
-            size=max(0, stated.size - _bytes_below(tree.cache)),
+            size=stated.size,
         )
         return self._identified(stated, listed, request)
 
@@ -128,6 +138,16 @@ class _Looking:
             return Offer(listed=replace(listed, release_id=identity(stated, request)), fetch=fetch)
         except (AddError, ReleaseFileError) as error:
             return Offer(listed=replace(listed, state="refused", reason=in_a_line(error)), fetch=fetch)
+
+    def _broken(self, tree: HubTree, reason: str) -> Offer:
+        """A folder whose configuration arrived broken: a failed fetch of what this commit holds there."""
+        offer = self._without_release(tree, "complete", "")
+        fingerprint = sha256(f"{offer.listed.place}@{tree.commit}".encode()).hexdigest()
+        listed = replace(offer.listed, fingerprint=fingerprint)
+        before = self.memory.settled.get(fingerprint)
+        if before is not None and before.outcome == "refused" and not self.again:
+            return replace(offer, listed=replace(listed, state="refused", reason=before.reason))
+        return replace(offer, listed=listed, failure=reason)
 
     def _listed(self, tree: HubTree) -> Listed:
         place = f"{tree.address.repo}/{tree.address.folder}".rstrip("/")
@@ -165,13 +185,8 @@ def _kind(tree: HubTree) -> str:
     return str(_manifest_of(tree).get("kind", "release"))
 
 
-def _bytes_below(folder: Path) -> int:
-    """Bytes of an earlier download that was broken off; they need not be fetched again."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
-
-
 def _fetched(stated: Stated, source: HubSource) -> Arrived:
-    """Files of a release from its commit; what arrived before a fetch broke off is kept, and it goes on there."""
+    """Files of a release from its commit; those that arrived whole before a fetch broke off are not fetched again."""
     tree = stated.tree
     try:
         folder, request = fetched_release(tree, source.request)

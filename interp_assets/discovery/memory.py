@@ -63,15 +63,27 @@ def memory_file(releases: Path, key: str) -> Path:
 
 
 def remembered(releases: Path, key: str) -> Memory:
-    """What is remembered of a source; nothing where the file is absent or cannot be read."""
+    """What is remembered of a source; nothing where there is no file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged. Taken for nothing, it would be overwritten, and commits between two looks be missed.
+    OSError
+        If it cannot be opened.
+    """
+    path = memory_file(releases, key)
     try:
-        content = json.loads(memory_file(releases, key).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         settled = {str(name): Settled(**entry) for name, entry in content["settled"].items()}
         if any(entry.outcome not in get_args(Outcome) for entry in settled.values()):
-            return Memory()
+            raise ValueError("an outcome is none of this platform's")
         return Memory(str(content["commit"]), settled, {str(a): str(b) for a, b in content["places"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except FileNotFoundError:
         return Memory()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        told = f"{path}: what was settled cannot be read ({type(error).__name__}: {error})"
+        raise ValueError(f"{told}; remove the file, then the next look starts from the newest commit") from error
 
 
 def remember(releases: Path, key: str, told: str, memory: Memory) -> None:

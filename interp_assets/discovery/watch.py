@@ -10,6 +10,7 @@ known under another name, or it breaks a rule. What failed is tried again at the
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,16 +19,17 @@ from typing import Final, Literal
 
 from interp_assets.discovery.diff import Finding, Listed, Meaning, compare
 from interp_assets.discovery.folder_source import folder_batch
-from interp_assets.discovery.hub_source import hub_batches, newest_commit
+from interp_assets.discovery.hub_source import download_folder, hub_batches, newest_commit
 from interp_assets.discovery.memory import Memory, Outcome, Settled, locked, remember, remembered
 from interp_assets.discovery.offers import Batch, FetchError, Offer, in_a_line
 from interp_assets.discovery.sources import FolderSource, Source
-from interp_assets.models.files.adding import AddError, Request, add_release
+from interp_assets.models.files.adding import AddError, NoRoomError, Request, add_release, refuse_full_disk
 from interp_assets.models.files.file_rules import ReleaseFileError
 from interp_assets.models.files.releases import RESERVED_NAME, find_releases, usable_name
 
 # A release that never arrives although its source answers is given up, so that it does not hold the cursor for ever.
 ATTEMPTS: Final = 5
+# Room that is left for everything else.
 SPARE_BYTES: Final = 200 * 2**20
 Done = Literal["fetched", "failed", "nothing"]
 Say = Callable[[str], None]
@@ -98,7 +100,7 @@ def _go_through(source: Source, releases: Path, look: Look, again: bool, say: Sa
             memory = replace(memory, commit=batch.commit)
             remember(releases, source.key, source.told, memory)
     if whole:
-        shutil.rmtree(releases / f".download-{source.key}", ignore_errors=True)
+        shutil.rmtree(download_folder(source, releases), ignore_errors=True)
 
 
 def _batches(source: Source, memory: Memory, releases: Path, again: bool) -> Iterator[Batch]:
@@ -115,8 +117,12 @@ def known_releases(releases: Path, memory: Memory | None = None) -> dict[str, st
     return removed | there
 
 
-def awaits_fetch(source: FolderSource, releases: Path, known: Mapping[str, str]) -> tuple[Listed, ...]:
-    """What a watched folder holds that is neither here nor settled; told by manifests, nothing is hashed.
+def awaits_fetch(
+    source: FolderSource, releases: Path, known: Mapping[str, str]
+) -> tuple[tuple[Listed, ...], tuple[str, ...]]:
+    """What a watched folder holds that is to be fetched, and of what is incoming or refused where it is and why.
+
+    Told by manifests; nothing is hashed.
 
     Raises
     ------
@@ -125,9 +131,16 @@ def awaits_fetch(source: FolderSource, releases: Path, known: Mapping[str, str])
     """
     memory = remembered(releases, source.key)
     listed = [offer.listed for offer in folder_batch(source).offers]
-    outcomes = {name: entry.outcome for name, entry in memory.settled.items()}
-    new = [finding.listed for finding in compare(listed, known, memory.places) if finding.meaning == "new"]
-    return tuple(entry for entry in new if outcomes.get(entry.fingerprint) not in ("here", "refused"))
+    waiting, left = [], []
+    for finding in compare(listed, known, memory.places):
+        entry, before = finding.listed, memory.settled.get(finding.listed.fingerprint)
+        if finding.meaning in ("incoming", "refused"):
+            left.append(f"{entry.place} {finding.meaning}: {finding.reason}")
+        elif finding.meaning == "new" and before is not None and before.outcome == "refused":
+            left.append(f"{entry.place} refused: {before.reason}")
+        elif finding.meaning == "new" and (before is None or before.outcome == "failed"):
+            waiting.append(entry)
+    return tuple(waiting), tuple(left)
 
 
 def _settled(source: Source, releases: Path, offer: Offer, memory: Memory, say: Say) -> tuple[Found, Settled | None]:
@@ -176,8 +189,10 @@ def _fetched(
 ) -> tuple[Found, Settled | None]:
     """A new release, brought in under a free name; or why not."""
     listed = offer.listed
-    if lacking := no_room(releases, listed.size):
-        return Found(finding=finding, done="failed", reason=lacking), None
+    try:
+        refuse_full_disk(releases, listed.size + SPARE_BYTES)
+    except NoRoomError as error:
+        return _no_room(finding, error)
     say(f"fetching {listed.place}{f' at {listed.commit[:12]}' if listed.commit else ''} ({listed.size / 1e6:,.1f} MB)")
     before = known.get(memory.places.get(listed.place, ""), "")
     try:
@@ -185,7 +200,11 @@ def _fetched(
         with locked(releases, "adding", wait=True):
             name = free_release_name(listed, releases, memory)
             added = add_release(arrived.folder, releases, _named(arrived.request, name, before), arrived.take)
+    except NoRoomError as error:
+        return _no_room(finding, error)
     except (FetchError, OSError) as error:
+        if _disk_is_full(error):
+            return _no_room(finding, error)
         return _failed(source, memory, listed, finding, in_a_line(error))
     except (AddError, ReleaseFileError) as error:
         told = in_a_line(error)
@@ -204,6 +223,20 @@ def _fetched(
 def _named(request: Request, name: str, before: str) -> Request:
     """The request with the name it gets, and the release that the same place held before as a fact."""
     return replace(request, name=name, facts={**request.facts, **({"follows": before} if before else {})})
+
+
+def _no_room(finding: Finding, error: BaseException) -> tuple[Found, Settled | None]:
+    """A fetch for which this machine has no room: no attempt is counted, since the release is not at fault."""
+    return Found(finding=finding, done="failed", reason=f"{in_a_line(error)}; it is tried again"), None
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error goes back to a disk or a quota that is used up."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _failed(
@@ -232,16 +265,6 @@ def _answers(source: Source) -> bool:
     except (ValueError, OSError):
         return False
     return True
-
-
-def no_room(releases: Path, size: int) -> str:
-    """Why ``size`` bytes do not fit beside the releases, or an empty text; some room is left for everything else."""
-    place = next(folder for folder in (releases, *releases.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(place).free
-    if size + SPARE_BYTES <= free:
-        return ""
-    needed = f"{(size + SPARE_BYTES) / 1e9:.2f} GB are needed"
-    return f"{needed} and {free / 1e9:.2f} GB are free in {place}; make room, it is tried again"
 
 
 def free_release_name(listed: Listed, releases: Path, memory: Memory) -> str:

@@ -23,7 +23,7 @@ NEEDED = (*TRANSITION, "change_id", "level", "item", "old", "new", "direction", 
 RANKS = ("verdict", "claim", "criterion", "standard")
 MOST_LINES = 12
 MOST_LISTED = 15
-RANK_OF_KIND = {"quarantine": 0, "digest": 1, "verdict change": 2}
+RANK_OF_KIND = {"quarantine": 0, "digest": 1, "verdict change": 2, "test": 3}
 PLURALS = {"verdict": "verdicts", "claim": "claims", "criterion": "criteria", "standard": "standards"}
 
 
@@ -44,11 +44,15 @@ def verdict_notices(changes: pd.DataFrame, minimum: Minimum = "any") -> list[Not
     Raises
     ------
     NoticeError
-        When a column that a message needs is absent.
+        When a column that a message needs is absent, or a direction is none that is known: it might be a loss.
     """
     absent = [name for name in NEEDED if name not in changes.columns]
     if absent:
         raise NoticeError(f"verdict_changes lacks {', '.join(absent)}; materialise `verdict_changes` again")
+    strange = sorted({str(way) for way in changes["direction"] if way not in LEVELS})
+    if strange:
+        told = f"verdict_changes holds the direction {', '.join(map(repr, strange))}"
+        raise NoticeError(f"{told}; known: {', '.join(LEVELS)}; materialise `verdict_changes` again")
     grouped = changes.groupby(["study", "release"], sort=True) if len(changes) else ()
     notices = [_of_release(str(study), str(release), rows) for (study, release), rows in grouped]
     kept = [notice for notice in notices if minimum == "any" or notice.level == "lost"]
@@ -65,7 +69,7 @@ def transition_keys(changes: pd.DataFrame) -> pd.Series:
 def _of_release(study: str, release: str, rows: pd.DataFrame) -> Notice:
     rank = {level: place for place, level in enumerate(RANKS)}
     order = rows["level"].map(lambda level: rank.get(level, len(RANKS)))
-    urgency = rows["direction"].map(lambda way: LEVELS.index(_level(way)))
+    urgency = rows["direction"].map(LEVELS.index)
     rows = rows.assign(_rank=order, _urgency=urgency).sort_values(["_rank", "_urgency", "item", "change_id"])
     sentences = list(dict.fromkeys(str(sentence) for sentence in rows["sentence"]))
     if len(sentences) > MOST_LINES:
@@ -85,14 +89,10 @@ def _of_release(study: str, release: str, rows: pd.DataFrame) -> Notice:
 
 def _whole(rows: pd.DataFrame) -> Level:
     """Level of a notice: lost where anything was; else what its first rows say, those of the highest rank."""
-    levels = [_level(way) for way in rows["direction"]]
+    levels: list[Level] = list(rows["direction"])
     if "lost" in levels:
         return "lost"
     return next(level for level, rank in zip(levels, rows["_rank"], strict=True) if rank == rows["_rank"].min())
-
-
-def _level(direction: object) -> Level:
-    return next((level for level in LEVELS if level == direction), "other")
 
 
 def _headline(rows: pd.DataFrame) -> str:
@@ -106,7 +106,7 @@ def _headline(rows: pd.DataFrame) -> str:
     if len(same) == 1:
         row = same.iloc[0]
         return f"{level} {row['item']} {row['new']}, was {row['old']}{_of_whom(row['compared_with'])}"
-    parts = Counter(_level(direction) for direction in same["direction"])
+    parts = Counter(same["direction"])
     told = ", ".join(f"{parts[name]} {'changed' if name == 'other' else name}" for name in LEVELS if parts[name])
     return f"{PLURALS.get(level, f'{level}s')}: {told}{_of_whom(same.iloc[0]['compared_with'], ' against')}"
 
@@ -155,7 +155,7 @@ def _of_record(record: Quarantined) -> Notice:
 
 def digest(notices: Sequence[Notice]) -> Notice:
     """One notice that stands for many: counts, then the titles of the most urgent ones; it covers all they cover."""
-    ordered = sorted(notices, key=lambda notice: (LEVELS.index(notice.level), RANK_OF_KIND.get(notice.kind, 0)))
+    ordered = sorted(notices, key=lambda notice: (LEVELS.index(notice.level), RANK_OF_KIND[notice.kind]))
     covers = tuple(sorted({key for notice in notices for key in notice.covers}))
     titles = list(_titles(ordered))
     listed = titles[:MOST_LISTED]

@@ -71,6 +71,7 @@ def _parts(value: str) -> SplitResult | None:
     try:
         parts = urlsplit(value)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as a connection would, which raises for an empty or endless label
     except ValueError:
         return None
     return parts if good and "@" not in parts.netloc and not parts.fragment else None
@@ -155,7 +156,7 @@ def _retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             when = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         seconds = (when - datetime.now(UTC)).total_seconds()

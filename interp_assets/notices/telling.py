@@ -38,12 +38,16 @@ Send = Callable[[str, dict[str, Any], str], Answer]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What a round did: messages told, still waiting, and not told for good; ``problems`` are sentences for a log."""
+    """What a round did: messages told, still waiting, and not told for good; ``problems`` are sentences for a log.
+
+    ``unreadable`` are those of the problems for which events may have stayed unknown and untold.
+    """
 
     told: tuple[Entry, ...] = ()
     waiting: tuple[Entry, ...] = ()
     untold: tuple[Entry, ...] = ()
     problems: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def due(self) -> float | None:
@@ -95,8 +99,10 @@ def _changes(store: Path) -> pd.DataFrame:
         raise NoticeError(f"{path}: cannot be read ({error}); materialise `verdict_changes` again") from error
 
 
-def collect(outbox: Outbox, store: Path, settings: NoticeSettings, now: float) -> tuple[list[Entry], list[str]]:
-    """Entries that wait to be told, after everything new was written down, and what went wrong.
+def collect(
+    outbox: Outbox, store: Path, settings: NoticeSettings, now: float
+) -> tuple[list[Entry], list[str], list[str]]:
+    """Entries that wait to be told, after everything new was written down; what went wrong; what could not be read.
 
     More than `MOST_MESSAGES` of them become one digest. To be called inside `Outbox.locked`.
     """
@@ -106,14 +112,14 @@ def collect(outbox: Outbox, store: Path, settings: NoticeSettings, now: float) -
             entries[number] = outbox.write(interrupted(entry))
             problems.append(f"{entry.notice.title}: a process ended while it was sent; it is {_next(entries[number])}")
     wanted, below, unreadable = untold_notices(store, settings, _covered(entries))
-    problems += unreadable
     if below:
         passed = below[0] if len(below) == 1 else digest(below)
         outbox.write(Entry(notice=passed, state="passed over", since=now, answer=f"minimum: {settings.minimum}"))
     waiting = [entry for entry in entries if entry.state in OPEN]
     if len(wanted) + len(waiting) > MOST_MESSAGES:
-        return [outbox.take_over(_merged(waiting, wanted, now), waiting)], problems
-    return [*waiting, *(outbox.write(Entry(notice=notice, since=now)) for notice in wanted)], problems
+        return [outbox.take_over(_merged(waiting, wanted, now), waiting)], problems, unreadable
+    written = [outbox.write(Entry(notice=notice, since=now)) for notice in wanted]
+    return [*waiting, *written], problems, unreadable
 
 
 def preview(store: Path, settings: NoticeSettings) -> tuple[list[Entry], list[str]]:
@@ -162,10 +168,11 @@ def tell(store: Path, settings: NoticeSettings, address: str, now: Callable[[], 
     """
     outbox = Outbox(store)
     with outbox.locked():
-        waiting, problems = collect(outbox, store, settings, now())
+        waiting, problems, unreadable = collect(outbox, store, settings, now())
+        problems += unreadable
         told, untold, left = [], [], sorted(waiting, key=lambda entry: entry.attempts)
         if any(entry.due > now() for entry in left):
-            return Round(waiting=tuple(left), problems=tuple(problems))
+            return Round(waiting=tuple(left), problems=tuple(problems), unreadable=tuple(unreadable))
         while left:
             done = _attempt(outbox, left.pop(0), settings.link, address, now, send)
             if done.state == "told":
@@ -174,7 +181,13 @@ def tell(store: Path, settings: NoticeSettings, address: str, now: Callable[[], 
             problems.append(f"{done.notice.title}: {done.state} ({done.answer})")
             (left if done.state == "waiting" else untold).append(done)
             break
-        return Round(told=tuple(told), waiting=tuple(left), untold=tuple(untold), problems=tuple(problems))
+        return Round(
+            told=tuple(told),
+            waiting=tuple(left),
+            untold=tuple(untold),
+            problems=tuple(problems),
+            unreadable=tuple(unreadable),
+        )
 
 
 def _attempt(outbox: Outbox, entry: Entry, link: str, address: str, now: Callable[[], float], send: Send) -> Entry:

@@ -116,7 +116,8 @@ def versions(lock: Mapping[str, str], here: Mapping[str, str]) -> list[Check]:
         remedy = "pip install -r requirements.lock; with other versions the last digits of results differ"
         return [*checks, note("packages", ", ".join(decisive), remedy)]
     rest = f"{len(told)} other package(s) differ from the lock: {', '.join(told[:4])}" if told else ""
-    return [*checks, note("packages", rest) if rest else ok("packages", f"as locked, {len(lock)} pinned")]
+    same = f"as locked: {sum(name in here for name in lock)} of {len(lock)} pinned are installed"
+    return [*checks, note("packages", rest) if rest else ok("packages", same)]
 
 
 def file_system(path: Path, mounts: str) -> str:
@@ -132,6 +133,12 @@ def file_system(path: Path, mounts: str) -> str:
             kinds[Path(parts[1].replace("\\040", " "))] = parts[2]
     holders = [mount for mount in kinds if path == mount or mount in path.parents]
     return kinds[max(holders, key=lambda mount: len(mount.parts))] if holders else ""
+
+
+def mount_table() -> str:
+    """Table of the mounted file systems; empty where the system has none to read."""
+    table = Path("/proc/mounts")
+    return table.read_text(encoding="utf-8", errors="surrogateescape") if table.is_file() else ""
 
 
 def existing(path: Path) -> Path:
@@ -200,7 +207,7 @@ def releases(folders: Folders, quarantined: Mapping[str, Any]) -> list[Check]:
     checks += [note("releases", f"{path.name}: incoming, {why}") for path, why in found.incoming.items()]
     checks += [note("releases", f"{path.name} refused: {why}", "see the reason") for path, why in found.refused.items()]
     return checks + [
-        note("releases", f"{name} in quarantine: {record.reason[:200]}", f"mend it, then lift the quarantine of {name}")
+        note("releases", f"{name} in quarantine: {record.reason[:200]}", f"mend it, then interp quarantine lift {name}")
         for name, record in sorted(quarantined.items())
     ]
 
@@ -212,11 +219,13 @@ def wheels(folders: Folders, deep: bool) -> Check:
     found = sorted(folders.wheels.glob("*.whl")) if folders.wheels.is_dir() else []
     if not found:
         return note("data wheels", f"none in {folders.wheels}; studies on their data are skipped", "make setup")
+    if not deep:
+        return ok("data wheels", f"{len(found)} in {folders.wheels} (hashes: --deep)")
     declared = PROJECT / "requirements-data.txt"
-    if not deep or not declared.is_file():
-        return ok("data wheels", f"{len(found)} in {folders.wheels}{'' if deep else ' (hashes: --deep)'}")
+    if not declared.is_file():
+        return note("data wheels", f"{len(found)} in {folders.wheels}; no {declared.name}, hashes are not compared")
     hashes = set(re.findall(r"sha256:([0-9a-f]{64})", declared.read_text(encoding="utf-8")))
-    if bad := [path.name for path in found if hashes and sha256_of(path) not in hashes]:
+    if bad := [path.name for path in found if sha256_of(path) not in hashes]:
         return problem("data wheels", f"other hash than declared: {', '.join(bad)}", "delete them, then make setup")
     return ok("data wheels", f"{len(found)} as declared in {declared.name}")
 
@@ -241,9 +250,11 @@ def mirror(sizes: Iterable[tuple[str, Path, int]], hashes: Mapping[Path, str], r
         for name, path, size in listed
         if path.is_file() and size not in (0, path.stat().st_size)
     ]
-    bad += [path.name for path, wanted in hashes.items() if path.is_file() and sha256_of(path) != wanted]
+    hashes = {path: wanted for path, wanted in hashes.items() if path.is_file()}
+    bad += [path.name for path, wanted in hashes.items() if sha256_of(path) != wanted]
     absent = [name for name, path, _ in listed if not path.is_file()]
-    told = f"{len(listed) - len(absent)} of {len(listed)} declared files in {root}, by {'hash' if hashes else 'size'}"
+    how = f"{len(hashes)} by hash, the others by size" if hashes else "by size"
+    told = f"{len(listed) - len(absent)} of {len(listed)} declared files in {root}, {how}"
     if bad:
         remedy = "copy them again; they are refused as they are"
         return problem("data mirror", f"not as declared: {', '.join(bad)}", remedy)
@@ -271,9 +282,13 @@ def settings_file(folders: Folders) -> Check:
 
 
 def webhook(environment: Mapping[str, str], variable: str) -> Check:
-    """Whether the secret that messages are sent with is there; it is never printed."""
-    told = "set" if environment.get(variable) else "not set; no message is sent"
-    return ok("webhook", f"{variable} is {told}")
+    """Whether the secret that messages are sent with is there; it is never printed; no variable: nobody is told."""
+    if not variable:
+        return ok("webhook", "off: no `notify:` in platform.yaml")
+    if environment.get(variable):
+        return ok("webhook", f"{variable} is set")
+    remedy = f"give the daemon {variable} in its environment, or take `notify:` out of platform.yaml"
+    return note("webhook", f"{variable} is not set; no message is sent", remedy)
 
 
 def browser() -> Check:

@@ -82,7 +82,7 @@ def exportable(store: Path, release: str, studies: Sequence[str] = ()) -> list[P
         raise ExportError(f"{store}: no finished results of {release} in {', '.join(lacking)}; {way}")
     if not found:
         raise ExportError(f"{store}: no finished results of {release}; run `interp evaluate --release {release}`")
-    return [found[name] for name in studies or sorted(found)]
+    return [found[name] for name in dict.fromkeys(studies) or sorted(found)]
 
 
 def accepted(folder: Path, data: Sequence[DataSource] = ()) -> Judged:
@@ -148,7 +148,7 @@ def _result_files(judged: Judged) -> Iterator[tuple[str, Path]]:
         if source.is_symlink():
             raise ExportError(f"{source}: a link in a result folder; evaluate the release again")
         if source.is_file():
-            yield f"{RESULTS}/{judged.study}/{judged.folder.name}/{inside.as_posix()}", source
+            yield f"{_place(judged)}{inside.as_posix()}", source
 
 
 def _entity(name: str, content: bytes) -> dict[str, Any]:

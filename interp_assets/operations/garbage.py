@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from interp_assets.models.attention.store import PARTIAL
+from interp_assets.models.controls.catalogue import base_release
 from interp_assets.models.files.releases import RESERVED_NAME
 from qc_standards.results import PROVENANCE_FILE, TESTS_FILE
 
 Kind = Literal["leftover", "partial attention", "attention of a release that is gone", "uncited file", "run log"]
 TRASH = ".trash"
 WRITING = ".writing-*"
-TWINS = (".shuffled", ".random-weights")
 LEFTOVER_SECONDS = 3600.0  # a file that is being written is younger
 MANIFEST = "manifest.json"
 
@@ -43,17 +43,6 @@ class Removable:
     why: str
     release: str = ""
     dataset: str = ""
-
-
-def base_release(name: str) -> str:
-    """Release behind a name on the release axis: a negative twin lives and goes with its release.
-
-    >>> base_release("r1.shuffled"), base_release("r1")
-    ('r1', 'r1')
-    """
-    for ending in TWINS:
-        name = name.removesuffix(ending)
-    return name
 
 
 def removable(store: Path, present: Collection[str], now: float, older_than: float) -> list[Removable]:
@@ -144,7 +133,7 @@ def _partial(store: Path, age: _Age) -> Iterator[Removable]:
 def _gone(store: Path, present: set[str], age: _Age) -> Iterator[Removable]:
     """Attention of releases whose folder is no more: the results stay, the sums can be computed from the release."""
     for release, folder in _attention_folders(store):
-        base = base_release(release)
+        base = base_release(release)  # a negative twin lives and goes with its release
         if base in present or RESERVED_NAME.fullmatch(base) or not age.over(folder):
             continue
         yield Removable(
@@ -160,11 +149,15 @@ def _gone(store: Path, present: set[str], age: _Age) -> Iterator[Removable]:
 def cited(store: Path, folder: Path) -> set[Path] | None:
     """Files of one results folder that a listing of an asset or its provenance names.
 
-    None where a list cannot be read: then nothing can be said, and nothing may go.
+    None where a list cannot be read, or no listing is there (a store that was copied without its hidden folders): then
+    nothing can be said, and nothing may go.
     """
     named: set[str] = {PROVENANCE_FILE}
+    listings = sorted((store / ".files" / folder.relative_to(store)).glob("*.json"))
+    if not listings:
+        return None
     try:
-        for listing in sorted((store / ".files" / folder.relative_to(store)).glob("*.json")):
+        for listing in listings:
             named |= set(json.loads(listing.read_text(encoding="utf-8")))
         graph = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))["@graph"]
         named |= {str(entity["@id"]) for entity in graph}

@@ -19,7 +19,7 @@ CLAIM_COLUMNS = (
     *("n", "data_origin", "provisional", "released"),
 )
 CEILING, TRIVIAL, MEAN_AUROC = "noise_ceiling", "trivial_baseline", "mean AUROC over perturbations"
-_ORDER = {"release": 0, "positive_control": 1, "negative_control": 2, CEILING: 3, TRIVIAL: 4}
+KIND_ORDER = {"release": 0, "positive_control": 1, "negative_control": 2, CEILING: 3, TRIVIAL: 4}
 
 
 def claim_rows(
@@ -71,9 +71,9 @@ def _shown(number: Number | None, criterion: Mapping[str, Any]) -> dict[str, Any
     return {"effect": number.words, **kept}
 
 
-def _lines(lines: Mapping[str, Any]) -> Iterable[tuple[str, str, float, float | None, float | None, int]]:
+def _lines(lines: Mapping[str, Any]) -> Iterable[tuple[str, str, float, float | None, float | None, int | None]]:
     """Kind, name, value, bounds and perturbations of the mean AUROC rows."""
-    units = int(lines.get("perturbations", 0))
+    units = lines.get("perturbations")
     if "attention" in lines.get("scores", {}):
         yield "", "", lines["scores"]["attention"], None, None, units
     if "ceiling" in lines:
@@ -91,7 +91,7 @@ def _lines(lines: Mapping[str, Any]) -> Iterable[tuple[str, str, float, float | 
 
 
 def _line(
-    common: Mapping[str, Any], kind: str, name: str, value: float, low: float | None, high: float | None, n: int
+    common: Mapping[str, Any], kind: str, name: str, value: float, low: float | None, high: float | None, n: int | None
 ) -> dict[str, Any]:
     empty = {"claim": "", "state": "", "label": "", "criterion": "", "outcome": "", "provisional": False}
     own = {"effect": MEAN_AUROC, "value": value, "low": low, "high": high, "n": n}
@@ -107,6 +107,11 @@ def claims_board(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     frame = frame.astype(dict.fromkeys(("value", "low", "high", "n"), "float64"))
     shared = frame["kind"].isin([CEILING, TRIVIAL])
     repeats = shared & frame.duplicated(["study", "kind", "release", "value", "low", "high", "n"])
-    kept = frame[~repeats].assign(_kind=lambda held: held["kind"].map(_ORDER).fillna(len(_ORDER)))
-    ordered = kept.sort_values(["study", "_kind", "release"], kind="stable")
+    return by_study_and_kind(frame[~repeats], "kind")
+
+
+def by_study_and_kind(frame: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Rows by study, kind (in the order of `KIND_ORDER`, unknown ones last) and release."""
+    place = frame[kind].map(KIND_ORDER).fillna(len(KIND_ORDER))
+    ordered = frame.assign(_kind=place).sort_values(["study", "_kind", "release"], kind="stable")
     return ordered.drop(columns="_kind").reset_index(drop=True)

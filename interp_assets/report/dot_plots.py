@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from interp_assets.figures.wording import origin_label
 from interp_assets.report.claims_board import CEILING, MEAN_AUROC, TRIVIAL
 
 WIDTH, LEFT, RIGHT, ROW, TOP = 720, 210, 70, 24, 16
@@ -52,9 +53,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class DotPlot:
-    """All that the template needs of one plot."""
+    """All that the template needs of one plot; ``origin`` is where the outcomes behind its releases come from."""
 
     title: str
+    origin: str
     width: int
     height: int
     left: int
@@ -66,7 +68,8 @@ class DotPlot:
     @property
     def told(self) -> str:
         """The plot in words, for those who do not see it."""
-        return f"{self.title}. " + "; ".join([*(dot.told for dot in self.dots), *(line.told for line in self.lines)])
+        marks = [*(dot.told for dot in self.dots), *(line.told for line in self.lines)]
+        return f"{self.title}. Releases on: {self.origin}. " + "; ".join(marks)
 
 
 def dot_plots(rows: pd.DataFrame) -> list[DotPlot]:
@@ -91,7 +94,8 @@ def _plot(title: str, rows: pd.DataFrame) -> DotPlot | None:
     lines = tuple(_line(row, scale) for row in references.to_dict("records"))
     ticks = tuple((_x(value, scale), f"{value:g}") for value in _ticks(*scale))
     height = TOP + ROW * len(dots) + 34
-    return DotPlot(title, WIDTH, height, LEFT, dots, lines, ticks, len(releases) - len(drawn))
+    origin = ", ".join(dict.fromkeys(origin_label(each) for each in drawn["data_origin"]))
+    return DotPlot(title, origin, WIDTH, height, LEFT, dots, lines, ticks, len(releases) - len(drawn))
 
 
 def _x(value: float, scale: tuple[float, float]) -> float:

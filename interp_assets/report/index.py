@@ -15,6 +15,7 @@ import pandas as pd
 from interp_assets.figures.screen_figures import main_role
 from interp_assets.figures.wording import MISSING, is_missing, is_small, origin_label
 from interp_assets.report import advice, reading
+from interp_assets.report.claims_board import CLAIM_COLUMNS, by_study_and_kind
 from interp_assets.report.dot_plots import dot_plots
 from qc_standards.records import Outcome
 
@@ -46,7 +47,6 @@ COLUMNS = (
 )
 MOST_CHANGES = 50
 TWINS = (".shuffled", ".random-weights")
-_KIND_ORDER = {"release": 0, "positive_control": 1, "negative_control": 2}
 
 
 def leaderboard_row(
@@ -101,10 +101,7 @@ def _mean(values: pd.Series) -> float | None:
 
 def leaderboard(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Leaderboard frame: columns `COLUMNS`, ordered by study, then releases before controls, then name."""
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    kind = frame["release_kind"].map(_KIND_ORDER).fillna(len(_KIND_ORDER))
-    ordered = frame.assign(_kind=kind).sort_values(["study", "_kind", "release"], kind="stable")
-    return ordered.drop(columns="_kind").reset_index(drop=True)
+    return by_study_and_kind(pd.DataFrame(list(rows), columns=list(COLUMNS)), "release_kind")
 
 
 def render_index(
@@ -135,27 +132,33 @@ def render_index(
 
 def _group(study: str, rows: pd.DataFrame, claims: pd.DataFrame | None, changes: pd.DataFrame | None) -> dict[str, Any]:
     """What the page shows of one study."""
-    own = None if claims is None else claims[claims["study"] == study]
+    own = pd.DataFrame(columns=list(CLAIM_COLUMNS)) if claims is None else claims[claims["study"] == study]
+    names = list(dict.fromkeys(own.loc[own["claim"] != "", "claim"]))
     moved = pd.DataFrame() if changes is None else changes[changes["study"] == study]
     return {
         "study": study,
         "rows": [_view(row) for row in rows.to_dict("records")],
-        "claims": [] if own is None else _claim_table(own),
-        "names": [] if own is None else list(dict.fromkeys(own.loc[own["claim"] != "", "claim"])),
-        "plots": [] if own is None else dot_plots(own),
+        "claims": _claim_table(own, names),
+        "names": names,
+        "plots": dot_plots(own),
         "changes": moved.tail(MOST_CHANGES).iloc[::-1].to_dict("records"),
         "more": max(0, len(moved) - MOST_CHANGES),
     }
 
 
-def _claim_table(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Releases and controls with the state of every claim, in the order of the board; twins are left to the plots."""
+def _claim_table(rows: pd.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Releases and controls with the state of every named claim, in the order of the board; twins are in the plots.
+
+    A claim that a release was not judged on (it was judged before the claim was declared) is None.
+    """
     stated = rows[rows["claim"] != ""]
     stated = stated[~stated["release"].str.endswith(TWINS)]
-    return [
-        {"release": release, "origin": origin_label(cells.iloc[0]["data_origin"]), "cells": cells.to_dict("records")}
-        for release, cells in stated.groupby("release", sort=False)
-    ]
+    table = []
+    for release, own in stated.groupby("release", sort=False):
+        judged = {cell["claim"]: cell for cell in own.to_dict("records")}
+        origins = ", ".join(dict.fromkeys(origin_label(origin) for origin in own["data_origin"]))
+        table.append({"release": release, "origin": origins, "cells": [judged.get(name) for name in names]})
+    return table
 
 
 def _view(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Served:
         return ticks
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run of the history: status, partition, the tick that asked for it (or none) and its assets."""
+        """Every run: status, partition, the tick that asked for it, the run it tries again (or none), its assets."""
         found = []
         for run in self.ask(RUNS)["runsOrError"]["results"]:
             tags = {tag["key"]: tag["value"] for tag in run["tags"]}
@@ -136,6 +136,7 @@ class Served:
                     "status": run["status"],
                     "partition": tags.get("dagster/partition", ""),
                     "tick": tags.get("dagster/asset_evaluation_id", ""),
+                    "parent": tags.get("dagster/parent_run_id", ""),
                     "assets": ["/".join(key["path"]) for key in run["assetSelection"] or []],
                 }
             )

@@ -35,6 +35,12 @@ def shipped_releases() -> Path:
     return SHIPPED
 
 
+@pytest.fixture
+def shipped(shipped_releases: Path) -> Path:
+    """Folder of the first of them."""
+    return sorted(path.parent for path in shipped_releases.glob("*/release.json"))[0]
+
+
 @pytest.fixture(scope="session")
 def deployed() -> Callable[[Path, Path, str, Path], dict[str, str]]:
     """Function that describes a deployment as environment variables."""
@@ -49,6 +55,18 @@ def deployment(folder: Path, wheels: Path, studies: str, releases: Path) -> dict
         "INTERP_DATA_WHEELS": str(wheels),
         "INTERP_STUDIES": studies,
     }
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployed) -> Layout:
+    """The ``tiny`` study of a deployment of its own: an empty releases folder and nothing declared."""
+    releases = tmp_path / "releases"
+    releases.mkdir()
+    for name in ("INTERP_DATA_MIRROR", "INTERP_DAGSTER_YAML", "INTERP_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in deployed(tmp_path, tmp_path / "wheels", "tiny", releases).items():
+        monkeypatch.setenv(name, value)
+    return read_layout()
 
 
 @pytest.fixture(scope="session")

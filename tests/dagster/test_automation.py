@@ -16,7 +16,7 @@ from interp_assets.analyses import catalogue
 from interp_assets.automation.conditions import incremental
 from interp_assets.automation.discovery import release_sensor, unregistered
 from interp_assets.definitions import build_definitions
-from interp_assets.layout import CONTROLS, RELEASE, read_layout
+from interp_assets.layout import CONTROLS, RELEASE
 from interp_assets.readings.catalogue import READINGS
 
 
@@ -24,21 +24,6 @@ def test_controls_are_registered_before_the_first_release() -> None:
     assert unregistered(["b", "a"], []) == [*CONTROLS, "a", "b"]
     assert unregistered(["b", "a"], [*CONTROLS, "a"]) == ["b"]
     assert unregistered(["a"], [*CONTROLS, "a"]) == []
-
-
-@pytest.fixture
-def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployed):
-    releases = tmp_path / "releases"
-    releases.mkdir()
-    monkeypatch.delenv("INTERP_DATA_MIRROR", raising=False)
-    for name, value in deployed(tmp_path, tmp_path / "wheels", "tiny", releases).items():
-        monkeypatch.setenv(name, value)
-    return read_layout()
-
-
-@pytest.fixture
-def shipped(shipped_releases: Path) -> Path:
-    return sorted(path.parent for path in shipped_releases.glob("*/release.json"))[0]
 
 
 def tick(layout, instance):

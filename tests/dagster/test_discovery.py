@@ -12,28 +12,13 @@ import pytest
 from interp_assets.automation import discovery
 from interp_assets.automation.discovery import SensorCursor, due, fetch_job
 from interp_assets.definitions import build_definitions
-from interp_assets.discovery.memory import remembered
+from interp_assets.discovery.memory import memory_file, remembered
 from interp_assets.discovery.sources import HubSource, read_sources
-from interp_assets.layout import CONTROLS, RELEASE, read_layout
+from interp_assets.layout import CONTROLS, RELEASE
 from interp_assets.models.files.releases import find_releases
 from tests.unit.releases.hub_server import Hub, serving
 
 REPO = "lab/model"
-
-
-@pytest.fixture
-def shipped(shipped_releases: Path) -> Path:
-    return sorted(path.parent for path in shipped_releases.glob("*/release.json"))[0]
-
-
-@pytest.fixture
-def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployed):
-    releases = tmp_path / "releases"
-    releases.mkdir()
-    monkeypatch.delenv("INTERP_DATA_MIRROR", raising=False)
-    for name, value in deployed(tmp_path, tmp_path / "wheels", "tiny", releases).items():
-        monkeypatch.setenv(name, value)
-    return read_layout()
 
 
 @pytest.fixture
@@ -153,7 +138,6 @@ def test_a_misdeclared_file_stops_no_folder(declared, clock, tmp_path, layout, s
     told = clock.tick(START)
     (request,) = told.dynamic_partitions_requests
     assert list(request.partition_keys) == [shipped.name]
-    (tmp_path / "platform.yaml").write_text("sources:\n- {kind: ftp}\n")
     clock.instance.add_dynamic_partitions(RELEASE.name, [shipped.name])
     assert "no source is watched" in clock.tick(START + 15).skip_message
 
@@ -176,6 +160,17 @@ def test_a_watched_folder_launches_a_run_for_what_is_complete(clock, layout, ins
     assert not clock.tick(START + 30).run_requests
 
 
+def test_what_a_watched_folder_cannot_give_is_told_by_the_tick_in_few_words(clock, tmp_path, monkeypatch):
+    for name in ("a", "b", "c", "d", "e"):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+    (tmp_path / "shared" / "a" / "release.json").write_text("{")
+    (tmp_path / "platform.yaml").write_text("sources:\n- {kind: folder, path: shared}\n")
+    monkeypatch.setenv("INTERP_PLATFORM", str(tmp_path / "platform.yaml"))
+    said = clock.tick(START).skip_message
+    assert ": nothing new; a refused: " in said
+    assert said.endswith("b incoming: no release.json yet; c incoming: no release.json yet; 2 more")
+
+
 def test_files_that_change_under_a_name_are_read_again_each_time(clock, layout, instance, shipped):
     folder = layout.folders.releases / shipped.name
     shutil.copytree(shipped, folder)
@@ -195,8 +190,31 @@ def test_files_that_change_under_a_name_are_read_again_each_time(clock, layout, 
     assert len(set(keys)) == 3, "going back is a change too"
 
 
-def test_without_sources_nothing_is_asked_and_nothing_written(clock, layout, monkeypatch):
-    monkeypatch.delenv("INTERP_PLATFORM", raising=False)
+def test_a_card_that_is_damaged_says_nothing_so_the_release_is_read_again(clock, layout, instance, shipped):
+    """Without a cursor the stored card says what was judged; a damaged one must not stand for "the same"."""
+    shutil.copytree(shipped, layout.folders.releases / shipped.name)
+    instance.add_dynamic_partitions(RELEASE.name, [shipped.name])
+    assert not clock.tick(START).run_requests, "never read: what is missing is requested by the conditions"
+    card = layout.folders.store / "releases" / shipped.name / "card" / "record.json"
+    card.parent.mkdir(parents=True)
+    card.write_text('{"kind": "ReleaseCard"')
+    clock.cursor = None
+    (run,) = clock.tick(START + 15).run_requests
+    assert (run.job_name, run.partition_key) == ("read_changed_release", shipped.name)
+    assert not clock.tick(START + 30).run_requests
+
+
+def test_a_damaged_memory_of_a_source_is_a_skip_with_its_reason(declared, clock, layout):
+    path = memory_file(layout.folders.releases, declared.key)
+    path.parent.mkdir()
+    path.write_text("{")
+    told = clock.tick(START)
+    assert not told.run_requests
+    assert f"{path}: what was settled cannot be read" in told.skip_message
+    assert path.read_text() == "{"
+
+
+def test_without_sources_nothing_is_asked_and_nothing_written(clock, layout):
     assert clock.tick(START).skip_message == "0 release(s) known, 0 refused"
     assert list(layout.folders.releases.iterdir()) == []
 
@@ -215,3 +233,9 @@ def test_the_longest_waiting_source_is_due_first():
     first, second = (HubSource(repo=f"lab/{name}", endpoint="http://hub") for name in "ab")
     assert due([first, second], {first.key: 500.0, second.key: 100.0}, 5000.0) == [second, first]
     assert due([first, second], {first.key: 4000.0, second.key: 100.0}, 5000.0) == [second]
+
+
+def test_a_clock_that_ran_ahead_silences_no_source():
+    source = HubSource(repo="lab/a", endpoint="http://hub")
+    assert due([source], {source.key: 9e9}, 5000.0) == [source]
+    assert due([source], {source.key: float("nan")}, 5000.0) == [source]

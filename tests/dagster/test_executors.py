@@ -121,7 +121,7 @@ def test_a_worker_of_another_deployment_refuses_the_step(monkeypatch: pytest.Mon
         monkeypatch.delenv(name, raising=False)
     done: list[int] = []
     asked = {"INTERP_STORE": "/data/store"}
-    with pytest.raises(RuntimeError, match=r"INTERP_STORE is None, the run has '/data/store'"):
+    with pytest.raises(executors.OtherDeploymentError, match=r"INTERP_STORE is None, the run has '/data/store'"):
         executors._on_worker(asked, done.append, 1)
     assert done == []
     monkeypatch.setenv("INTERP_STORE", "/data/store")

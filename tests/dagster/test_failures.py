@@ -16,6 +16,7 @@ from interp_assets.automation.conditions import incremental, incremental_release
 from interp_assets.automation.failure_kinds import StepError, failure_kind
 from interp_assets.automation.failures import AfterFailures, Memory
 from interp_assets.automation.run_settings import RunSettings
+from interp_assets.executors import OtherDeploymentError
 from interp_assets.layout import RELEASE
 
 STUDIES = dg.StaticPartitionsDefinition(["s1", "s2"])
@@ -32,6 +33,12 @@ GRID = dg.MultiPartitionsDefinition({"release": RELEASE, "study": STUDIES})
         ("STEP_FAILURE", [("sqlite3.OperationalError", "database is locked")], "infrastructure"),
         ("STEP_FAILURE", [("DagsterExecutionStepExecutionError", ""), ("MemoryError", "")], "infrastructure"),
         ("STEP_FAILURE", [("torch.OutOfMemoryError", "CUDA out of memory")], "infrastructure"),
+        ("STEP_FAILURE", [("distributed.client.FutureCancelledError", "scheduler lost")], "infrastructure"),
+        (
+            "STEP_FAILURE",
+            [(f"interp_assets.executors.{OtherDeploymentError.__name__}", "")],
+            "infrastructure",
+        ),
         ("STEP_FAILURE", [], "release"),
         ("UNKNOWN", [], "infrastructure"),
         ("START_TIMEOUT", [], "infrastructure"),

@@ -100,8 +100,25 @@ def test_the_command_tells_what_the_daemon_would(
         write_changes(layout.folders.store, many(3))
         assert main(["notify", "--once", "--patience", "1"]) == 1
     said = capsys.readouterr()
-    assert "1 told, 1 waiting" not in said.err and "refused: model-" in said.out and "message(s) wait" in said.out
+    assert "1 refused, 1 told" in said.out and "refused: model-" in said.out and "message(s) wait" in said.out
     assert "s3cr3t" not in said.out + said.err and "127.0.0.1" not in said.out + said.err
+
+
+def test_changes_that_cannot_be_read_are_never_a_quiet_success(
+    declared: Declared,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    layout = declared("notify: {minimum: any}\n")
+    (layout.folders.store / "verdict_changes.parquet").write_bytes(b"PAR1 no")
+    with receiver() as received:
+        monkeypatch.setenv("INTERP_WEBHOOK_URL", received.url)
+        assert main(["notify", "--once"]) == 1
+        assert "materialise `verdict_changes` again" in capsys.readouterr().err
+        (sensor,) = notice_sensors(layout)
+        said = tick(sensor, instance).skip_message
+    assert said.startswith("0 message(s) sent, 0 waiting; ") and "cannot be read" in said
 
 
 def test_the_command_says_how_to_switch_it_on(declared: Declared, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -45,15 +45,34 @@ def test_chains_come_back_in_order_with_steps_and_errors(monkeypatch) -> None:
     assert [run.error for run in found] == ["", "cells: no counts", ""]
 
 
-def test_a_lost_worker_ends_the_wave_with_its_own_words(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BrokenExecutor("terminated abruptly"), "a worker process was lost: terminated abruptly"),
+        (KeyError("analysis_99"), "a worker failed outside every step: KeyError: 'analysis_99'"),
+    ],
+)
+def test_a_worker_that_fails_ends_the_wave_with_its_own_words(monkeypatch, error: Exception, words: str) -> None:
     def run(chain):
         if chain[0].title == "b":
-            raise ValueError("out of memory")
+            raise error
         return ChainRun([])
 
     monkeypatch.setattr(parallel, "_run", run)
-    with ThreadPoolExecutor(2) as pool, pytest.raises(EvaluationError, match="lost: out of memory"):
+    with ThreadPoolExecutor(2) as pool, pytest.raises(EvaluationError, match=f"^{words}$"):
         parallel.SideBySide(pool, 2)([chain("a"), chain("b"), chain("c")])
+
+
+class BrokenPool(ThreadPoolExecutor):
+    """A pool whose workers died while it was idle: it takes nothing any more."""
+
+    def submit(self, *_: object, **__: object):
+        raise BrokenExecutor("not usable anymore")
+
+
+def test_workers_lost_before_the_wave_are_told_in_the_same_way() -> None:
+    with BrokenPool(1) as pool, pytest.raises(EvaluationError, match="lost: not usable anymore"):
+        parallel.SideBySide(pool, 1)([chain("a")])
 
 
 def test_a_worker_process_answers(tmp_path: Path, monkeypatch) -> None:

@@ -16,20 +16,9 @@ from interp_assets.automation.run_settings import RunSettings, read_run_settings
 from interp_assets.cells.declared import DeclarationError
 from interp_assets.definitions import build_definitions
 from interp_assets.evaluate import dagster_instance
-from interp_assets.layout import CONTROLS, RELEASE, grid_key, read_layout
+from interp_assets.layout import CONTROLS, RELEASE, grid_key
 from interp_assets.quarantine import Quarantined
 from interp_assets.settings import PROJECT, SettingsError
-
-
-@pytest.fixture
-def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployed):
-    releases = tmp_path / "releases"
-    releases.mkdir()
-    for name in ("INTERP_DATA_MIRROR", "INTERP_DAGSTER_YAML", "INTERP_PLATFORM"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in deployed(tmp_path, tmp_path / "wheels", "tiny", releases).items():
-        monkeypatch.setenv(name, value)
-    return read_layout()
 
 
 def set_aside(store: Path, name: str) -> None:

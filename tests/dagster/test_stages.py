@@ -53,3 +53,29 @@ def test_an_asset_waits_for_what_may_change_under_it(
     stage = Stage("all", tuple(map(dg.AssetKey, ("results", "verdict", "claim", "picture"))), None)
     found = Evaluator(chain(), layout, instance)._settled([dg.AssetKey(name) for name in stale], stage)
     assert [key.to_user_string() for key in found] == runs
+
+
+def test_from_a_hundred_partitions_on_a_new_one_is_gathered_too(layout: Layout, instance: dg.DagsterInstance) -> None:
+    """Dagster's stale state does not look at dependencies on so many; the leaderboard would stay as it was."""
+    many = dg.StaticPartitionsDefinition([f"pair {number}" for number in range(100)])
+
+    @dg.asset(partitions_def=many)
+    def report() -> None: ...
+
+    @dg.asset(deps=[report])
+    def board() -> None: ...
+
+    stage = Stage("board", (dg.AssetKey("board"),), None)
+    evaluator = Evaluator(dg.Definitions([report, board]), layout, instance)
+
+    def judged(partition: str, version: str) -> None:
+        tags = {"dagster/data_version": version}
+        instance.report_runless_asset_event(dg.AssetMaterialization("report", partition=partition, tags=tags))
+
+    judged("pair 0", "1")
+    evaluator._run(stage)
+    evaluator._resolver = None
+    assert evaluator._stale(stage) == []
+    judged("pair 1", "1")
+    evaluator._resolver = None
+    assert evaluator._stale(stage) == list(stage.keys)

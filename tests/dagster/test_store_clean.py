@@ -12,10 +12,11 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from interp_assets.cli import main
-from interp_assets.cli.store import BUSY, _forgetting
+from interp_assets.cli.store import BUSY, _forgetting, _present
 from interp_assets.layout import grid_key
 from interp_assets.models.files.checkpoints import file_sha256
 from interp_assets.operations.garbage import Removable
+from interp_assets.settings import Folders
 from interp_assets.storage import canonical_json
 
 GRID = dg.MultiPartitionsDefinition(
@@ -104,3 +105,11 @@ def test_without_a_release_every_release_would_look_gone(
     assert main(["store", "clean", "--yes"]) == 2
     assert "is its disk mounted?" in capsys.readouterr().err
     assert (deployment / "store" / "tiny" / ".writing-x").exists()
+
+
+def test_a_release_that_is_being_copied_is_there_under_its_stated_name(deployment: Path) -> None:
+    folder = deployment / "releases" / "download-17"
+    folder.mkdir()
+    listed = [{"path": "weights.npy", "size": 10, "sha256": "0" * 64}]
+    (folder / "release.json").write_text(canonical_json({"name": "coming", "family": "geneformer", "files": listed}))
+    assert _present(Folders.from_environment()) == {"kept", "download-17", "coming"}

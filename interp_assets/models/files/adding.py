@@ -52,6 +52,10 @@ class AddError(ValueError):
     """A release that is not added although its files are sound: no family, no dictionary, no name, no room."""
 
 
+class NoRoomError(AddError):
+    """A disk too full for a release, which is no fault of the release: worth another try."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the caller states beside the files; empty where the files say it. ``facts`` go into the manifest."""
@@ -120,7 +124,9 @@ def add_release(source: Path, releases: Path, request: Request, take: Take = shu
     ReleaseFileError
         If a file breaks a rule; the message names file, rule and remedy.
     AddError
-        If no family is recognised, a dictionary is missing, the name is taken or reserved, or the disk is full.
+        If no family is recognised, a dictionary is missing, the name is taken or reserved.
+    NoRoomError
+        If the copy does not fit on the disk.
     """
     plan = _planned(source, request)
     _refuse_name(plan.name)
@@ -138,7 +144,8 @@ def add_release(source: Path, releases: Path, request: Request, take: Take = shu
     if taken.exists():
         told = f"the name {plan.name} is taken by {taken}, which holds other files"
         raise AddError(f"{told}; choose one with `--name`, or remove that folder")
-    _refuse_full_disk(releases, files)
+    if take is shutil.copyfile:  # a second name takes no room
+        refuse_full_disk(releases, sum(file.size for file in files))
     release, description = _written(folder, plan, files, take)
     weights = {file.sha256 for file in files if _holds_weights(file.path)}
     relatives = tuple(other.name for other in there if weights & {file.sha256 for file in other.files})
@@ -196,13 +203,18 @@ def _refuse_name(name: str) -> None:
         raise AddError(f"the name {name} is kept for the platform's own controls; choose one with `--name`")
 
 
-def _refuse_full_disk(releases: Path, files: Sequence[ReleaseFile]) -> None:
-    place = next(folder for folder in (releases, *releases.absolute().parents) if folder.is_dir())
-    needed, free = sum(file.size for file in files), shutil.disk_usage(place).free
-    if needed > free:
-        raise AddError(
-            f"{releases}: {needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free; make room first"
-        )
+def refuse_full_disk(folder: Path, size: int) -> None:
+    """Refuse ``size`` bytes that do not fit where ``folder`` is or will be.
+
+    Raises
+    ------
+    NoRoomError
+        With what is needed, what is free, and where.
+    """
+    place = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(place).free
+    if size > free:
+        raise NoRoomError(f"{size / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free in {place}; make room")
 
 
 def _planned(source: Path, request: Request) -> _Plan:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,12 +22,21 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Final
 
-from interp_assets.models.files.adding import Added, AddError, Request, add_release, dictionaries_for
+from interp_assets.models.files.adding import (
+    Added,
+    AddError,
+    Request,
+    add_release,
+    dictionaries_for,
+    refuse_full_disk,
+)
 from interp_assets.models.files.checkpoints import file_sha256, read_json
 from interp_assets.models.files.file_rules import FileSizeError, HashMismatchError, TruncatedFileError
 from interp_assets.models.files.recognise import CONFIG_LIMIT, Recognised, free_name, recognise, what_is_known
 from interp_assets.models.files.releases import MANIFEST
 
+# Bytes that are not those of their commit: a broken download says nothing about the release.
+BROKEN_DOWNLOAD: Final = (HashMismatchError, TruncatedFileError)
 PUBLIC_HUB: Final = "https://huggingface.co"
 # Folders in which repositories keep dictionaries for all of their models.
 DICTIONARY_FOLDERS: Final = ("geneformer",)
@@ -100,6 +109,18 @@ class HubTree:
         return {
             path.removeprefix(prefix): entry.size for path, entry in self.entries.items() if path.startswith(prefix)
         }
+
+    @property
+    def top_folders(self) -> str:
+        """Folders at the top of the repository in words, for messages."""
+        return ", ".join(sorted({path.split("/")[0] for path in self.entries if "/" in path})) or "none"
+
+    def awaited(self, paths: Iterable[str]) -> int:
+        """Bytes of those of some files that do not lie whole in the cache; a file that broke off begins anew."""
+        sizes = {path: int(self.entries[path].size) for path in set(paths)}
+        there = {path: self.cache / path for path in sizes if (self.cache / path).is_file()}
+        kept = {path for path, file in there.items() if file.stat().st_size == sizes[path]}
+        return sum(size for path, size in sizes.items() if path not in kept)
 
     def json(self, path: str) -> Any:
         """Content of one JSON file, fetched."""
@@ -174,15 +195,15 @@ def hub_tree(address: Address, cache: Path, endpoint: str = "", parsed: dict[str
     from huggingface_hub.hf_api import RepoFile
 
     endpoint = endpoint or hub_endpoint()
-    commit = head_commit(address, endpoint)
+    known = _COMMIT.fullmatch(address.revision) is not None
+    commit = address.revision if known else head_commit(address, endpoint)
     with hub_errors(address, endpoint):
         api = HfApi(endpoint=endpoint, token=False)
         found = list(api.list_repo_tree(address.repo, recursive=True, revision=commit))
     entries = {item.path: item for item in found if isinstance(item, RepoFile) and _plain(item.path)}
     tree = HubTree(address, endpoint, commit, entries, cache, {} if parsed is None else parsed)
     if address.folder and not tree.sizes:
-        folders = sorted({path.split("/")[0] for path in entries if "/" in path})
-        raise HubError(f"{address.repo} has no folder {address.folder}; its folders: {', '.join(folders) or 'none'}")
+        raise HubError(f"{address.repo} has no folder {address.folder}; its folders: {tree.top_folders}")
     return tree
 
 
@@ -269,8 +290,8 @@ def hub_errors(address: Address, endpoint: str) -> Iterator[None]:
 def add_from_hub(address: Address, releases: Path, request: Request) -> Added:
     """Release made of the files of a repository that its family needs; the commit is kept in the manifest.
 
-    Files are fetched into a hidden folder beside the releases and kept there until the release is in place, so that an
-    interrupted download goes on where it stopped.
+    Files are fetched into a hidden folder beside the releases and kept there until the release is in place, so that
+    after an interruption only what had not arrived whole is fetched again.
 
     Raises
     ------
@@ -291,11 +312,13 @@ def fetched_release(tree: HubTree, request: Request) -> tuple[Path, Request]:
     Raises
     ------
     HubError, AddError, ReleaseFileError
-        As `HubTree.fetch`, and where no family is recognised or dictionaries are lacking.
+        As `HubTree.fetch`, and where no family is recognised, dictionaries are lacking or the disk is full.
     """
     address, cache = tree.address, tree.cache
     paths, dictionaries = wanted_files(tree, request)
-    fetched = [tree.fetch(path) for path in dict.fromkeys((*paths, *dictionaries))]
+    every = tuple(dict.fromkeys((*paths, *dictionaries)))
+    refuse_full_disk(cache, tree.awaited(every))
+    fetched = [tree.fetch(path) for path in every]
     hub = {"endpoint": tree.endpoint, "repo": address.repo, "folder": address.folder, "commit": tree.commit}
     about = {"hub": {**hub, "revision": address.revision}}
     stated = replace(

@@ -21,7 +21,7 @@ from typing import Any, Final
 from interp_assets.models.files.adding import AddError, Request, dictionaries_taken, dictionary_parts
 from interp_assets.models.files.checkpoints import ReleaseFile, file_sha256, listed_files
 from interp_assets.models.files.file_rules import ReleaseFileError
-from interp_assets.models.files.hub import Address, HubTree, dictionary_folder, wanted_files
+from interp_assets.models.files.hub import BROKEN_DOWNLOAD, Address, HubTree, dictionary_folder, wanted_files
 from interp_assets.models.files.recognise import CONFIG_LIMIT, recognise
 from interp_assets.models.files.releases import MANIFEST, release_id
 
@@ -39,8 +39,9 @@ class IncompleteError(ValueError):
 class Stated:
     """What a commit states of one release.
 
-    ``paths`` are the files to fetch, from the top of the repository; ``size`` their bytes. ``fingerprint`` is equal for
-    commits and folders that hold the same files and costs no download beyond one small configuration.
+    ``paths`` are the files of the release, from the top of the repository; ``size`` the bytes still to be fetched.
+    ``fingerprint`` is equal for commits and folders that hold the same files and costs no download beyond one small
+    configuration.
     """
 
     tree: HubTree
@@ -55,12 +56,12 @@ def model_folders(tree: HubTree, pattern: str) -> tuple[HubTree, ...]:
     """Trees of the folders of a commit that hold a model, its top among them, in path order.
 
     ``pattern`` is a folder, a shell pattern over folders such as ``Geneformer-V2-*``, or empty for all of them. A plain
-    folder is always returned, so that what it lacks can be told.
+    folder is always returned, so that what it lacks can be told; so is one whose configuration arrived broken.
 
     Raises
     ------
-    ReleaseFileError, HubError
-        If a configuration cannot be fetched or read.
+    HubError
+        If the hub does not give a configuration.
     """
     if is_plain(pattern):
         return (_below(tree, pattern),)
@@ -96,6 +97,8 @@ def _holds_model(tree: HubTree) -> bool:
         return True
     try:
         found = recognise(tree)
+    except BROKEN_DOWNLOAD:
+        return True  # what it holds is not known yet, and nobody may take that for nothing
     except ReleaseFileError:
         return False  # some other configuration than that of a model
     return found is not None and found.family not in NAMED_ONLY
@@ -112,9 +115,8 @@ def stated_release(tree: HubTree, request: Request) -> Stated:
         If the folder cannot become a release as it is, or the hub does not give a configuration.
     """
     if not tree.sizes:
-        folders = sorted({path.split("/")[0] for path in tree.entries if "/" in path})
         told = f"{tree.address.repo} has no folder {tree.address.folder} at {tree.commit[:12]}"
-        raise IncompleteError(f"{told}; its folders: {', '.join(folders) or 'none'}")
+        raise IncompleteError(f"{told}; its folders: {tree.top_folders}")
     if MANIFEST in tree.sizes:
         family, awaited = _of_manifest(tree)
     else:
@@ -131,7 +133,7 @@ def stated_release(tree: HubTree, request: Request) -> Stated:
         family=family,
         paths=tuple(paths),
         dictionaries=tuple(dictionaries),
-        size=sum(tree.entries[path].size for path in every),
+        size=tree.awaited(every),
         fingerprint=_fingerprint(tree, family, every, request),
     )
 

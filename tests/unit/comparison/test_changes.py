@@ -14,8 +14,9 @@ from interp_assets.comparison.changes import COLUMNS, direction, verdict_changes
 from interp_assets.comparison.effects import Number, difference, independent, perturbation_values
 from interp_assets.comparison.history import extended, histories, read_history
 from interp_assets.comparison.lines import SAME_NAME, SAME_SOURCE, STATED, lines
+from interp_assets.comparison.references import reference_lines
 from interp_assets.comparison.snapshot import Made, digest, evidence_archive, file_part
-from interp_assets.storage import StorageError
+from interp_assets.storage import StorageError, canonical_json
 from tests.unit.qc_standards.conftest import Numbers, build
 
 RELEASE, STUDY = "geneformer-small-2k", "bench"
@@ -169,6 +170,75 @@ def test_an_altered_snapshot_is_refused(tmp_path, good) -> None:
     path.write_text(path.read_text().replace("supported", "refuted"))
     with pytest.raises(StorageError, match="not what its name says"):
         read_history(tmp_path, STUDY, RELEASE)
+
+
+def test_altered_evidence_is_refused(tmp_path, good, bad) -> None:
+    add(tmp_path, good)
+    (path,) = (tmp_path / "history" / STUDY / RELEASE / "evidence").iterdir()
+    path.write_bytes(evidence_archive(bad))
+    history = read_history(tmp_path, STUDY, RELEASE)
+    with pytest.raises(StorageError, match="not what its name says"):
+        history.evidence(history.entries[0])
+
+
+def test_a_history_that_lost_its_list_is_not_begun_anew(tmp_path, good, bad) -> None:
+    add(tmp_path, good)
+    path = tmp_path / "history" / STUDY / RELEASE / "history.json"
+    first = path.read_bytes()
+    path.unlink()
+    assert read_history(tmp_path, STUDY, RELEASE).entries == ()  # what a first write that was cut off leaves
+    assert changes(tmp_path).empty
+    path.write_bytes(first)
+    add(tmp_path, bad)
+    path.unlink()
+    with pytest.raises(StorageError, match="its snapshots are not"):
+        changes(tmp_path)
+
+
+@pytest.mark.parametrize("entry", [{}, {"snapshot": "x"}, 3, None])
+def test_an_entry_that_is_none_is_refused_with_its_file(tmp_path, good, entry) -> None:
+    add(tmp_path, good)
+    path = tmp_path / "history" / STUDY / RELEASE / "history.json"
+    path.write_text(json.dumps({"format": 1, "entries": [entry]}))
+    with pytest.raises(StorageError, match=r"history\.json|snapshots"):
+        read_history(tmp_path, STUDY, RELEASE)
+
+
+def test_what_only_one_side_recorded_is_not_put_down_to_the_model(tmp_path, good, bad) -> None:
+    add(tmp_path, _with_weights(good, tmp_path / "g", "a"))
+    add(tmp_path, _with_weights(bad, tmp_path / "b", "b"), Made(code={"analysis_21": "1"}))
+    row = changes(tmp_path).set_index("level").loc["verdict"]
+    assert row["reading"] == "several causes: weights, code"
+
+
+def test_versions_of_the_data_that_are_gone_are_an_error(tmp_path) -> None:
+    from interp_assets.assets.history import _study_inputs
+
+    with pytest.raises(StorageError, match="materialise study_inputs of bench again"):
+        _study_inputs(tmp_path, STUDY)
+
+
+@pytest.mark.parametrize(("origin", "label"), [("simulated", "simulated"), ("archived", "archived"), ("", "unstated")])
+def test_a_claim_says_where_its_own_outcomes_come_from(tmp_path, good, bad, origin, label) -> None:
+    import shutil
+
+    later = shutil.copytree(bad, tmp_path / "later")
+    content = json.loads((later / "claims.json").read_text())
+    entry = content["claims"][0]
+    entry["data_origin"] = origin
+    (later / "claims.json").write_text(json.dumps(content))
+    add(tmp_path, good)
+    add(tmp_path, later, Made(data={"screen": "2"}))
+    row = changes(tmp_path).set_index(["level", "item"]).loc[("claim", entry["id"])]
+    assert row["data_origin"] == origin
+    assert f"({label} outcomes)" in row["sentence"]
+
+
+def test_a_ceiling_without_interval_has_none() -> None:
+    ceiling = pd.DataFrame({"context": ["primary_screen:d"], "ceiling": [0.9], "ci_low": [math.nan], "ci_high": [None]})
+    lines_of = reference_lines(ceiling, None)
+    assert lines_of == {"ceiling": {"ceiling": 0.9, "ci_low": None, "ci_high": None}}
+    canonical_json(lines_of)
 
 
 def test_paired_difference_equals_a_naive_bootstrap(tmp_path, good, bad) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from interp_assets.notices.messages import (
     verdict_notices,
 )
 from interp_assets.notices.outbox import key_of, notice_id
-from interp_assets.notices.records import Notice
+from interp_assets.notices.records import Minimum, Notice
 from interp_assets.notices.slack import slack_message
 from tests.unit.notices.changes import change, changes, held, many
 
@@ -68,7 +69,9 @@ def test_a_single_change_is_named_and_decides_the_mark() -> None:
 
 
 def test_a_minimum_of_lost_leaves_out_what_lost_nothing() -> None:
-    frame = changes(change(1), change(2, release="other", direction="gained"), change(3, release="c", direction="?"))
+    frame = changes(
+        change(1), change(2, release="other", direction="gained"), change(3, release="c", direction="other")
+    )
     assert [found.release for found in verdict_notices(frame, "lost")] == ["model-b"]
     assert {found.level for found in verdict_notices(frame)} == {"lost", "gained", "other"}
 
@@ -88,6 +91,13 @@ def test_a_table_without_its_columns_is_an_error_and_an_empty_one_is_not() -> No
     with pytest.raises(NoticeError, match=r"sentence.*materialise"):
         verdict_notices(changes(change()).drop(columns="sentence"))
     assert verdict_notices(changes()) == []
+
+
+@pytest.mark.parametrize("minimum", ["lost", "any"])
+@pytest.mark.parametrize("direction", ["?", "", "Lost"])
+def test_a_direction_nobody_knows_is_an_error_and_never_below_the_minimum(direction: str, minimum: Minimum) -> None:
+    with pytest.raises(NoticeError, match=rf"the direction {re.escape(repr(direction))}; known: lost, gained, other"):
+        verdict_notices(changes(change(1), change(2, direction=direction)), minimum)
 
 
 def test_a_quarantine_notice_says_reason_place_and_way_out() -> None:

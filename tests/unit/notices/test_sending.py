@@ -30,6 +30,7 @@ def test_a_message_arrives_as_it_was_sent() -> None:
         (429, {"Retry-After": "soon"}, "later", None),
         (429, {"Retry-After": "nan"}, "later", None),
         (429, {"Retry-After": "1e99"}, "later", 86400.0),
+        (503, {"Retry-After": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}, "later", None),
         (503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, "later", 0.0),
         (500, {}, "later", None),
     ],
@@ -88,6 +89,8 @@ def test_what_a_receiver_says_is_shown_unless_it_repeats_the_address() -> None:
         "https://host/s3cr3t\nx",
         "https://[host/s3cr3t",
         "https://host/s3cr3t#x",
+        "https://a..b/s3cr3t",
+        f"https://{'a' * 64}.org/s3cr3t",
     ],
 )
 def test_what_is_no_address_is_refused_without_repeating_it(value: str) -> None:

@@ -220,6 +220,7 @@ def test_damaged_changes_hold_nothing_else_back(tmp_path: Path) -> None:
     (tmp_path / "verdict_changes.parquet").write_bytes(b"PAR1 no")
     found = told(tmp_path, Receiver(), Clock())
     assert len(found.told) == 1 and "materialise `verdict_changes`" in found.problems[0]
+    assert found.unreadable == found.problems
 
 
 def test_a_damaged_outbox_file_is_named_and_its_event_told_again(tmp_path: Path) -> None:

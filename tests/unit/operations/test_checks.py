@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from interp_assets.cli import main
-from interp_assets.cli.doctor import _heartbeats
+from interp_assets.cli.doctor import _heartbeats, every_check
 from interp_assets.operations import checks
 from interp_assets.settings import Folders
 
@@ -39,6 +39,24 @@ def test_versions(lock: dict[str, str], here: dict[str, str], state: str, words:
     python, packages = checks.versions(lock, here)
     assert (python.state, packages.state) == ("ok", state)
     assert words in packages.found
+
+
+def test_a_package_that_is_not_installed_is_not_said_to_be_as_locked() -> None:
+    assert checks.versions({**HERE, "absent": "1.0"}, HERE)[1].found == "as locked: 9 of 10 pinned are installed"
+
+
+def test_wheels_are_as_declared_only_where_hashes_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PROJECT", tmp_path)
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / "a.whl").write_bytes(b"abc")
+    assert "not compared" in checks.wheels(folders(tmp_path), deep=True).found
+    declared = tmp_path / "requirements-data.txt"
+    declared.write_text("a==1\n")
+    assert checks.wheels(folders(tmp_path), deep=True).state == "problem"
+    declared.write_text(
+        "a==1 --hash=sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"  # "abc", FIPS 180-2
+    )
+    assert checks.wheels(folders(tmp_path), deep=True).state == "ok"
 
 
 def test_the_lock_is_read_by_normalised_name(tmp_path: Path) -> None:
@@ -111,7 +129,27 @@ def test_the_secret_is_never_told() -> None:
     check = checks.webhook({"HOOK": "https://secret.example/T0"}, "HOOK")
     assert "secret" not in json.dumps(check.as_record())
     assert "HOOK is set" in check.found
+    assert (checks.webhook({}, "HOOK").state, checks.webhook({}, "").state) == ("note", "ok")
     assert "not set" in checks.webhook({}, "HOOK").found
+
+
+def test_an_address_where_its_variable_belongs_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "platform.yaml"
+    settings.write_text("notify: {webhook_from: 'https://secret.example/T0'}\n")
+    monkeypatch.setenv("INTERP_PLATFORM", str(settings))
+    (check,) = [each for each in every_check(folders(tmp_path), deep=False) if each.name == "webhook"]
+    assert check.state == "problem"
+    assert "secret.example" not in json.dumps(check.as_record())
+
+
+def test_a_lock_that_cannot_be_read_is_a_problem_and_the_rest_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requirements.lock").write_bytes(b"\xff")
+    monkeypatch.setattr("interp_assets.cli.doctor.PROJECT", tmp_path)
+    found = {check.name: check for check in every_check(folders(tmp_path), deep=False)}
+    assert found["packages"].state == "problem"
+    assert {"store", "releases", "database"} <= set(found)
 
 
 def test_a_check_that_breaks_is_a_problem() -> None:

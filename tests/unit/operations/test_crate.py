@@ -186,6 +186,42 @@ def test_a_missing_and_an_undescribed_file_are_invalid(
     assert "no ro-crate-metadata.json" in refusal(changed(exported, tmp_path / "c.zip", ro_crate_metadata=None), capsys)
 
 
+def test_a_study_without_its_tests_is_not_passed_over(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the metadata says nothing of them: the other study alone would have been judged."""
+    both = write_crate(tmp_path / "both.zip", RELEASE, [accepted(each) for each in exportable(store, RELEASE)])
+    gone = f"results/second/{RELEASE}/tests.parquet"
+    with zipfile.ZipFile(both) as old, zipfile.ZipFile(tmp_path / "t.zip", "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "ro-crate-metadata.json":
+                document = json.loads(content)
+                document["@graph"] = [entity for entity in document["@graph"] if entity.get("name") != gone]
+                content = json.dumps(document).encode()
+            if name != gone:
+                new.writestr(name, content)
+    assert f"results/second/{RELEASE}: no tests.parquet" in refusal(tmp_path / "t.zip", capsys)
+
+
+def test_a_name_that_is_no_text_is_invalid(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python's reader tells it as another kind of error, which ended the gate with 1, as if refuted."""
+    path = added(exported, tmp_path / "t.zip", "r\u00e9sum\u00e9.txt")
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xc3("))
+    assert "damaged or no zip file" in refusal(path, capsys)
+
+
+def test_a_study_is_chosen_in_a_zip_only(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(store / "first" / RELEASE), "--study", "second"])
+    assert ended.value.code == 2
+    assert "--study chooses within an exported zip" in capsys.readouterr().err
+
+
+def test_a_study_named_twice_is_exported_once(store: Path) -> None:
+    assert exportable(store, RELEASE, ["second", "second"]) == [store / "second" / RELEASE]
+
+
 @pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"@graph": [3]}', b'{"@graph": 1}', b"\xff", b"[" * 100_000])
 def test_metadata_that_describes_nothing_is_invalid(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], document: bytes

@@ -119,6 +119,14 @@ def test_where_a_list_cannot_be_read_nothing_is_uncited(store: Path, damaged: st
     assert removable(store, {"kept", "gone"}, NOW, DAY) == []
 
 
+def test_without_any_list_nothing_is_uncited(store: Path) -> None:
+    """A store that was copied without its hidden folders."""
+    put(store / "study" / "kept" / "new.csv")
+    assert kinds(removable(store, {"kept", "gone"}, NOW, DAY)) == [("uncited file", "new.csv")]
+    shutil.rmtree(store / ".files")
+    assert removable(store, {"kept", "gone"}, NOW, DAY) == []
+
+
 def test_links_lead_nowhere(store: Path, tmp_path: Path) -> None:
     outside = put(tmp_path / "outside" / "cells" / "precious.npy")
     (store / "attention" / "linked").symlink_to(tmp_path / "outside")

@@ -21,6 +21,12 @@ def sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Files of the folder above one, by path: a repository with that folder and what lies beside it."""
+    top = folder.parent
+    return {path.relative_to(top).as_posix(): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
+
+
 def write_bert(
     folder: Path, vocabulary: int, *, weights: str = "model.safetensors", seed: int = 0, **sizes: int
 ) -> Path:

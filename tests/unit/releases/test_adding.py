@@ -13,7 +13,7 @@ import pytest
 
 from interp_assets.models.adapter import load_model
 from interp_assets.models.files import adding
-from interp_assets.models.files.adding import AddError, Request, add_release, release_at
+from interp_assets.models.files.adding import AddError, NoRoomError, Request, add_release, release_at
 from interp_assets.models.files.checkpoints import read_dictionary
 from interp_assets.models.files.description import bert_shapes, describe_release
 from interp_assets.models.files.file_rules import (
@@ -301,7 +301,7 @@ def test_a_full_disk_is_told_before_anything_is_copied(geneformer, releases, mon
     folder = geneformer()
     usage = shutil.disk_usage(releases)._replace(free=10)
     monkeypatch.setattr(adding.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(AddError, match=r"0\.00 GB are free; make room first"):
+    with pytest.raises(NoRoomError, match=r"0\.00 GB are free in .*; make room"):
         add_release(folder, releases, dictionaries(folder))
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from interp_assets.cli import main
-from interp_assets.models.files.adding import AddError, Request
+from interp_assets.models.files.adding import AddError, NoRoomError, Request
 from interp_assets.models.files.file_rules import FileSizeError, HashMismatchError, TruncatedFileError
 from interp_assets.models.files.hub import HubError, add_from_hub, hub_address, hub_tree
 from interp_assets.models.files.releases import find_releases, read_release
 
+from .conftest import files_of
 from .hub_server import Hub, serving
 
 REPO = "lab/Geneformer"
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    top = folder.parent
-    return {path.relative_to(top).as_posix(): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -112,6 +109,33 @@ def test_wrong_bytes_are_refused_and_fetched_again_later(hub, releases, path):
     hub.broken.clear()
     add(f"{REPO}/Geneformer-V2-tiny", releases)
     assert len(find_releases(releases).complete) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Not enough free disk space")
+def test_a_full_disk_is_told_before_anything_is_fetched(hub, releases, monkeypatch):
+    usage = shutil.disk_usage(releases)._replace(free=10)
+    monkeypatch.setattr("interp_assets.models.files.adding.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(NoRoomError, match=r"GB are needed and 0\.00 GB are free in .*; make room"):
+        add(f"{REPO}/Geneformer-V2-tiny", releases)
+    assert not any(line.startswith("GET") and line.endswith("/model.safetensors") for line in hub.asked)
+
+
+def test_what_a_broken_download_left_needs_no_room_twice(hub, releases, monkeypatch):
+    """Neither files of other commits nor second names of the same file count as bytes that are there already."""
+    top = "Geneformer-V2-tiny"
+    tree = hub_tree(hub_address(f"{REPO}/{top}"), releases / ".download-x")
+    wanted = [f"{top}/config.json", f"{top}/model.safetensors"]
+    whole = sum(tree.entries[path].size for path in wanted)
+    assert tree.awaited(wanted) == whole
+    tree.fetch(wanted[0])
+    (tree.cache / ".only").mkdir()
+    (tree.cache / ".only" / "config.json").write_bytes(b"x" * 10_000)
+    (tree.cache / "other.safetensors").write_bytes(b"x" * 10_000_000)
+    assert tree.awaited(wanted) == tree.entries[wanted[1]].size
+    hub.short.add(wanted[1])
+    with pytest.raises((TruncatedFileError, HubError)):
+        tree.fetch(wanted[1])
+    assert tree.awaited(wanted) == tree.entries[wanted[1]].size, "a file that broke off begins anew"
 
 
 def test_a_download_of_another_length_is_refused(hub, releases):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +19,11 @@ from interp_assets.models.files.hub import hub_address, hub_tree
 from interp_assets.models.files.hub_identity import fetch_small_files, identity, stated_release
 from interp_assets.models.files.releases import find_releases, read_release
 
-from .conftest import ENSEMBL, write_dictionaries
+from .conftest import ENSEMBL, files_of, write_bert, write_dictionaries
 from .hub_server import Hub, serving
 
 REPO = "lab/Geneformer"
 MODEL = "Geneformer-V2-tiny"
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    top = folder.parent
-    return {path.relative_to(top).as_posix(): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -49,8 +46,6 @@ def source(hub) -> HubSource:
 
 @pytest.fixture
 def other_weights(files, tmp_path) -> bytes:
-    from .conftest import write_bert
-
     return (write_bert(tmp_path / "other", len(ENSEMBL) + 4, seed=1) / "model.safetensors").read_bytes()
 
 
@@ -186,6 +181,16 @@ def test_a_download_that_breaks_off_is_never_a_release_and_is_fetched_again(hub,
     assert remembered(releases, source.key).commit == hub.refs["main"]
 
 
+def test_what_a_killed_download_left_takes_no_room_for_ever(hub, source, releases):
+    left = releases / f".download-{source.key}" / ".cache" / "huggingface" / "download" / "x.0a1b.incomplete"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a model")
+    hub.short.add(f"{MODEL}/model.safetensors")
+    assert words(look_at(source, releases)) == ["failed"]
+    assert not left.exists()
+    assert (releases / f".download-{source.key}" / MODEL / "config.json").is_file(), "what arrived whole is kept"
+
+
 def test_a_release_that_never_arrives_is_given_up_and_blocks_no_later_one(hub, source, files, releases, other_weights):
     look_at(source, releases)
     hub.commit({**files, f"{MODEL}/model.safetensors": other_weights})
@@ -250,6 +255,91 @@ def test_a_full_disk_is_told_before_anything_is_fetched(hub, source, releases, m
     assert remembered(releases, source.key).settled == {}
 
 
+def test_a_disk_with_room_for_one_copy_takes_a_release_of_a_hub(hub, source, files, releases, monkeypatch):
+    """What was fetched becomes the release under a second name; asking for its room once more would refuse it."""
+    needed = sum(len(body) for path, body in files.items() if path.endswith((".safetensors", ".pkl", "config.json")))
+    real = shutil.disk_usage(releases)
+
+    def usage(_: Path):
+        there = {path.stat().st_ino: path.stat().st_size for path in releases.rglob("*") if path.is_file()}
+        return real._replace(free=int(1.5 * needed) - sum(there.values()))
+
+    monkeypatch.setattr("interp_assets.discovery.watch.SPARE_BYTES", 0)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert words(look_at(source, releases)) == ["fetched"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_is_never_the_fault_of_the_release(hub, source, releases, monkeypatch, number):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.hf_hub_download", full)
+        patch.setattr("interp_assets.discovery.hub_source.fetch_small_files", lambda *_: None)
+        patch.setattr("interp_assets.discovery.hub_source.identity", lambda *_: "")
+        patch.setattr("interp_assets.models.files.hub.HubTree.json", lambda tree, path: json.loads(config(hub, path)))
+        for _ in range(ATTEMPTS + 1):
+            assert words(look_at(source, releases)) == ["failed"]
+    assert remembered(releases, source.key).commit == ""
+    assert words(look_at(source, releases)) == ["fetched"]
+
+
+def config(hub: Hub, path: str) -> bytes:
+    return hub.commits[hub.refs["main"]][f"{MODEL}/{path}"]
+
+
+def test_a_watched_folder_is_copied_later_where_the_disk_is_full(tmp_path, geneformer, releases, monkeypatch):
+    source, folder = shared_release(tmp_path, geneformer)
+    real = shutil.disk_usage(releases)
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.name != "release.json")
+    frees = iter([size, size - 1])
+    with monkeypatch.context() as patch:
+        patch.setattr("interp_assets.discovery.watch.SPARE_BYTES", 0)
+        patch.setattr(shutil, "disk_usage", lambda _: real._replace(free=next(frees)))
+        (found,) = look_at(source, releases).found
+    assert found.word == "failed"
+    assert "make room" in found.reason
+    assert words(look_at(source, releases)) == ["fetched"]
+
+
+@pytest.mark.parametrize("pattern", ["", "Geneformer-*", MODEL])
+def test_a_configuration_that_arrives_broken_hides_no_model_and_holds_up_no_later_commit(
+    hub, files, releases, other_weights, pattern
+):
+    source = HubSource(repo=REPO, folder=pattern, endpoint=hub.endpoint)
+    path = f"{MODEL}/config.json"
+    hub.broken[path] = files[path].replace(b"relu", b"gelu")
+    for number in range(1, ATTEMPTS):
+        (found,) = look_at(source, releases).found
+        assert found.word == "failed"
+        assert "the download is not the file of the commit" in found.reason
+        assert f"attempt {number} of {ATTEMPTS}" in found.reason
+        assert remembered(releases, source.key).commit == ""
+    assert words(look_at(source, releases)) == ["refused"]
+    assert remembered(releases, source.key).commit == hub.refs["main"]
+    assert words(look_at(source, releases)) == ["refused"]
+    hub.broken.clear()
+    hub.commit({**files, f"{MODEL}/model.safetensors": other_weights})
+    assert words(look_at(source, releases)) == ["fetched"]
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"commit": ""}', "sold"])
+def test_a_damaged_memory_is_told_and_not_overwritten(hub, source, releases, damage):
+    look_at(source, releases)
+    path = memory_file(releases, source.key)
+    before = path.read_text()
+    path.write_text(before.replace('"here"', '"sold"') if damage == "sold" else damage)
+    damaged = path.read_text()
+    look = look_at(source, releases)
+    assert look.found == []
+    assert f"{path}: what was settled cannot be read" in look.skipped
+    assert "remove the file" in look.skipped
+    assert path.read_text() == damaged
+    path.unlink()
+    assert words(look_at(source, releases)) == ["unchanged"]
+
+
 def test_two_looks_at_once_are_one(hub, source, releases):
     with locked(releases, source.key) as alone:
         assert alone
@@ -288,17 +378,17 @@ def test_a_watched_folder_is_copied_once_its_manifest_is_complete(tmp_path, gene
     assert [(entry.word, entry.reason) for entry in look_at(source, releases).found] == [
         ("incoming", "no release.json yet")
     ]
-    assert awaits_fetch(source, releases, {}) == ()
+    assert awaits_fetch(source, releases, {}) == ((), ("theirs incoming: no release.json yet",))
     manifest.rename(folder / "release.json")
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:100])
     assert "100 of" in look_at(source, releases).found[0].reason
     weights.write_bytes(whole)
-    assert len(awaits_fetch(source, releases, {})) == 1
+    assert len(awaits_fetch(source, releases, {})[0]) == 1
     assert words(look_at(source, releases)) == ["fetched"]
     assert names(releases) == ["theirs"]
-    assert awaits_fetch(source, releases, known_releases(releases)) == ()
+    assert awaits_fetch(source, releases, known_releases(releases)) == ((), ())
 
 
 def test_a_damaged_release_of_a_watched_folder_is_refused_until_it_is_mended(tmp_path, geneformer, releases):
@@ -307,9 +397,23 @@ def test_a_damaged_release_of_a_watched_folder_is_refused_until_it_is_mended(tmp
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert words(look_at(source, releases)) == ["refused"]
-    assert awaits_fetch(source, releases, {}) == ()
+    waiting, (left,) = awaits_fetch(source, releases, {})
+    assert waiting == ()
+    assert left.startswith("theirs refused: ")
+    assert "sha256" in left
     weights.write_bytes(whole)
     assert words(look_at(source, releases)) == ["fetched"]
+
+
+def test_a_folder_that_cannot_be_looked_into_stops_no_other(tmp_path, geneformer, releases):
+    source, folder = shared_release(tmp_path, geneformer)
+    endless = {"path": "/".join(["a" * 200] * 25), "size": 1, "sha256": "0" * 64}
+    (folder.parent / "endless").mkdir()
+    manifest = json.loads((folder / "release.json").read_text()) | {"files": [endless]}
+    (folder.parent / "endless" / "release.json").write_text(json.dumps(manifest))
+    look = look_at(source, releases)
+    assert words(look) == ["refused", "fetched"]
+    assert "File name too long" in look.found[0].reason
 
 
 def test_an_absent_folder_is_skipped(tmp_path, releases):
@@ -340,6 +444,25 @@ def test_watch_once_prints_what_was_found_and_skipped(hub, declare, releases, ca
     assert f"releases: 1 complete in {releases}" in said
     assert main(["releases", "watch"]) == 0
     assert "unchanged" in capsys.readouterr().out
+
+
+def test_what_was_refused_is_tried_again_by_the_first_look_only(declare, hub, source, files, releases, monkeypatch):
+    bad = files[f"{MODEL}/config.json"].replace(b'"vocab_size": 64', b'"vocab_size": 65')
+    hub.commit({**files, f"{MODEL}/config.json": bad})
+    declare(f"sources:\n- {{kind: hub, repo: {REPO}, folder: {MODEL}, endpoint: '{hub.endpoint}'}}\n")
+    assert words(look_at(source, releases)) == ["refused"]
+    fetched = []
+
+    def pause(_: float) -> None:
+        fetched.append(weights_fetched(hub))
+        hub.asked.clear()
+        if len(fetched) == 2:
+            raise KeyboardInterrupt
+
+    hub.asked.clear()
+    monkeypatch.setattr("time.sleep", pause)
+    assert main(["releases", "watch", "--every", "10m"]) == 0
+    assert fetched == [1, 0]
 
 
 def test_watch_without_sources_looks_at_the_releases_folder(releases, capsys, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from interp_assets.report.claims_board import CEILING, CLAIM_COLUMNS, MEAN_AUROC, TRIVIAL, claim_rows, claims_board
 from interp_assets.report.dot_plots import dot_plots
-from interp_assets.report.index import leaderboard, leaderboard_row, render_index
+from interp_assets.report.index import _group, leaderboard, leaderboard_row, render_index
 
 EVIL = "<script>alert(1)</script>"
 
@@ -66,3 +66,31 @@ def test_the_index_keeps_hostile_names_text(board) -> None:
     assert "bad &amp; broken" in html
     assert "claim lost" in html
     assert html.count("<svg") == len(dot_plots(board)) > 0
+
+
+def test_a_claim_stands_under_its_own_name_also_beside_older_judgements(documents, results) -> None:
+    """A release that was judged before a claim was declared: its cells do not move into that claim's column."""
+    listed = documents["claims"]["claims"]
+    older = {**documents, "claims": {**documents["claims"], "claims": listed[1:]}}
+    rows = [*claim_rows("demo", "new", documents, results.tables), *claim_rows("demo", "old", older, results.tables)]
+    board = claims_board(rows)
+    new, old = _group("demo", leaderboard([]), board, None)["claims"]
+    names = [entry["id"] for entry in listed]
+    assert [cell["claim"] for cell in new["cells"]] == names
+    assert [cell and cell["claim"] for cell in old["cells"]] == [None, *names[1:]]
+    html = render_index(leaderboard([leaderboard_row("demo", "old", {})]), board)
+    assert html.count("not judged") == 1
+
+
+def test_a_ceiling_without_scores_states_no_number_of_perturbations(documents) -> None:
+    ceiling = pd.DataFrame({"context": ["primary_screen:d"], "ceiling": [0.9], "ci_low": [0.8], "ci_high": [1.0]})
+    board = claims_board(claim_rows("demo", "r", documents, {"noise_ceiling": ceiling}))
+    assert board.loc[board["kind"] == CEILING, "n"].isna().all()
+    assert (board["kind"] == CEILING).sum() == 1
+
+
+def test_plots_say_where_their_outcomes_come_from(board) -> None:
+    for plot in dot_plots(board):
+        assert plot.origin == "semi-synthetic outcomes on real cells"
+    html = render_index(leaderboard([leaderboard_row("demo", EVIL, {})]), board)
+    assert html.count("Releases on: semi-synthetic outcomes on real cells.</span>") == len(dot_plots(board))
