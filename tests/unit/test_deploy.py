@@ -1,7 +1,9 @@
 """The team deployment in `deploy/`: safe, pinned, complete, and no second opinion about the run history."""
 
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,10 +135,12 @@ def test_services_share_the_store_and_the_database(services, name):
 
 
 def test_every_program_exists_where_the_image_gets_its_own(services):
+    # The environment of this interpreter first, as on the PATH of the image, whether or not it is active here.
+    programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     for name in OURS:
         service = services[name]
         for words in (service["command"], service.get("healthcheck", {"test": ["CMD", "sh"]})["test"][1:]):
-            assert shutil.which(words[0]), f"{name}: {words[0]}"
+            assert shutil.which(words[0], path=programs), f"{name}: {words[0]}"
 
 
 def test_the_image_holds_what_the_services_name():
