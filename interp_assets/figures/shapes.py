@@ -183,6 +183,21 @@ def profile(
     axes.set_xticks(layers[:: 1 + len(layers) // 14])
 
 
+def published_marks(axes: Axes, marks: Sequence[tuple[float, float]], label: str = "published value") -> None:
+    """Values that the paper printed, as faint hollow stars at (x, y), with one entry in the legend.
+
+    They are drawn under what was computed, in the muted colour, so that nobody takes one for a result of this
+    evaluation.
+    """
+    if not marks:
+        return
+    across, up = zip(*marks, strict=True)
+    axes.plot(
+        across, up, "*", color=MUTED, markerfacecolor="none", markersize=8, markeredgewidth=0.8, alpha=0.75, zorder=1.5,
+        linestyle="", label=label,
+    )  # fmt: skip
+
+
 def uniform_quantiles(
     axes: Axes, values: NDArray[np.float64], colour: str, *, band: bool = True, dashed: bool = False
 ) -> None:
