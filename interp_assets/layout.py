@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -36,22 +37,28 @@ CONTROLS = ("control-planted", "control-coexpression")
 RELEASE = dg.DynamicPartitionsDefinition(name="release")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@cache
+def _evaluated_roles() -> tuple[str, ...]:
+    """Roles whose data the built analyses read, that on which the layer is chosen only where one is about it."""
+    roles = {role for row in catalogue.every() for role in row.roles if role != SELECTION_ROLE}
+    roles |= {SELECTION_ROLE for row in catalogue.every() if row.reads_selection}
+    return tuple(sorted(roles))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Datasets, studies and how partitions of one asset map to partitions of the next."""
+    """Datasets, studies and how partitions of one asset map to partitions of the next.
+
+    Nothing in it changes, so that what every asset asks for is worked out once.
+    """
 
     folders: Folders
     datasets: Mapping[str, DatasetSpec]
     studies: Mapping[str, Study]
 
     def evaluated(self, study: str) -> tuple[str, ...]:
-        """Datasets that the built analyses read in one study.
-
-        That on which the layer is chosen is among them only where an analysis is about its data, not the choice.
-        """
-        roles = {role for row in catalogue.every() for role in row.roles if role != SELECTION_ROLE}
-        roles |= {SELECTION_ROLE for row in catalogue.every() if row.reads_selection}
-        return self._filling(study, sorted(roles))
+        """Datasets that the built analyses read in one study."""
+        return self._filling(study, _evaluated_roles())
 
     def attended(self, study: str) -> tuple[str, ...]:
         """Datasets on which the built analyses read a release's attention in one study."""
@@ -95,12 +102,12 @@ class Layout:
         of_tests = (*self.evaluated(study), *self.sampled(study))
         return tuple(dict.fromkeys([*of_tests, *self.compared(study), *self.selecting(study)]))
 
-    @property
+    @cached_property
     def grid(self) -> tuple[str, ...]:
         """Datasets that some study uses; a dataset joins the grid when one needs it."""
         return tuple(sorted({name for study in self.studies for name in self.used_by(study)}))
 
-    @property
+    @cached_property
     def cells_of(self) -> dict[str, str]:
         """Dataset -> dataset whose cells its scores are computed from."""
         return {name: self.datasets[name].base or name for name in self.grid}
@@ -191,7 +198,7 @@ class Layout:
         ]
         return tuple(dict.fromkeys(wanted))
 
-    @property
+    @cached_property
     def raw_feeds(self) -> dict[str, list[str]]:
         """Declared file -> datasets made from it."""
         feeds: dict[str, list[str]] = {}
@@ -202,9 +209,10 @@ class Layout:
 
     def files_feeding(self, files_of: Callable[[str], tuple[str, ...]]) -> dict[str, list[str]]:
         """Declared file -> datasets of the grid that ``files_of`` names it for."""
-        return {name: fed for name in self.raw_feeds if (fed := [each for each in self.grid if name in files_of(each)])}
+        made_of = {each: frozenset(files_of(each)) for each in self.grid}
+        return {name: fed for name in self.raw_feeds if (fed := [each for each in self.grid if name in made_of[each]])}
 
-    @property
+    @cached_property
     def uses_version(self) -> str:
         """Hash over what the studies ask of each dataset: it changes with a study though no file does."""
         asked = {
@@ -222,14 +230,14 @@ class Layout:
         }
         return content_version(asked)
 
-    @property
+    @cached_property
     def recipes_version(self) -> str:
         """Hash over the declarations that no file of their own stands behind: planted and simulated ones."""
         return content_version(
             {name: self.datasets[name].fingerprint() for name in self.grid if not self.datasets[name].sources}
         )
 
-    @property
+    @cached_property
     def settings_version(self) -> str:
         """Hash over the roles and settings of every study."""
         return content_version({name: replace(study, path=Path()) for name, study in self.studies.items()})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from interp_assets.battery_settings import BatterySettings
+from qc_standards.yaml_text import plain_yaml
 
 if TYPE_CHECKING:
     from interp_assets.models.adapter import Encoding
@@ -212,7 +213,7 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: cannot be read as YAML ({error})") from error
     if not isinstance(raw, dict):

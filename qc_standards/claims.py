@@ -17,8 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import yaml
-
 from qc_standards.records import VerdictState
 from qc_standards.registry import (
     FAMILY_SIZES,
@@ -28,6 +26,7 @@ from qc_standards.registry import (
     declared_ids,
     tests_of_role,
 )
+from qc_standards.yaml_text import plain_yaml
 
 CLAIMS_FILE: Final = REGISTRY_FOLDER / "claims.yaml"
 RELEASE_PLACEHOLDER: Final = "{release}"
@@ -258,7 +257,7 @@ def read_registry(path: Path) -> ClaimsRegistry:
     level, family sizes that differ from the battery, or any number of headline claims but one.
     """
     raw = path.read_bytes()
-    content = yaml.safe_load(raw)
+    content = plain_yaml(raw)
     criteria = {name: _criterion(name, entry) for name, entry in content["criteria"].items()}
     registry = ClaimsRegistry(
         version=content["version"],

@@ -23,6 +23,7 @@ import yaml
 from qc_standards.registry import declared_ids, extended_ids
 from qc_standards.version_lock import LOCK_FILE, check_published, read_lock, version_number
 from qc_standards.version_lock import StandardError as StandardError
+from qc_standards.yaml_text import plain_yaml
 
 STANDARDS_FOLDER: Final = Path(__file__).parent / "standards"
 
@@ -273,7 +274,7 @@ def _rules_hash(content: Mapping[str, Any]) -> str:
 def _content(path: Path) -> tuple[bytes, dict[str, Any]]:
     raw = path.read_bytes().replace(b"\r\n", b"\n")
     try:
-        content = yaml.safe_load(raw)
+        content = plain_yaml(raw)
     except yaml.YAMLError as error:
         raise StandardError(f"{path.name}: not YAML ({error})") from error
     if not isinstance(content, dict):

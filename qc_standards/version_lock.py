@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import yaml
 
 from qc_standards.registry import RegistryError
+from qc_standards.yaml_text import plain_yaml
 
 LOCK_FILE: Final = "published.yaml"
 PUBLISH_COMMAND: Final = "python -m qc_standards.publish"
@@ -103,7 +104,7 @@ def read_lock(folder: Path) -> tuple[PublishedVersion, ...] | None:
     if not path.is_file():
         return None
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = plain_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise StandardError(f"{LOCK_FILE}: not YAML ({error})") from error
     if not isinstance(content, dict) or set(content) != {"published"} or not isinstance(content["published"], list):

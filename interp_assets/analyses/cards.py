@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import yaml
 
+from qc_standards.yaml_text import plain_yaml
+
 FOLDER: Final = Path(__file__).parent / "cards"
 
 
@@ -44,7 +46,7 @@ def card(name: str) -> Card:
     """
     path = FOLDER / f"{name}.yaml"
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise CardError(f"{path}: cannot be read ({error}); every analysis has a card") from error
     raw = {"null" if key is None else key: value for key, value in raw.items()} if isinstance(raw, dict) else raw

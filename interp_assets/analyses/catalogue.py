@@ -7,6 +7,8 @@ function when asked.
 
 from __future__ import annotations
 
+from functools import cache
+
 from interp_assets.analyses import (
     catalogue_boundary,
     catalogue_confounds,
@@ -38,16 +40,19 @@ def row(number: int) -> AnalysisRow:
     raise ValueError(f"there is no analysis {number}; they run from 1 to {len(CATALOGUE)}")
 
 
+@cache
 def built() -> tuple[AnalysisRow, ...]:
     """Rows of the analyses that have a function, in order."""
     return tuple(entry for entry in CATALOGUE if entry.function is not None)
 
 
+@cache
 def extended() -> tuple[AnalysisRow, ...]:
     """Rows of the extended analyses that have a function, in order."""
     return tuple(entry for entry in EXTENDED if entry.function is not None)
 
 
+@cache
 def every() -> tuple[AnalysisRow, ...]:
     """Rows of all analyses that have a function: the 37, then the extended ones."""
     return (*built(), *extended())

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import yaml
 
+from qc_standards.yaml_text import plain_yaml
+
 FILE: Final = Path(__file__).parents[1] / "panels" / "regulator_classes.yaml"
 MASTER: Final = "master_regulator"
 SIGNAL: Final = "signal_dependent"
@@ -43,7 +45,7 @@ def regulator_classes(path: Path = FILE) -> RegulatorClasses:
     """
     try:
         content = path.read_bytes()
-        entries = yaml.safe_load(content)
+        entries = plain_yaml(content)
     except (OSError, yaml.YAMLError) as error:
         raise ClassesError(f"{path}: cannot be read ({error}); restore it") from error
     if not isinstance(entries, list) or not entries:

@@ -320,23 +320,23 @@ def phases(acceptance: Acceptance) -> list[tuple[list[Step], ...]]:
 
     What is timed against a promise, or uses both cores by itself, has a phase of its own. Chains of one phase share no
     file: `absent_data`, `brought_releases`, `served`, `killed` and `watched` have stores of their own, and the slow
-    tests have none.
+    tests have none. Daemons wait more than they compute, so that three chains keep two cores busy.
     """
     return [
         ([acceptance.clean_evaluation, acceptance.one_analysis, acceptance.second_run],),
         (
+            [acceptance.served, acceptance.killed],
+            [acceptance.watched, acceptance.slow_tests],
             [
                 acceptance.gate_on_controls,
                 acceptance.gate_on_damage,
                 acceptance.simulated_truth_clears_nobody,
                 acceptance.bad_input,
+                acceptance.brought_releases,
+                acceptance.absent_data,
             ],
-            [acceptance.absent_data],
-            [acceptance.brought_releases],
         ),
-        ([acceptance.real_outcomes],),
-        ([acceptance.served, acceptance.killed], [acceptance.watched, acceptance.slow_tests]),
-        ([acceptance.same_every_way],),
+        ([acceptance.same_every_way, acceptance.real_outcomes],),
     ]
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
 from interp_assets.models.files.checkpoints import ReleaseFile
+from qc_standards.yaml_text import plain_yaml
 
 TABLE = Path(__file__).with_name("published_checkpoints.yaml")
 
@@ -43,7 +42,7 @@ class PublishedDictionary:
 @lru_cache(maxsize=1)
 def published() -> tuple[tuple[PublishedWeights, ...], tuple[PublishedDictionary, ...]]:
     """Published weights and dictionaries, in the order of the table."""
-    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    table = plain_yaml(TABLE.read_text(encoding="utf-8"))
     return (
         tuple(PublishedWeights(**entry) for entry in table["weights"]),
         tuple(PublishedDictionary(**entry) for entry in table["dictionaries"]),
