@@ -13,6 +13,8 @@ STORE       ?= store
 export INTERP_STORE := $(abspath $(STORE))
 export DAGSTER_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := False
+# Every command starts processes of its own; compiled files save each of them a second.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup evaluate test check watch-demo calibrate ui lint train-small clean
 
