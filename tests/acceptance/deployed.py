@@ -121,12 +121,12 @@ class Deployed:
             def ended() -> list[dict[str, Any]]:
                 return [tick for tick in deployment.ticks("monthly_reevaluation") if tick["status"] != "STARTED"]
 
-            wait_for(lambda: bool(ended()), 180, "a tick of the monthly schedule", every=2)
+            wait_for(lambda: bool(ended()), HUNG, "a tick of the monthly schedule", every=2)
             (tick,) = ended()
             must(tick["status"] == "SUCCESS", f"the monthly schedule ended as {tick}")
             # One run for each control and each release, in one study.
             must(len(tick["runIds"]) >= 2, f"the monthly schedule asked for no run: {tick}")
-            wait_for(lambda: bool(deployment.ticks("new_releases")), 60, "a tick of the sensor of new releases", 2)
+            wait_for(lambda: bool(deployment.ticks("new_releases")), HUNG, "a tick of the sensor of new releases", 2)
             print(f"        the monthly schedule was made up for: {len(tick['runIds'])} runs", flush=True)
 
     def _readable(self, folder: Path) -> None:
@@ -138,10 +138,10 @@ class Deployed:
         """Wait for verdict and report of one release; both are fresh, and the gate can read the folder."""
         started = time.monotonic()
         whole = [folder / file for file in RESULT_FILES]
-        wait_for(lambda: all(file.is_file() for file in whole), 420, f"the verdict in {folder}", every=2)
+        wait_for(lambda: all(file.is_file() for file in whole), HUNG, f"the verdict in {folder}", every=2)
         partition = f"{folder.name}|tiny"
         wait_for(
-            lambda: deployment.stale_status(["report"], partition) == "FRESH", 120, f"a fresh report of {partition}", 2
+            lambda: deployment.stale_status(["report"], partition) == "FRESH", HUNG, f"a fresh report of {partition}", 2
         )
         self._readable(folder)
         print(f"        {folder.name}: judged {time.monotonic() - started:.0f} s later", flush=True)
