@@ -37,8 +37,9 @@ from interp_assets.automation import conditions
 from interp_assets.comparison.history import snapshot_file
 from interp_assets.comparison.snapshot import digest
 from interp_assets.definitions import defs
-from interp_assets.evaluate import Evaluator, stages
+from interp_assets.evaluate import Evaluator
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key, read_layout
+from interp_assets.stages import stages
 from interp_assets.storage import canonical_json
 
 POINTER = re.compile(r'("dagster/input_event_pointer/[^"]+": ?")(\d+)(")')

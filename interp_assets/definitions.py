@@ -14,10 +14,12 @@ from interp_assets.analyses import catalogue  # noqa: E402
 from interp_assets.assets.analyses import analysis_asset, study_analysis_asset  # noqa: E402
 from interp_assets.assets.battery import layer_choice_asset, test_results_asset  # noqa: E402
 from interp_assets.assets.datasets import dataset_assets  # noqa: E402
+from interp_assets.assets.explorer import explorer_asset  # noqa: E402
 from interp_assets.assets.extended import extended_results_asset  # noqa: E402
 from interp_assets.assets.history import history_assets  # noqa: E402
 from interp_assets.assets.interventions import intervention_assets  # noqa: E402
 from interp_assets.assets.judgement import judgement_assets  # noqa: E402
+from interp_assets.assets.presentation import placed, presented  # noqa: E402
 from interp_assets.assets.readings import reading_assets  # noqa: E402
 from interp_assets.assets.releases import release_assets  # noqa: E402
 from interp_assets.assets.screens import screens_asset  # noqa: E402
@@ -41,6 +43,7 @@ JUDGED_GROUPS = (
     "judgement",
     "claims",
     "figures",
+    "supplement",
     "report",
     "comparison",
 )
@@ -59,17 +62,17 @@ def build_definitions(layout: Layout) -> dg.Definitions:
         *intervention_assets(layout),
         test_results_asset(layout),
         extended_results_asset(layout),
+        explorer_asset(layout),
         *twin_assets(layout),
         *judgement_assets(layout),
         *history_assets(layout),
     ]
     store = str(layout.folders.store)
-    judged = dg.AssetSelection.groups(*JUDGED_GROUPS) - dg.AssetSelection.assets(
-        "leaderboard", "verdict_changes", dg.AssetKey(["random_weights", "attention"])
-    )
+    judged = dg.AssetSelection.groups(*map(placed, JUDGED_GROUPS)) | dg.AssetSelection.assets("layer_choice")
+    judged -= dg.AssetSelection.assets("leaderboard", "verdict_changes", dg.AssetKey(["random_weights", "attention"]))
     schedule = reevaluation(layout, judged)
     return dg.Definitions(
-        assets=assets,
+        assets=presented(assets),
         resources={
             "records": RecordsIOManager(store=store),
             "files": FilesIOManager(store=store),

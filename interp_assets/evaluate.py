@@ -7,15 +7,16 @@ history serve the web server, so what was run here shows there and the other way
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import dagster as dg
 
-from interp_assets.analyses import catalogue
 from interp_assets.analyses.analysis_row import AnalysisRow
 from interp_assets.assets.datasets import archive
 from interp_assets.automation.conditions import release_in
@@ -26,52 +27,20 @@ from interp_assets.cells.artefacts import raw_file
 from interp_assets.cells.records import Unavailable
 from interp_assets.io_managers import read_records
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
-from interp_assets.readings.catalogue import READINGS
 from interp_assets.run_history import keep_open
 from interp_assets.settings import PROJECT, SettingsError
+from interp_assets.stages import Stage, Wave, of_another, stages, waves
 from interp_assets.storage import write_bytes
 from qc_standards.records import TestResult
 
-DATASET_ASSETS = (
-    "cells",
-    "de_labels",
-    "correlation",
-    "references",
-    "gene_features",
-    "grid_outcomes",
-    "null_calibration",
-)
 # The run history keeps every event; the terminal shows stages, not Dagster's own log.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 # Hashes of the project's own dagster.yaml as it was: a store that still has one gets the present one.
 FORMER_CONFIGURATIONS = ("1c599b80fccdf7014110ab81c24315a4199618243e1272c7b362d4331c4d96b1",)
-INPUT_ASSETS = ("study_inputs", "sample_inputs", "screen_inputs", "layer_inputs")
-FOUNDATION = ("layer_choice", "screens")
-ATTENTION_ASSETS = ("attention", "random_weights/attention")
-INTERVENTIONS = ("interventions", "random_weights/interventions")
-JUDGED = ("extended_results", "standards_results", "qc_verdict", "claim", "figure", "report", "verdict_history")
-# They hold a release's numbers against the controls of the study, so they follow every battery.
-AFTER_CONTROLS = tuple(row.key for row in catalogue.extended() if "controls" in row.needs)
 
 
 class EvaluationError(RuntimeError):
     """A step failed; the message names it and its error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Assets that share a partition and are run together."""
-
-    title: str
-    keys: tuple[dg.AssetKey, ...]
-    partition: str | None
-
-    @property
-    def release(self) -> str | None:
-        """The release that the stage is about; None where it is shared by all."""
-        if isinstance(self.partition, dg.MultiPartitionKey):
-            return self.partition.keys_by_dimension.get("release")
-        return self.partition if self.keys == (dg.AssetKey(["release"]),) else None
 
 
 Steps = list[tuple[str, str | None]]
@@ -87,11 +56,15 @@ class ChainRun:
 
 @dataclass(slots=True)
 class Progress:
-    """Steps that were run, by (asset, partition), why releases failed, and a hook that is told before each run."""
+    """Steps that were run, by (asset, partition), why releases failed, and hooks that show how far things are.
+
+    ``before`` is told before each run; ``counting`` opens a bar over the assets of one run (`models.bars.counted`).
+    """
 
     steps: Steps = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     before: Callable[[str], None] | None = None
+    counting: Callable[[str, int], AbstractContextManager[Callable[[str], None]]] | None = None
 
     def tell(self, title: str) -> None:
         """Say what is about to run."""
@@ -124,77 +97,6 @@ def dagster_instance(layout: Layout) -> dg.DagsterInstance:
         write_bytes(configuration, wanted)
     keep_open(home)
     return dg.DagsterInstance.from_config(str(home))
-
-
-def _key(text: str) -> dg.AssetKey:
-    return dg.AssetKey(text.split("/"))
-
-
-Wave = list[tuple[Stage, ...]]
-
-
-def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: Sequence[str]) -> Iterator[Stage]:
-    """Stages that a judgement of ``releases`` in ``study`` needs, upstream first."""
-    for wave in waves(layout, assets, study, releases):
-        for chain in wave:
-            yield from chain
-
-
-def waves(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: Sequence[str]) -> Iterator[Wave]:
-    """Stages as waves of chains: chains of one wave need nothing of each other, only of the waves before.
-
-    Every battery comes before the first verdict: a verdict reads the outcome of all controls.
-    """
-    present = set(assets)
-    datasets = layout.used_by(study)
-    feeds = [name for name, fed in layout.raw_feeds.items() if set(fed) & set(datasets)]
-    yield [tuple(Stage(f"raw data: {name}", (_key(f"raw/{name}"),), name) for name in feeds)]
-    yield [(Stage(f"cells and outcomes: {name}", tuple(map(_key, DATASET_ASSETS)), name),) for name in datasets]
-    yield [(Stage(f"inputs of study {study}", tuple(map(_key, INPUT_ASSETS)), study),)]
-    everyone = (*CONTROLS, *releases)
-    of_study = tuple(sorted(key for key in present if key.path[0] == "of_study"))
-    simulated = (Stage(f"analyses of study {study} that read no release", of_study, study),) if of_study else ()
-    yield [simulated, *(tuple(_read_stages(layout, study, release)) for release in everyone)]
-    battery = tuple(sorted(key for key in present if _is_battery(key)))
-    yield [
-        (Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study)),)
-        for release in everyone
-    ]
-    judged = tuple(sorted(key for key in present if key.path[0] in (*AFTER_CONTROLS, *JUDGED)))
-    yield [
-        (Stage(f"verdict of {release} in {study}", judged, grid_key(release=release, study=study)),)
-        for release in everyone
-    ]
-    yield [(Stage("changes and leaderboard", (_key("verdict_changes"), _key("leaderboard")), None),)]
-
-
-def _read_stages(layout: Layout, study: str, release: str) -> Iterator[Stage]:
-    """Stages that run the model of one release: attention, interventions, readings."""
-    yield Stage(f"release {release}", (_key("release"),), release)
-    for name in layout.read_by(study):
-        wanted = ATTENTION_ASSETS if name in layout.answered(study) else ATTENTION_ASSETS[:1]
-        partition = grid_key(release=release, dataset=name)
-        yield Stage(f"attention of {release} on {name}", tuple(map(_key, wanted)), partition)
-    partition = grid_key(release=release, study=study)
-    yield Stage(f"layer and screens of {release} in {study}", tuple(map(_key, FOUNDATION)), partition)
-    yield Stage(f"interventions on {release} in {study}", tuple(map(_key, INTERVENTIONS)), partition)
-    if READINGS:
-        yield Stage(f"readings of {release} in {study}", tuple(_key(entry.name) for entry in READINGS), partition)
-
-
-def _of_another(partition: str | None, release: str) -> bool:
-    """Whether a partition belongs to a release other than ``release``."""
-    if isinstance(partition, dg.MultiPartitionKey):
-        return partition.keys_by_dimension.get("release", release) != release
-    return partition in CONTROLS and partition != release
-
-
-def _is_battery(key: dg.AssetKey) -> bool:
-    """Assets on the (release, study) grid that a verdict on another release may read."""
-    first, last = key.path[0], key.path[-1]
-    if first in (*AFTER_CONTROLS, *JUDGED):
-        return False
-    return first.startswith(("analysis_", "extended_")) or last in ("test_results", "control_outcome")
 
 
 class Beside(Protocol):
@@ -282,11 +184,11 @@ class Evaluator:
             At the first step that fails.
         """
         self._register([release])
-        target = _key(row.key)
+        target = dg.AssetKey(row.key)
         upstream = self._upstream(target)
         for stage in stages(self.layout, self._graph.materializable_asset_keys, study, [release]):
             keys = tuple(key for key in stage.keys if key in upstream)
-            if keys and not _of_another(stage.partition, release):
+            if keys and not of_another(stage.partition, release):
                 self._run(replace(stage, keys=keys))
         self.progress.tell(f"analysis {row.label} of {release} in {study}")
         if row.release_free:
@@ -321,7 +223,7 @@ class Evaluator:
             if not told:
                 self.progress.tell(stage.title)
                 told = True
-            self._materialise(self._settled(stale, stage), stage.partition)
+            self._materialise(self._settled(stale, stage), stage.partition, stage.title)
         names = ", ".join(key.to_user_string() for key in self._stale(stage))
         raise EvaluationError(f"{stage.title}: still not fresh after running: {names}")
 
@@ -381,16 +283,19 @@ class Evaluator:
         }
         return any(made.get(parent, 0) > made.get(key, 0) for parent in many)
 
-    def _materialise(self, keys: Sequence[dg.AssetKey], partition: str | None) -> None:
+    def _materialise(self, keys: Sequence[dg.AssetKey], partition: str | None, title: str = "") -> None:
         self._resolver = None
         subset = self._job.get_subset(asset_selection=set(keys))
-        result = subset.execute_in_process(
-            instance=self.instance,
-            partition_key=partition,
-            raise_on_error=False,
-            run_config=QUIET,
-            tags=self._tags(keys[0], partition),
-        )
+        run_id = str(uuid4())
+        with self._counted(title, len(keys), run_id):
+            result = subset.execute_in_process(
+                instance=self.instance,
+                partition_key=partition,
+                raise_on_error=False,
+                run_config=QUIET,
+                run_id=run_id,
+                tags=self._tags(keys[0], partition),
+            )
         self.progress.steps += [
             (event.asset_key.to_user_string(), partition)
             for event in result.get_asset_materialization_events()
@@ -398,6 +303,22 @@ class Evaluator:
         ]
         if not result.success:
             raise EvaluationError(_failure(result))
+
+    @contextmanager
+    def _counted(self, title: str, total: int, run_id: str) -> Iterator[None]:
+        """While a run goes on, tell the bar of every step that has ended."""
+        if self.progress.counting is None:
+            yield
+            return
+        with self.progress.counting(title, total) as ended:
+
+            def heard(entry: Any) -> None:
+                event = entry.dagster_event
+                if event is not None and event.is_step_success:
+                    ended(str(event.step_key).replace("__", "/"))
+
+            self.instance.add_event_listener(run_id, heard)
+            yield
 
     def _tags(self, key: dg.AssetKey, partition: str | None) -> dict[str, str]:
         """Tags of a run at the command line: what it is for, and the process that carries it out."""

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from interp_assets.evaluate import ChainRun, EvaluationError, Evaluator, Stage, Wave, dagster_instance
+from interp_assets.evaluate import ChainRun, EvaluationError, Evaluator, dagster_instance
 from interp_assets.layout import read_layout
+from interp_assets.models.bars import counted, one_look
+from interp_assets.stages import Stage, Wave
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -110,6 +112,7 @@ def _begin(jobs: int, numbers: Any, started: float) -> None:
     number = numbers.get()
     share_cores(jobs)
     os.environ["TQDM_POSITION"] = str(number)
+    one_look()
     from interp_assets.cli import quiet_dagster
     from interp_assets.definitions import build_definitions
 
@@ -117,6 +120,7 @@ def _begin(jobs: int, numbers: Any, started: float) -> None:
     layout = read_layout()
     evaluator = Evaluator(build_definitions(layout), layout, dagster_instance(layout))
     evaluator.progress.before = lambda title: print(told(started, title), flush=True)  # noqa: T201 (a worker's voice)
+    evaluator.progress.counting = counted
     _WORKER["evaluator"] = evaluator
 
 

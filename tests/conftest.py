@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -47,6 +50,19 @@ def chromium() -> str:
     if not found:
         absent("chromium", "no chromium on this machine")
     return found
+
+
+@pytest.fixture(scope="session")
+def walk() -> ModuleType:
+    """Functions that walk over a report and follow its numbers to what is stored."""
+    path = PROJECT / "tests" / "unit" / "report" / "page_walk.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True, scope="session")

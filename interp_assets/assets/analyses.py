@@ -8,8 +8,10 @@ import dagster as dg
 import pandas as pd
 
 from interp_assets.analyses import catalogue
+from interp_assets.analyses.cards import card
 from interp_assets.analyses.inputs import AnalysisOutput
 from interp_assets.assets.control_evidence import control_evidence, controls_of_row
+from interp_assets.assets.reported import reported
 from interp_assets.assets.stored_inputs import (
     FOLDER,
     attention_of_row,
@@ -33,7 +35,7 @@ from interp_assets.edges.layers import settled_depth
 from interp_assets.interventions.records import read_files as read_interventions
 from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import Layout
-from interp_assets.metadata import TEAM, result_metadata, source_link
+from interp_assets.metadata import TEAM, plain, result_metadata, source_link, tables_metadata
 from interp_assets.models.controls.catalogue import is_control
 from interp_assets.readings.records import read_files as read_reading
 from interp_assets.settings import Study
@@ -47,10 +49,16 @@ def output_files(row: catalogue.AnalysisRow, output: AnalysisOutput) -> dict[str
     return files | {f"tables/{name}.parquet": parquet_bytes(frame) for name, frame in output.tables.items()}
 
 
-def analysis_output(row: catalogue.AnalysisRow, output: AnalysisOutput) -> dg.Output[dict[str, bytes]]:
-    """What the asset of an analysis hands over: its files, their version, and the numbers the UI shows."""
+def analysis_output(
+    row: catalogue.AnalysisRow, output: AnalysisOutput, where: Mapping[str, Any] | None = None
+) -> dg.Output[dict[str, bytes]]:
+    """What the asset of an analysis hands over: its files, their version, and what the UI shows.
+
+    ``where`` is the place in the report; what a study computes once stands in no report of its own.
+    """
     files = output_files(row, output)
-    return dg.Output(files, data_version=files_version(files), metadata=result_metadata(output.results))
+    shown = {**(where or {}), **result_metadata(output.results), **tables_metadata(output.tables)}
+    return dg.Output(files, data_version=files_version(files), metadata=shown)
 
 
 def _declared(row: catalogue.AnalysisRow, folder: str) -> dict[str, Any]:
@@ -58,6 +66,7 @@ def _declared(row: catalogue.AnalysisRow, folder: str) -> dict[str, Any]:
     return {
         "io_manager_key": "files",
         "metadata": {PATH: folder, **source_link(str(row.function))},
+        "tags": {"analysis": row.label, "tests": str(row.tests)},
         "kinds": {"python"},
         "owners": [TEAM],
         "automation_condition": incremental(),
@@ -65,7 +74,19 @@ def _declared(row: catalogue.AnalysisRow, folder: str) -> dict[str, Any]:
 
 
 def _described(row: catalogue.AnalysisRow) -> str:
-    return f"Analysis {row.label}: {row.title}. {row.section}"
+    """What the analysis answers, from its card, and the hypotheses that its tests hold against data, in markdown."""
+    told = card(row.card_name)
+    tests = "\n".join(f"- `{spec.test_id}` {plain(spec.hypothesis)}" for spec in row.declared)
+    figures = ", ".join(f"`figure/{name}`" for name in row.figure_ids)
+    return "\n\n".join(
+        [
+            f"**{plain(told.question)}**",
+            f"Analysis {row.label}, {plain(row.title)} ({plain(row.section)}). {plain(told.method)}",
+            f"Null: {plain(told.null)}",
+            f"Declared hypotheses, in the words of the registry (in brackets: what the source published)\n\n{tests}",
+            *([f"Drawn in {figures}"] if figures else []),
+        ]
+    )
 
 
 def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefinition:
@@ -93,7 +114,8 @@ def analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefin
     def analysis(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[dict[str, bytes]]:
         study, release = dimensions(context)
         gathered = gather(layout, study, release, row, given)
-        return analysis_output(row, run_analysis(layout.studies[study], release, row, gathered))
+        where = reported(layout, study, release, row.test_ids[0])
+        return analysis_output(row, run_analysis(layout.studies[study], release, row, gathered), where)
 
     return analysis
 
@@ -144,7 +166,7 @@ def study_analysis_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.Asset
         ins={name: dg.AssetIn() for name in ("study_inputs", *(["sample_inputs"] if "cells" in row.needs else []))},
         code_version=code_version(str(row.function)),
         group_name="study_analyses",
-        description=f"{_described(row)}. The same for every release.",
+        description=f"{_described(row)}\n\nIt reads nothing of a release and is the same for each.",
         **_declared(row, "studies/{study}/" + row.key),
     )
     def analysis(context: dg.AssetExecutionContext, **given: StoredFiles) -> dg.Output[dict[str, bytes]]:
@@ -177,6 +199,7 @@ def stamped_asset(layout: Layout, row: catalogue.AnalysisRow) -> dg.AssetsDefini
             return analysis_output(row, run_analysis(settings, release, row, Gathered(choice=_no_layer(settings))))
         stored = results_from_json(computed.path(f"results/{row.key}.json").read_bytes())
         results = tuple(replace(result, release=release) for result in stored)
-        return analysis_output(row, AnalysisOutput(results=results, tables=computed.tables()))
+        where = reported(layout, study, release, row.test_ids[0])
+        return analysis_output(row, AnalysisOutput(results=results, tables=computed.tables()), where)
 
     return analysis

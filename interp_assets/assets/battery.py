@@ -9,6 +9,7 @@ import pandas as pd
 
 from interp_assets.analyses import catalogue
 from interp_assets.analyses.inputs import RoleInputs
+from interp_assets.assets.reported import reported
 from interp_assets.assets.stored_inputs import (
     CHOICE_FILE,
     FOLDER,
@@ -38,7 +39,7 @@ from interp_assets.evaluation_tables import (
 )
 from interp_assets.io_managers import MANY, PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import Layout
-from interp_assets.metadata import TEAM, result_metadata, source_link
+from interp_assets.metadata import TEAM, counts_metadata, significant_metadata, source_link
 from interp_assets.models.records import ReleaseCard
 from interp_assets.settings import SELECTION_ROLE
 from interp_assets.storage import canonical_json
@@ -62,10 +63,11 @@ def layer_choice_asset(layout: Layout) -> dg.AssetsDefinition:
         io_manager_key="files",
         code_version=code_version("interp_assets.analyses.layer_choice:choose_layer"),
         metadata={PATH: FOLDER, **source_link("interp_assets.analyses.layer_choice:choose_layer")},
-        group_name="analyses",
+        group_name="models",
         kinds={"json"},
         owners=[TEAM],
-        description="Which layer the analyses read, chosen on the layer-selection dataset and frozen with a hash.",
+        description="Which layer do the analyses read? Chosen on the layer-selection dataset, which holds no outcome "
+        "of an evaluated screen, and frozen with a hash.",
         automation_condition=incremental(),
     )
     def layer_choice(
@@ -106,7 +108,8 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
         group_name="results",
         kinds={"parquet"},
         owners=[TEAM],
-        description="All 153 declared tests, one row each, with q-values over the declared family sizes.",
+        description="What did all 153 declared tests find? One row each, run or not, with q-values over the declared "
+        "sizes of families A, B and C.",
         automation_condition=incremental(),
     )
     def test_results(
@@ -128,7 +131,8 @@ def test_results_asset(layout: Layout) -> dg.AssetsDefinition:
         tables = {name: frame for stored in (*analyses.values(), screens) for name, frame in stored.tables().items()}
         choice, _ = stored_choice(layer_choice)
         files = results_files(layout, study, release["card"], roles, results, tables, choice)
-        shown = result_metadata(all_rows(results, name))
+        shown = counts_metadata(all_rows(results, name)) | significant_metadata(files["tests.parquet"])
+        shown |= reported(layout, study, name, "registry")
         return dg.Output(files, data_version=files_version(files), metadata=shown)
 
     return test_results

@@ -183,7 +183,8 @@ def cells_asset(layout: Layout) -> dg.AssetsDefinition:
         files_of=layout.screen_files,
         asked=layout.recipes_version,
         source=f"{HERE}:prepared_cells",
-        description="Quality-controlled cells with raw counts, normalised once; sampled control cells carry a hash.",
+        description="Which cells are looked at? Quality-controlled, with raw counts, normalised once; the sampled "
+        "control cells, from which every edge score is computed, carry a hash.",
         make=make,
         facts=facts,
     )
@@ -216,7 +217,8 @@ def de_labels_asset(layout: Layout) -> dg.AssetsDefinition:
         files_of=layout.screen_files,
         asked=f"{layout.recipes_version}{content_version(split)}",
         source=f"{HERE}:screen_outcomes",
-        description="Perturbation outcomes: differential expression computed here, or labels as published.",
+        description="Which genes respond to which perturbation? Differential expression computed here, or labels as "
+        "published.",
         make=make,
         facts=facts,
     )
@@ -236,7 +238,8 @@ def correlation_asset(layout: Layout) -> dg.AssetsDefinition:
         "correlation",
         inputs=("cells",),
         source=f"{HERE}:pairwise_edges",
-        description="Absolute Spearman correlation, rank distance and co-detection over exactly the control cells.",
+        description="What does attention have to beat pair by pair? Absolute Spearman correlation, rank distance and "
+        "co-detection over exactly the control cells.",
         make=lambda dataset, cells: artefacts.pairwise_edges(cells["cells"]),
         facts=facts,
     )
@@ -256,7 +259,7 @@ def references_asset(layout: Layout) -> dg.AssetsDefinition:
         files_of=layout.files_behind,
         asked=layout.uses_version,
         source=f"{HERE}:reference_networks",
-        description="Curated (or planted) regulator-target pairs among the scored genes.",
+        description="Which regulations are known? Curated (or planted) regulator-target pairs among the scored genes.",
         make=make,
         facts=lambda records: {f"pairs {name}": len(ref.source) for name, ref in records.items()},
     )
@@ -282,8 +285,8 @@ def gene_features_asset(layout: Layout) -> dg.AssetsDefinition:
         files_of=layout.files_behind,
         asked=layout.uses_version,
         source=f"{HERE}:features",
-        description="Mean, variance, dropout and out-degree of each scored gene, from the control cells; whether it "
-        "is a transcription factor, and which published tokenisers know it.",
+        description="What does attention have to beat gene by gene? Mean, variance, dropout and out-degree of each "
+        "scored gene, from the control cells; whether it is a transcription factor, and which tokenisers know it.",
         make=make,
         facts=lambda records: {"genes": len(records["features"].table)},
     )
@@ -305,7 +308,8 @@ def grid_outcomes_asset(layout: Layout) -> dg.AssetsDefinition:
         files_of=layout.screen_files,
         asked=f"{layout.recipes_version}{layout.uses_version}",
         source="interp_assets.cells.grid_outcomes:grid_outcomes",
-        description="Log fold and p of every perturbation and gene against control sets of other sizes.",
+        description="Do outcomes depend on the number of control cells? Log fold and p of every perturbation and "
+        "gene against control sets of other sizes.",
         make=make,
         facts=lambda records: {"control sets": int(records["grid"].control_cells.size)},
     )
@@ -325,8 +329,8 @@ def null_calibration_asset(layout: Layout) -> dg.AssetsDefinition:
         "null_calibration",
         inputs=("cells", "correlation", "gene_features"),
         source="interp_assets.analyses.calibration:calibrate",
-        description="How the p-values of the battery's tests are distributed on non-targeting guides, which perturb "
-        "nothing: uniform if the tests mean what they say.",
+        description="Do the tests keep their error rate where nothing was perturbed? Their p-values on non-targeting "
+        "guides: uniform if the tests mean what they say.",
         make=make,
         facts=lambda records: {"tests": len(records["calibration"].summary)},
     )

@@ -5,13 +5,14 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.analyses import catalogue
+from interp_assets.assets.reported import reported
 from interp_assets.assets.stored_inputs import FOLDER, dimensions
 from interp_assets.automation.conditions import incremental
 from interp_assets.battery import extended_rows, results_from_json
 from interp_assets.code_version import code_version
 from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import Layout
-from interp_assets.metadata import TEAM, result_metadata
+from interp_assets.metadata import TEAM, counts_metadata, significant_metadata
 from interp_assets.storage import canonical_json
 from qc_standards.extended import EXTENDED_CSV, EXTENDED_FILE, extended_frame
 
@@ -30,13 +31,14 @@ def extended_results_asset(layout: Layout) -> dg.AssetsDefinition:
         group_name="extended",
         kinds={"parquet"},
         owners=[TEAM],
-        description="Declared extended tests E1 to E9, one row each, corrected in local families; none is of the 153.",
+        description="What did the extended tests E1 to E9 find? One row each, corrected in local families; none of "
+        "them is one of the 153.",
         automation_condition=incremental(),
     )
     def extended_results(context: dg.AssetExecutionContext, **analyses: StoredFiles) -> dg.Output[dict[str, bytes]]:
         from qc_standards.documents import table_hash
 
-        _, release = dimensions(context)
+        study, release = dimensions(context)
         results = [
             result
             for key in keys
@@ -52,6 +54,8 @@ def extended_results_asset(layout: Layout) -> dg.AssetsDefinition:
                 {name: table_hash(table) for name, table in sorted(tables.items())}
             ).encode("utf-8"),
         }
-        return dg.Output(files, data_version=files_version(files), metadata=result_metadata(rows))
+        shown = counts_metadata(rows) | significant_metadata(files[EXTENDED_FILE])
+        shown |= reported(layout, study, release, "extended")
+        return dg.Output(files, data_version=files_version(files), metadata=shown)
 
     return extended_results

@@ -42,7 +42,8 @@ def verdict_history_asset(layout: Layout) -> dg.AssetsDefinition:
         group_name="comparison",
         kinds={"json"},
         owners=[TEAM],
-        description="Distinct judgements of a release in a study, in order; earlier ones are kept with their numbers.",
+        description="How was this release judged before? Distinct judgements in order; earlier ones are kept with "
+        "their numbers.",
         automation_condition=incremental(),
     )
     def verdict_history(context: dg.AssetExecutionContext, **stored: StoredFiles) -> dg.Output[dict[str, bytes]]:
@@ -102,7 +103,8 @@ def verdict_changes_asset(layout: Layout) -> dg.AssetsDefinition:
         group_name="comparison",
         kinds={"parquet"},
         owners=[TEAM],
-        description="Verdicts, claims, criteria and standards that changed, with cause, reading and effect.",
+        description="What changed from one judgement to the next? Verdicts, claims, criteria and standards, with "
+        "cause, reading and effect.",
         automation_condition=gathering(),
     )
     def verdict_changes(context: dg.AssetExecutionContext) -> dg.Output[dict[str, bytes]]:

@@ -52,11 +52,12 @@ def interventions_asset(layout: Layout, prefix: str = "", suffix: str = "") -> d
         io_manager_key="files",
         code_version=code_version(*SOURCES),
         metadata={PATH: f"{FOLDER}.{suffix}" if suffix else FOLDER, **source_link(SOURCES[0])},
-        group_name="negative_twins" if prefix else "analyses",
+        group_name="negative_twins" if prefix else "readings",
         kinds={"torch"},
         owners=[TEAM],
         pool="gpu",
-        description="Heads silenced or made uniform, layers silenced: what read-outs lose, how far the model moved.",
+        description="Does the model use the heads that carry the network? Heads silenced or made uniform, layers "
+        "silenced: what read-outs lose, and how far the model moved.",
         automation_condition=incremental(),
     )
     def interventions(

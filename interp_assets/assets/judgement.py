@@ -12,8 +12,11 @@ from typing import Any
 import dagster as dg
 
 from interp_assets.assets.control_evidence import controls_of_study
+from interp_assets.assets.explorer import explorer_tables
 from interp_assets.assets.judging import JUDGEMENT, documents_of, judged, rules_version, verdict_in_force
+from interp_assets.assets.reported import reported
 from interp_assets.assets.stored_inputs import FOLDER, dimensions
+from interp_assets.assets.supplement import supplement_assets, supplement_keys
 from interp_assets.automation.conditions import gathering, incremental
 from interp_assets.code_version import code_version
 from interp_assets.figures.catalogue import CATALOGUE
@@ -25,6 +28,7 @@ from interp_assets.metadata import (
     claim_metadata,
     leaderboard_metadata,
     picture,
+    plain,
     standard_metadata,
     verdict_metadata,
 )
@@ -82,7 +86,8 @@ def control_outcome_asset(layout: Layout) -> dg.AssetsDefinition:
         group_name="results",
         kinds={"json"},
         owners=[TEAM],
-        description="For the two controls: does it pass, or fail, as it must? Judged without controls of its own.",
+        description="Does a control behave: does it pass, or fail, as it must? Judged without controls of its own; for "
+        "an ordinary release empty.",
         automation_condition=incremental(),
     )
     def control_outcome(context: dg.AssetExecutionContext, test_results: StoredFiles) -> dg.Output[dict[str, bytes]]:
@@ -120,7 +125,8 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(_check_name(item.id), asset="standards_results", description=item.title)
             for item in active
         ],
-        description="QC standards, each a Great Expectations suite over the tables of this evaluation.",
+        description="Is this evaluation good enough to be believed? Each QC standard is a Great Expectations suite "
+        "over its tables and stands here as a check: integrity standards as ERROR, warnings as WARN.",
         automation_condition=incremental(),
     )
     def standards_results(
@@ -136,7 +142,7 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
         from qc_standards.gate import controls_frame, judge_tables
         from qc_standards.results import read_results
 
-        _, release = dimensions(context)
+        study, release = dimensions(context)
         results = read_results(test_results.folder, judged=False)
         tables = {name: frame for name, frame in results.tables.items() if name != "control_outcomes"}
         files: dict[str, bytes] = {}
@@ -154,7 +160,11 @@ def standards_results_asset(layout: Layout) -> dg.AssetsDefinition:
         yield dg.Output(
             files,
             data_version=files_version(files),
-            metadata={"standards met": passed, "standards": len(judgement.standards)},
+            metadata={
+                "standards met": passed,
+                "standards": len(judgement.standards),
+                **reported(layout, study, release, "standards"),
+            },
         )
         for result in judgement.standards:
             yield dg.AssetCheckResult(
@@ -197,7 +207,9 @@ def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(_check_name(claim.id), asset="qc_verdict", description=claim.sentence)
             for claim in claims.values()
         ],
-        description="Supported, refuted, inconclusive or not evaluable, for every claim, with reasons.",
+        description="May the attention of this release be read as a gene regulatory network? Every claim is supported, "
+        "refuted, inconclusive or not evaluable, with reasons; a check mirrors each. A refuted claim is a result, "
+        "not a failed run.",
         automation_condition=incremental(),
     )
     def qc_verdict(
@@ -208,7 +220,7 @@ def qc_verdict_asset(layout: Layout) -> dg.AssetsDefinition:
         yield dg.Output(
             files,
             data_version=files_version(files),
-            metadata=verdict_metadata(judgement),
+            metadata=verdict_metadata(judgement) | reported(layout, *dimensions(context), "verdict"),
         )
         for verdict in judgement.verdicts.values():
             yield dg.AssetCheckResult(
@@ -235,7 +247,8 @@ def claim_asset(layout: Layout, claim: Any) -> dg.AssetsDefinition:
         group_name="claims",
         kinds={"json"},
         owners=[TEAM],
-        description=claim.sentence,
+        tags={"evidence_level": str(claim.evidence_level).replace(" ", "-").replace("_", "-")},
+        description=f"May this be said? **{plain(claim.sentence)}**",
         automation_condition=incremental(),
     )
     def stated(context: dg.AssetExecutionContext, qc_verdict: StoredFiles) -> dg.Output[dict[str, bytes]]:
@@ -244,6 +257,7 @@ def claim_asset(layout: Layout, claim: Any) -> dg.AssetsDefinition:
         entry = entries[claim.id]
         files = {f"claims/{claim.id}.json": canonical_json(entry).encode("utf-8")}
         shown = {"verdict": entry["label"], "open": bool(entry["cleared"])}
+        shown |= reported(layout, *dimensions(context), f"claim-{claim.id}")
         return dg.Output(files, data_version=files_version(files), metadata=shown)
 
     return stated
@@ -278,6 +292,7 @@ def figure_asset(layout: Layout, spec: FigureSpec) -> dg.AssetsDefinition:
             shown["picture"] = picture(drawing.png, drawing.alt)
         else:
             shown["reason"] = drawing.reason
+        shown |= reported(layout, *dimensions(context), f"figure-{spec.figure_id}")
         return dg.Output(files, data_version=files_version(files), metadata=shown)
 
     return figure
@@ -289,18 +304,20 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
     @dg.asset(
         key="report",
         partitions_def=layout.release_by_study,
-        ins={name: dg.AssetIn() for name in JUDGEMENT},
-        deps=[dg.AssetKey(["figure", spec.figure_id]) for spec in CATALOGUE],
+        ins={name: dg.AssetIn() for name in (*JUDGEMENT, "explorer")},
+        deps=[*(dg.AssetKey(["figure", spec.figure_id]) for spec in CATALOGUE), *supplement_keys()],
         io_manager_key="files",
         code_version=code_version("interp_assets.report.evaluation") + _templates_version(),
         metadata={PATH: FOLDER},
         group_name="report",
         kinds={"html"},
         owners=[TEAM],
-        description="Self-contained page: verdict, claims, standards, all 153 tests, figures, provenance.",
+        description="Everything about one release in one study, on one self-contained page: verdict, claims, "
+        "standards, all 153 tests, figures, provenance.",
         automation_condition=incremental(),
     )
     def report(context: dg.AssetExecutionContext, **stored: StoredFiles) -> dg.Output[dict[str, bytes]]:
+        from interp_assets.figures.entry_states import stored_entries
         from interp_assets.report.evaluation import provenance_document, report_html, stored_figure
         from qc_standards.documents import documents
 
@@ -311,14 +328,17 @@ def report_asset(layout: Layout) -> dg.AssetsDefinition:
             judgement,
             documents(judgement),
             results.tests,
-            results.tables,
+            {**results.tables, **explorer_tables(stored["explorer"])},
             [stored_figure(spec, folder) for spec in CATALOGUE],
             provenance,
             extended=results.extended,
+            entries=stored_entries(folder),
         )
         files = {"report.html": html, "provenance.json": canonical_json(provenance).encode("utf-8")}
         version = files_version(
-            documents_of(judgement) | {EXTENDED_FILE: stored["extended_results"].path(EXTENDED_FILE).read_bytes()}
+            documents_of(judgement)
+            | {EXTENDED_FILE: stored["extended_results"].path(EXTENDED_FILE).read_bytes()}
+            | {name: stored["explorer"].path(name).read_bytes() for name in stored["explorer"].names}
         )
         where = str(folder / "report.html")
         return dg.Output(files, data_version=version, metadata={"report": dg.MetadataValue.path(where)})
@@ -340,13 +360,15 @@ def leaderboard_asset(layout: Layout) -> dg.AssetsDefinition:
         group_name="report",
         kinds={"html"},
         owners=[TEAM],
-        description="Releases x studies with verdicts, criteria, controls and data origin.",
+        description="How do all evaluated releases stand, side by side? Verdict, criteria, controls and data origin by "
+        "release and study; never one mixed score.",
         automation_condition=gathering().ignore(dg.AssetSelection.assets("verdict_changes")),  # it runs in the same run
     )
     def leaderboard(context: dg.AssetExecutionContext) -> dg.Output[dict[str, bytes]]:
         from interp_assets import quarantine
         from interp_assets.report.index import render_index
         from interp_assets.report.stored import stored_changes, stored_claims, stored_leaderboard
+        from interp_assets.report.timelines import stored_judgements
 
         store, studies = layout.folders.store, tuple(layout.studies)
         frame, claims = stored_leaderboard(store, studies), stored_claims(store, studies)
@@ -354,7 +376,9 @@ def leaderboard_asset(layout: Layout) -> dg.AssetsDefinition:
         files = {
             "leaderboard.parquet": parquet_bytes(frame),
             "leaderboard_claims.parquet": parquet_bytes(claims),
-            "index.html": render_index(frame, claims, stored_changes(store), held).encode("utf-8"),
+            "index.html": render_index(
+                frame, claims, stored_changes(store), held, stored_judgements(store, studies)
+            ).encode("utf-8"),
         }
         return dg.Output(files, data_version=files_version(files), metadata=leaderboard_metadata(frame))
 
@@ -370,6 +394,7 @@ def judgement_assets(layout: Layout) -> list[dg.AssetsDefinition]:
         qc_verdict_asset(layout),
         *(claim_asset(layout, claim) for claim in claims.values()),
         *(figure_asset(layout, spec) for spec in CATALOGUE),
+        *supplement_assets(layout),
         report_asset(layout),
         leaderboard_asset(layout),
     ]

@@ -38,7 +38,7 @@ def release_asset(layout: Layout) -> dg.AssetsDefinition:
         group_name="models",
         kinds={"safetensors"},
         owners=[TEAM],
-        description="A model release pinned by the hashes of its files, or a control built here.",
+        description="Which model is judged? A release pinned by the hashes of its files, or a control built here.",
         automation_condition=incremental_release(),
     )
     def release(context: dg.AssetExecutionContext) -> dg.Output[dict[str, ReleaseCard]]:
@@ -176,7 +176,8 @@ def attention_asset(layout: Layout) -> dg.AssetsDefinition:
         ["attention"],
         "attention/{release}/{dataset}",
         "models",
-        "Mean attention between genes by layer and head, over the control cells; streamed, exact, resumable.",
+        "Which genes does the model attend to from which? Mean attention between genes by layer and head, over the "
+        "control cells; streamed, exact, resumable.",
         make,
     )
 
@@ -197,7 +198,7 @@ def random_weights_attention_asset(layout: Layout) -> dg.AssetsDefinition:
         ["random_weights", "attention"],
         "attention/{release}.random-weights/{dataset}",
         "negative_twins",
-        "Attention of the same architecture with weights drawn at random: the cheapest negative control.",
+        "Would an untrained model do as well? Attention of the same architecture with weights drawn at random.",
         make,
     )
 

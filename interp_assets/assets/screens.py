@@ -46,8 +46,8 @@ def screens_asset(layout: Layout) -> dg.AssetsDefinition:
         group_name="results",
         kinds={"parquet"},
         owners=[TEAM],
-        description="Gene-level, pairwise and attention scores on every screen of the study, with what could be scored "
-        "and why the rest could not; and the p-values of the battery where nothing was perturbed.",
+        description="Do the scores agree over screens? Gene-level, pairwise and attention scores on every screen of "
+        "the study, what could be scored and why the rest could not; p-values where nothing was perturbed.",
         automation_condition=incremental(),
     )
     def screens(

@@ -85,7 +85,8 @@ def twin_battery_asset(
         group_name=GROUP,
         kinds={"parquet"},
         owners=[TEAM],
-        description=f"All declared tests on the {suffix} twin of the release; a control has no twin.",
+        description=f"Do the tests fail where nothing can be found? All declared tests on the {suffix} twin of the "
+        f"release; a control has no twin.",
         automation_condition=incremental(),
     )
     def test_results(

@@ -17,9 +17,9 @@ from interp_assets import quarantine
 from interp_assets.automation.conditions import release_in
 from interp_assets.automation.run_settings import RunSettings
 from interp_assets.automation.run_tags import RELEASE_TAG
-from interp_assets.evaluate import AFTER_CONTROLS, JUDGED, stages
 from interp_assets.layout import CONTROLS, Layout, grid_key
 from interp_assets.settings import SettingsError
+from interp_assets.stages import AFTER_CONTROLS, JUDGED, stages
 
 What = Literal["verdicts", "all"]
 

@@ -16,6 +16,7 @@ from interp_assets.cli.declarations import add_dataset_commands, add_study_comma
 from interp_assets.cli.notices import add_notice_commands
 from interp_assets.cli.operations import add_operation_commands
 from interp_assets.cli.releases import add_release_commands
+from interp_assets.models.bars import counted, one_look
 from interp_assets.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; an error a person can mend ends with one line and exit code 2."""
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
+    one_look()
     options = _parser().parse_args(arguments)
     if options.config_dir:
         os.environ["INTERP_CONFIG_DIR"] = str(options.config_dir)
@@ -132,6 +134,7 @@ def _evaluator(layout: Layout, started: float) -> Iterator[tuple[Evaluator, Cons
     with dagster_instance(layout) as instance:
         evaluator = Evaluator(build_definitions(layout), layout, instance)
         evaluator.progress.before = lambda title: console.print(told(started, title), highlight=False)
+        evaluator.progress.counting = counted
         yield evaluator, console
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interp_assets.figures import shapes, style
+from interp_assets.figures import panels, shapes, style
 from interp_assets.figures.ablation_rows import (
     ATTENTION,
     LOGITS,
@@ -27,7 +27,7 @@ from interp_assets.figures.ablation_rows import (
     sweep,
     with_acting,
 )
-from interp_assets.figures.records import FigureContext, NothingToDrawError
+from interp_assets.figures.records import FigureContext, Mark, NothingToDrawError
 from interp_assets.figures.screen_figures import main_role, where
 from interp_assets.figures.wording import (
     READ_OUT_LABELS,
@@ -62,7 +62,8 @@ def causal_ablation(tables: Tables, context: FigureContext) -> tuple[Figure, str
     sweeps = {name: found for name in (ATTENTION, LOGITS) if (found := sweep(masks, name)) is not None}
     if published["delta"].isna().all() and not sweeps:
         raise NothingToDrawError("causal_ablation has no finite change of a head mask")
-    figure = style.new_figure(max(2.0 + 0.2 * len(published), 2.5 + 1.7 * len(sweeps)))
+    height = max(2.0 + 0.2 * len(published), 2.5 + 1.7 * len(sweeps))
+    figure = style.new_figure(height + style.star_room(context))
     axes = _ablation_axes(figure, list(sweeps), bars=len(published) > 0)
     words = []
     for name, found in sweeps.items():
@@ -71,6 +72,8 @@ def causal_ablation(tables: Tables, context: FigureContext) -> tuple[Figure, str
         words.append(_no_dose(axes[ATTENTION], tables["intervention_conditions"]))
     if len(published):
         _change_panel(axes["bars"], published, "Published masks")
+        stars = _change_stars(axes["bars"], published, context)
+        axes["bars"].set_xlabel(panels.named(axes["bars"].get_xlabel(), stars, 52))
         words.append(f"Change under each published mask: {_change_words(published)}.")
     style.frame(figure, "Does the read-out need the heads that look regulatory?", context, _place(frame))
     return figure, " ".join(words)
@@ -189,6 +192,11 @@ def _change_panel(axis: Axes, rows: pd.DataFrame, title: str, *, labels: bool = 
         axis.set_xlabel(f"{CHANGE}\n95% interval · hollow: {CANNOT}\n{marks}", fontsize=7)
 
 
+def _change_stars(axis: Axes, rows: pd.DataFrame, context: FigureContext) -> list[Mark]:
+    """Published changes at the height of their condition."""
+    return panels.published(axis, context, {name: float(at) for at, name in enumerate(rows["condition"][::-1])})
+
+
 def _change_words(rows: pd.DataFrame) -> str:
     return "; ".join(_one_change(row) for row in rows.itertuples())
 
@@ -222,10 +230,13 @@ def six_conditions(tables: Tables, context: FigureContext) -> tuple[Figure, str]
     if not values:
         raise NothingToDrawError("intervention_auroc has no finite AUROC of the published read-out under these masks")
     change = changes(tables) if "causal_ablation" in tables else pd.DataFrame()
-    figure = style.new_figure(1.7 + 0.42 * len(values))
+    figure = style.new_figure(1.7 + 0.42 * len(values) + style.star_room(context))
     widths = [1.5, 1.0] if len(change) else [1.0]
     axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
     means = _spread_panel(axes[0], values, facts)
+    stars = panels.published(axes[0], context, {name: float(at) for at, name in enumerate([*values][::-1])})
+    said = "AUROC of one perturbation\nblack: mean (right, in numbers), 95% interval"
+    axes[0].set_xlabel(panels.named(said, stars, 52), fontsize=7.5)
     words = [f"{shapes.interval_words(mean)}, n = {len(values[mean.label])}" for mean in means]
     said = f"Mean AUROC of the published read-out by condition, {where(frame)}: {'; '.join(words)}."
     if len(change):
@@ -254,7 +265,6 @@ def _spread_panel(axis: Axes, values: Mapping[str, Any], facts: Mapping[str, Any
     axis.set_ylim(-0.6, len(values) - 0.4)
     axis.grid(axis="y", visible=False)
     axis.set_title("One mark a perturbation", fontsize=8.5)
-    axis.set_xlabel("AUROC of one perturbation\nblack: mean (right, in numbers), 95% interval", fontsize=7.5)
     return means
 
 
@@ -272,17 +282,19 @@ def orthogonal_interventions(tables: Tables, context: FigureContext) -> tuple[Fi
     frame = changes(tables)
     frame = frame[frame["operation"].isin(("uniform_attention", "zero_mlp"))]
     conditions = in_order(frame.drop_duplicates("condition"))
-    panels = {name: of_read_out(frame, name, conditions) for name in READ_OUTS if (frame["read_out"] == name).any()}
+    sides = {name: of_read_out(frame, name, conditions) for name in READ_OUTS if (frame["read_out"] == name).any()}
     if frame["delta"].isna().all():
         raise NothingToDrawError("causal_ablation has no finite change under uniform attention or a feed-forward layer")
-    figure = style.new_figure(1.9 + 0.36 * len(conditions))
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    words = []
-    for place, (axis, (name, rows)) in enumerate(zip(axes, panels.items(), strict=True)):
+    figure = style.new_figure(1.9 + 0.36 * len(conditions) + style.star_room(context))
+    axes = figure.subplots(1, len(sides), squeeze=False)[0]
+    words, stars = [], list[Mark]()
+    for place, (axis, (name, rows)) in enumerate(zip(axes, sides.items(), strict=True)):
         clean = rows["clean_auroc"].dropna()
         title = f"{capital(label(READ_OUT_LABELS, name))}\nclean {number(clean.iloc[0] if len(clean) else None)}"
         _change_panel(axis, rows, title, labels=place == 0, notes=True)
+        stars += _change_stars(axis, rows, context) if name == ATTENTION else []
         words.append(f"{capital(label(READ_OUT_LABELS, name))}: {_change_words(rows)}.")
-    axes[len(axes) // 2].set_xlabel(f"{CHANGE}, 95% interval\n{P_MARKS}", fontsize=7.5)
+    said = f"{CHANGE}, 95% interval\n{P_MARKS}"
+    axes[len(axes) // 2].set_xlabel(panels.named(said, stars, 70), fontsize=7.5)
     style.frame(figure, "Do other ways to remove computation change the read-outs?", context, _place(frame))
     return figure, f"Change in mean AUROC, condition minus clean, {where(frame)}. {' '.join(words)}"

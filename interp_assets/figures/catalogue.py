@@ -12,9 +12,14 @@ from dataclasses import replace
 import pandas as pd
 
 from interp_assets.figures import (
+    catalogue_biology,
     catalogue_confounds,
+    catalogue_cssi,
     catalogue_interventions,
+    catalogue_reliability,
+    catalogue_scaling,
     catalogue_screens,
+    catalogue_theory,
     catalogue_verdict,
 )
 from interp_assets.figures.records import (
@@ -31,6 +36,11 @@ CATALOGUE: tuple[FigureSpec, ...] = (
     *catalogue_screens.ROWS,
     *catalogue_confounds.ROWS,
     *catalogue_interventions.ROWS,
+    *catalogue_scaling.ROWS,
+    *catalogue_cssi.ROWS,
+    *catalogue_theory.ROWS,
+    *catalogue_biology.ROWS,
+    *catalogue_reliability.ROWS,
 )
 
 

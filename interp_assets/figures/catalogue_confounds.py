@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interp_assets.figures import confound_figures, network_figures, regulator_figures
+from interp_assets.figures.printed_marks import printed
 from interp_assets.figures.records import FigureSpec
 
 ROWS: tuple[FigureSpec, ...] = (
@@ -14,7 +15,14 @@ ROWS: tuple[FigureSpec, ...] = (
         analyses=(31,),
         tables=("incremental_value",),
         draw=network_figures.incremental_value,
-        published=("Figure S39", "Figure 3"),
+        published=("Figure S39",),
+        marks=(
+            printed("attention, auroc, perturbation, logistic", "SIG017"),
+            printed("correlation, auroc, perturbation, logistic", "SIG018"),
+            printed("attention, auroc, target_gene, logistic", "SIG019"),
+            printed("attention, auroc, joint, logistic", "SIG020"),
+            printed("attention, auprc, joint, boosting", "SIG022"),
+        ),
     ),
     FigureSpec(
         figure_id="incremental_power",
@@ -23,7 +31,8 @@ ROWS: tuple[FigureSpec, ...] = (
         analyses=(26,),
         tables=("incremental_power",),
         draw=network_figures.incremental_power,
-        published=("Figure 3",),
+        published=("Figure 3 B",),
+        marks=(printed("attention", "SIG017"), printed("correlation", "SIG018")),
     ),
     FigureSpec(
         figure_id="tf_strata",
@@ -33,7 +42,7 @@ ROWS: tuple[FigureSpec, ...] = (
         analyses=(27,),
         tables=("tf_strata",),
         draw=confound_figures.tf_strata,
-        published=("Figure 3",),
+        published=("Figure 3 C",),
     ),
     FigureSpec(
         figure_id="propensity_matching",
@@ -44,7 +53,13 @@ ROWS: tuple[FigureSpec, ...] = (
         tables=("matched_balance", "matched_value"),
         extra_tables=("matched_auroc",),
         draw=confound_figures.propensity_matching,
-        published=("Figure 6", "Figure S38"),
+        published=("Figure S38 A", "Figure S38 B"),
+        marks=(
+            printed("attention, matched", "SIG111"),
+            printed("correlation, matched", "SIG112"),
+            printed("attention, direct_targets", "SIG113"),
+            printed("correlation, direct_targets", "SIG114"),
+        ),
     ),
     FigureSpec(
         figure_id="covariate_explanation",
@@ -55,6 +70,12 @@ ROWS: tuple[FigureSpec, ...] = (
         tables=("covariate_r2",),
         draw=confound_figures.covariate_explanation,
         published=("Figure S26",),
+        marks=(
+            printed("attention, absolute, ols", "SIG035"),
+            printed("correlation, absolute, ols", "SIG036"),
+            printed("attention, absolute, boosting", "SIG037"),
+            printed("correlation, absolute, boosting", "SIG038"),
+        ),
     ),
     FigureSpec(
         figure_id="residual_retention",
@@ -66,6 +87,13 @@ ROWS: tuple[FigureSpec, ...] = (
         extra_tables=("residual_retention",),
         draw=network_figures.residual_retention,
         published=("Figure S32",),
+        marks=(
+            printed("attention, ols, raw", "SIG027"),
+            printed("attention, ols, residual", "SIG028"),
+            printed("correlation, ols, raw", "SIG029"),
+            printed("correlation, ols, residual", "SIG030"),
+            printed("attention, boosting, residual", "SIG033"),
+        ),
     ),
     FigureSpec(
         figure_id="per_regulator",
@@ -97,5 +125,6 @@ ROWS: tuple[FigureSpec, ...] = (
         extra_tables=("circularity_per_regulator",),
         draw=regulator_figures.circularity,
         published=("Figure S29",),
+        marks=(printed("attention, all", "SIG048"), printed("attention, direction_known", "SIG049")),
     ),
 )

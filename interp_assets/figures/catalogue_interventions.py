@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from interp_assets.figures import ablation_figures, fidelity_figures
+from interp_assets.figures.printed_marks import changed, printed
 from interp_assets.figures.records import FigureSpec
+
+_CLEAN = "SIG067"  # published AUROC of the unchanged model
+_MASKED = ("top-5", "random-5/1", "random-5/2", "random-5/3", "entropy-matched-5", "top-10", "top-20", "top-50")
+_MASKED += ("bottom-5", "bottom-10", "composite-5", "composite-10", "layer-14", "random-10/1", "random-20/1")
+_MASKED += ("random-50/1",)
+_OTHER_WAYS = ("uniform-top-5", "uniform-top-10", "uniform-random-10/1", "mlp-15", "mlp-13-15", "mlp-8")
 
 ROWS: tuple[FigureSpec, ...] = (
     FigureSpec(
@@ -16,6 +23,7 @@ ROWS: tuple[FigureSpec, ...] = (
         tables=("causal_ablation", "intervention_conditions"),
         draw=ablation_figures.causal_ablation,
         published=("Figure 4",),
+        marks=tuple(changed(name, f"SIG{68 + place:03d}", _CLEAN) for place, name in enumerate(_MASKED)),
     ),
     FigureSpec(
         figure_id="six_conditions",
@@ -27,6 +35,12 @@ ROWS: tuple[FigureSpec, ...] = (
         extra_tables=("causal_ablation",),
         draw=ablation_figures.six_conditions,
         published=("Figure S33",),
+        marks=tuple(
+            printed(name, f"SIG{67 + place:03d}")
+            for place, name in enumerate(
+                ("clean", "top-5", "random-5/1", "random-5/2", "random-5/3", "entropy-matched-5")
+            )
+        ),
     ),
     FigureSpec(
         figure_id="orthogonal_interventions",
@@ -37,6 +51,7 @@ ROWS: tuple[FigureSpec, ...] = (
         tables=("causal_ablation", "intervention_conditions"),
         draw=ablation_figures.orthogonal_interventions,
         published=("Figure S34",),
+        marks=tuple(changed(name, f"SIG{84 + place:03d}", _CLEAN) for place, name in enumerate(_OTHER_WAYS)),
     ),
     FigureSpec(
         figure_id="intervention_fidelity",
@@ -48,5 +63,13 @@ ROWS: tuple[FigureSpec, ...] = (
         tables=("intervention_fidelity", "intervention_conditions"),
         draw=fidelity_figures.intervention_fidelity,
         published=("Figure S37",),
+        marks=(
+            printed("uniform-top-5", "SIG091"),
+            printed("uniform-top-10", "SIG093"),
+            printed("uniform-random-10/1", "SIG095"),
+            printed("mlp-15", "SIG097"),
+            printed("mlp-13-15", "SIG099"),
+            printed("mlp-8", "SIG101"),
+        ),
     ),
 )

@@ -35,8 +35,8 @@ ROWS: tuple[FigureSpec, ...] = (
     FigureSpec(
         figure_id="evaluable_flow",
         title="What could be scored",
-        caption="What each filter leaves: listed, measured, known to the model, and with enough positives "
-        "and negatives.",
+        caption="What each filter leaves of what was listed: measured, known to the model, and with enough positives "
+        "and negatives. Hatched and with a minus is what a filter took.",
         analyses=(),
         tables=("evaluability",),
         draw=evaluation_figures.evaluable_flow,

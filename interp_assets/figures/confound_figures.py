@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from interp_assets.figures import shapes, style
+from interp_assets.figures import panels, shapes, style
 from interp_assets.figures.records import FigureContext, NothingToDrawError
 from interp_assets.figures.screen_figures import main_role, where
 from interp_assets.figures.wording import (
@@ -45,21 +45,20 @@ PAIR_KINDS = {"matched": "matched pairs", "direct_targets": "direct targets"}
 def covariate_explanation(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
     """R2 of every edge score on gene-level covariates, both fold groupings (analysis 15; figure S26)."""
     frame = main_role(tables["covariate_r2"])
-    rows = [
-        (_explained_name(frame, *names), _explained_marks(match))
-        for names, match in frame.groupby(["edge", "variant", "learner"], sort=False)
-    ]
+    groups = list(frame.groupby(["edge", "variant", "learner"], sort=False))
+    rows = [(_explained_name(frame, *names), _explained_marks(match)) for names, match in groups]
     if all(estimate.value is None for _, marks in rows for estimate in marks):
         raise NothingToDrawError("covariate_r2 has no finite R2")
-    figure = style.new_figure(2.0 + 0.42 * len(rows))
+    figure = style.new_figure(2.0 + 0.42 * len(rows) + style.star_room(context))
     axis = figure.subplots()
-    shapes.lanes(axis, [shapes.Lane(label=name, marks=marks) for name, marks in rows])
+    heights = shapes.lanes(axis, [shapes.Lane(label=name, marks=marks) for name, marks in rows])
     axis.axvline(0, color=style.MUTED, linewidth=0.8)
     shapes.key(axis, [_fold_mark(key, None) for key in FOLD_LABELS], columns=2)
-    axis.set_xlabel(
-        f"out-of-fold R2 on mean, variance and dropout of source and target\n95% interval over "
-        f"{span(frame['n_targets'])} target genes, {span(frame['n_pairs'])} pairs"
-    )
+    places = {", ".join(names): sum(at) / len(at) for (names, _), at in zip(groups, heights, strict=True)}
+    stars = panels.published(axis, context, places)
+    said = "out-of-fold R2 on mean, variance and dropout of source and target\n95% interval over "
+    said += f"{span(frame['n_targets'])} target genes, {span(frame['n_pairs'])} pairs"
+    axis.set_xlabel(panels.named(said, stars))
     style.frame(figure, "How much of an edge score is single-gene statistics?", context, where(frame))
     words = [f"{name}: {listing([shapes.interval_words(one) for one in marks])}" for name, marks in rows]
     return figure, f"Out-of-fold R2 on gene-level covariates, {where(frame)}. {'. '.join(words)}."
@@ -177,7 +176,9 @@ def propensity_matching(tables: Tables, context: FigureContext) -> tuple[Figure,
     if aurocs:
         shapes.forest(axes[2], aurocs, threshold=0.5)
         axes[2].set_title("Edges alone, among matched candidates")
-        axes[2].set_xlabel("mean AUROC over perturbations, 95% interval (dashed: chance, .5)")
+        places = {f"{row.score}, {row.pairs}": float(at) for at, row in enumerate(auroc[::-1].itertuples())}
+        stars = panels.published(axes[2], context, places)
+        axes[2].set_xlabel(panels.named("mean AUROC over perturbations, 95% interval (dashed: chance, .5)", stars, 72))
     for axis in axes:
         axis.tick_params(axis="y", labelsize=8)
     style.frame(figure, "What is left among genes alike in single-gene statistics?", context, where(balance))

@@ -33,7 +33,7 @@ def evaluable_flow(tables: Tables, context: FigureContext) -> tuple[Figure, str]
     if not order:
         raise NothingToDrawError(f"evaluability has none of the stages {', '.join(STAGE_LABELS)}")
     rows = frame.set_index("stage").loc[order]
-    figure = style.new_figure(1.35 + 0.36 * len(order))
+    figure = style.new_figure(1.45 + 0.46 * len(order))
     axes = figure.subplots(1, len(FLOW_UNITS))
     labels = [label(STAGE_LABELS, stage) for stage in order]
     for position, (axis, unit) in enumerate(zip(axes, FLOW_UNITS, strict=True)):

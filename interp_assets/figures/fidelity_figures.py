@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interp_assets.figures import shapes, style
+from interp_assets.figures import panels, shapes, style
 from interp_assets.figures.ablation_rows import MATERIAL, in_order, look, named
-from interp_assets.figures.records import FigureContext, NothingToDrawError
+from interp_assets.figures.records import FigureContext, Mark, NothingToDrawError
 from interp_assets.figures.screen_figures import main_role, where
 from interp_assets.figures.wording import number, parts_changed, span
 
@@ -53,19 +53,24 @@ def intervention_fidelity(tables: Tables, context: FigureContext) -> tuple[Figur
     axes = figure.subplots(len(groups), 2, squeeze=False, width_ratios=[1.0, 0.62], height_ratios=heights)
     states = {state: frame[frame["state"] == state] for state in (HIDDEN, LOGITS)}
     beside, name = _beside(states)
-    words = []
+    words, stars = [], list[Mark]()
     for (title, shown), (left, right) in zip(lines.items(), axes, strict=True):
         _layer_panel(left, shown, states[HIDDEN])
         left.set_title(title, fontsize=8.5)
         _named_panel(right, shown, beside)
+        if beside is states[LOGITS]:
+            named = [line.conditions[0] if len(line.conditions) == 1 else line.name for line in shown]
+            stars += panels.published(right, context, {name: float(at) for at, name in enumerate(named[::-1])})
         words.append(f"{title}: {_words(shown, states)}.")
-    _share_axes(axes, states[HIDDEN], beside, float(conditions["read_out_layer"].iloc[0]))
+    distances = [*beside["distance"], *(mark.value for mark in stars)]
+    _share_axes(axes, states[HIDDEN], distances, float(conditions["read_out_layer"].iloc[0]))
     axes[-1, 0].set_xlabel(
         f"layer, from 0 (state after it, mean over {span(frame['cells'])} cells)\n"
         "left of the dotted line: reaches the published read-out",
         fontsize=7.5,
     )
-    axes[-1, 1].set_xlabel(f"cosine distance, {name}\n95% interval; random sets: range", fontsize=7.5)
+    said = f"cosine distance, {name}\n95% interval; random sets: range"
+    axes[-1, 1].set_xlabel(panels.named(said, stars, 36), fontsize=7.5)
     style.frame(figure, "Did the interventions change the model at all?", context, where(frame))
     return figure, (
         f"Mean cosine distance to the clean model, {where(frame)}; above {number(MATERIAL, 2)} is material. "
@@ -162,7 +167,7 @@ def _distance_mark(line: _Line, found: list[Any]) -> shapes.Estimate:
     )
 
 
-def _share_axes(axes: Any, hidden: pd.DataFrame, beside: pd.DataFrame, read_out: float) -> None:
+def _share_axes(axes: Any, hidden: pd.DataFrame, beside: list[float], read_out: float) -> None:
     """The same layers and distances in every panel, with the line of materiality and the read-out layer."""
     layers = np.unique(hidden["layer"].to_numpy(dtype=int))
     for left, right in axes:
@@ -171,7 +176,7 @@ def _share_axes(axes: Any, hidden: pd.DataFrame, beside: pd.DataFrame, read_out:
         left.axvline(read_out - 0.5, color=style.MUTED, linewidth=1.1, linestyle=":")
         left.set_xticks(layers[:: 1 + len(layers) // 14])
         left.set_xlim(min(layers.min(initial=0), read_out) - 0.7, layers.max(initial=1) + 0.4)
-        _log_axis(right.xaxis, list(beside["distance"]))
+        _log_axis(right.xaxis, beside)
 
 
 def _log_axis(axis: Any, values: list[float]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interp_assets.figures import shapes, style
+from interp_assets.figures import panels, shapes, style
 from interp_assets.figures.records import FigureContext, NothingToDrawError
 from interp_assets.figures.screen_figures import main_role, where
 from interp_assets.figures.wording import (
@@ -47,33 +47,47 @@ def incremental_value(tables: Tables, context: FigureContext) -> tuple[Figure, s
     metrics = [key for key in JUDGED_METRICS if (frame["metric"] == key).any()]
     if not metrics:
         raise NothingToDrawError(f"incremental_value has none of the metrics {', '.join(JUDGED_METRICS)}")
-    panels = {metric: _gains(frame[frame["metric"] == metric]) for metric in metrics}
-    rows = max(len(panel) for panel in panels.values())
-    figure = style.new_figure(1.75 + 0.26 * rows)
-    axes = figure.subplots(1, len(panels), squeeze=False)
-    for position, (axis, (metric, panel)) in enumerate(zip(axes[0], panels.items(), strict=True)):
+    gains = {metric: _gains(frame[frame["metric"] == metric]) for metric in metrics}
+    rows = max(len(panel) for panel in gains.values())
+    figure = style.new_figure(1.75 + 0.26 * rows + style.star_room(context))
+    axes = figure.subplots(1, len(gains), squeeze=False)
+    stars = []
+    for position, (axis, (metric, panel)) in enumerate(zip(axes[0], gains.items(), strict=True)):
         shapes.forest(axis, panel, threshold=GAIN, labels=position == 0)
         axis.axvline(0, color=style.MUTED, linewidth=0.8)
+        stars += panels.published(axis, context, _gain_places(frame[frame["metric"] == metric], metric))
         axis.set_title(label(METRIC_LABELS, metric))
         axis.tick_params(labelsize=8)
         axis.locator_params(axis="x", nbins=3)
-    axes[0][len(panels) // 2].set_xlabel(
-        "gain over gene features alone · "
-        f"95% interval, {span(frame['n_perturbations'])} perturbations\n"
-        f"dashed: the lower end must lie right of {GAIN}",
-        fontsize=8,
-    )
+    said = "gain over gene features alone · "
+    said += f"95% interval, {span(frame['n_perturbations'])} perturbations\n"
+    said += f"dashed: the lower end must lie right of {GAIN}"
+    axes[0][len(gains) // 2].set_xlabel(panels.named(said, stars, 70), fontsize=8)
     style.frame(figure, "Does an edge add to what single genes already tell?", context, where(frame))
-    return figure, _gain_words(panels, where(frame))
+    return figure, _gain_words(gains, where(frame))
+
+
+def _gain_keys(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Edge, split and learner of every line of a panel, from top to bottom."""
+    return [
+        (edge, split, learner)
+        for edge in _columns(frame, "edge", EDGES)
+        for split in _columns(frame, "split", tuple(SPLIT_LABELS))
+        for learner in _columns(frame, "learner", ("logistic", "boosting"))
+    ]
+
+
+def _gain_places(frame: pd.DataFrame, metric: str) -> dict[str, float]:
+    """Height of every line of a panel by the name of its published series."""
+    keys = _gain_keys(frame)[::-1]
+    return {f"{edge}, {metric}, {split}, {learner}": float(at) for at, (edge, split, learner) in enumerate(keys)}
 
 
 def _gains(frame: pd.DataFrame) -> list[shapes.Estimate]:
     rows = []
-    for edge in _columns(frame, "edge", EDGES):
-        for split in _columns(frame, "split", tuple(SPLIT_LABELS)):
-            for learner in _columns(frame, "learner", ("logistic", "boosting")):
-                match = frame[(frame["edge"] == edge) & (frame["split"] == split) & (frame["learner"] == learner)]
-                rows.append(_gain_row(edge, split, learner, match))
+    for edge, split, learner in _gain_keys(frame):
+        match = frame[(frame["edge"] == edge) & (frame["split"] == split) & (frame["learner"] == learner)]
+        rows.append(_gain_row(edge, split, learner, match))
     return rows
 
 
@@ -90,9 +104,9 @@ def _gain_row(edge: str, split: str, learner: str, match: pd.DataFrame) -> shape
     )
 
 
-def _gain_words(panels: Mapping[str, list[shapes.Estimate]], place: str) -> str:
+def _gain_words(gains: Mapping[str, list[shapes.Estimate]], place: str) -> str:
     sentences = []
-    for metric, panel in panels.items():
+    for metric, panel in gains.items():
         attention = [row for row in panel if row.label.startswith(edge_name("attention"))]
         above = sum(row.low is not None and row.low > GAIN for row in attention)
         lows = [row.low for row in attention if row.low is not None]
@@ -111,17 +125,20 @@ def residual_retention(tables: Tables, context: FigureContext) -> tuple[Figure, 
     rows = list(frame.itertuples())
     if not rows:
         raise NothingToDrawError("residual_summary has no row")
-    figure = style.new_figure(1.95 + 0.4 * len(rows))
+    figure = style.new_figure(1.95 + 0.4 * len(rows) + style.star_room(context))
     left, right = figure.subplots(1, 2)
     names = [f"{edge_name(row.edge)} · {label(LEARNER_LABELS, row.learner)} · {row.reference}" for row in rows]
     _dumbbell(left, rows, names)
+    stars = panels.published(left, context, _residual_places(rows))
+    left.set_xlabel(panels.named("AUROC (filled raw, hollow residual)\ndashed: chance, .5", stars, 40))
     kept = [_kept_row(row, name, runs) for row, name in zip(rows, names, strict=True)]
     shapes.forest(right, kept, threshold=RETAINED, labels=False)
     right.axvline(0, color=style.MUTED, linewidth=0.8)
     _clip_to_readable(right, kept)
     right.set_title("Share kept")
     right.set_xlabel(f"share of the above-chance part kept\n95% interval · dashed: {RETAINED} · grey: seeds")
-    style.frame(figure, "What is left after gene-level covariates are removed?", context, where(frame))
+    place = where(frame) + _pairs_behind(runs)
+    style.frame(figure, "What is left after gene-level covariates are removed?", context, place)
     words = [
         f"{name}: AUROC {number(row.auroc_raw)} raw, {number(row.auroc_residual)} residual, kept {number(row.kept)}"
         for row, name in zip(rows, names, strict=True)
@@ -145,7 +162,23 @@ def _dumbbell(axis: Axes, rows: list[Any], names: list[str]) -> None:
     axis.set_ylim(-0.7, len(rows) - 0.3)
     axis.grid(axis="y", visible=False)
     axis.set_title("Recovery of the reference")
-    axis.set_xlabel("AUROC (filled raw, hollow residual)\ndashed: chance, .5")
+
+
+def _pairs_behind(runs: pd.DataFrame | None) -> str:
+    """How many pairs and positives a run held, where the table of single runs says so."""
+    if runs is None or runs.empty or not {"n_pairs", "n_positive"} <= set(runs):
+        return ""
+    same = main_role(runs)
+    return f" · {span(same['n_pairs'])} pairs, {span(same['n_positive'])} of them listed"
+
+
+def _residual_places(rows: list[Any]) -> dict[str, float]:
+    """Height of every line by its published series: those of an edge and learner stand at its first reference."""
+    places: dict[str, float] = {}
+    for place, row in zip(range(len(rows))[::-1], rows, strict=True):
+        for state in ("raw", "residual"):
+            places.setdefault(f"{row.edge}, {row.learner}, {state}", float(place))
+    return places
 
 
 def _kept_row(row: Any, name: str, runs: pd.DataFrame | None) -> shapes.Estimate:
@@ -253,7 +286,7 @@ def incremental_power(tables: Tables, context: FigureContext) -> tuple[Figure, s
     """Power to see a planted gain, and the gain that was seen (analysis 26; figure 3B)."""
     frame = tables["incremental_power"]
     rows = list(frame.itertuples())
-    figure = style.new_figure(1.7 + 0.36 * len(rows))
+    figure = style.new_figure(1.7 + 0.36 * len(rows) + style.star_room(context))
     left, right = figure.subplots(1, 2)
     gains = [
         shapes.Estimate(
@@ -267,7 +300,9 @@ def incremental_power(tables: Tables, context: FigureContext) -> tuple[Figure, s
     ]
     shapes.forest(left, gains, threshold=0.0)
     left.set_title("Gain seen")
-    left.set_xlabel("gene features + edge, minus gene features\nAUROC, logistic, 95% interval")
+    stars = panels.published(left, context, {row.edge: float(at) for at, row in enumerate(rows[::-1])})
+    said = "gene features + edge, minus gene features\nAUROC, logistic, 95% interval"
+    left.set_xlabel(panels.named(said, stars, 48))
     powers = [
         shapes.Estimate(
             label=row.edge,

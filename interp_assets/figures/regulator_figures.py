@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interp_assets.figures import shapes, style
+from interp_assets.figures import panels, shapes, style
 from interp_assets.figures.records import FigureContext, NothingToDrawError
 from interp_assets.figures.screen_figures import main_role, where
 from interp_assets.figures.wording import (
@@ -46,9 +46,10 @@ def circularity(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
     axes = figure.subplots(len(sizes), 1, squeeze=False, height_ratios=[size + 0.6 for size in sizes])[:, 0]
     shapes.forest(axes[0], rows, threshold=0.5)
     axes[0].set_title("All regulators pooled")
-    axes[0].set_xlabel(
-        "AUROC (dashed: chance, .5) · 95% interval over regulators\nhollow: mean and middle 95% of random parts"
-    )
+    places = {f"{row.edge}, {row.subset}": float(at) for at, row in enumerate(frame[::-1].itertuples())}
+    stars = panels.published(axes[0], context, places)
+    said = "AUROC (dashed: chance, .5) · 95% interval over regulators\nhollow: mean and middle 95% of random parts"
+    axes[0].set_xlabel(panels.named(said, stars, 72))
     if single:
         shapes.strip(axes[1], single, reference=0.5)
         axes[1].set_title("One regulator at a time")

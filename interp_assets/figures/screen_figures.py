@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interp_assets.figures import shapes, style
+from interp_assets.figures import panels, shapes, style
 from interp_assets.figures.records import FigureContext, NothingToDrawError
 from interp_assets.figures.wording import (
     ROLE_LABELS,
@@ -53,24 +53,34 @@ def perturbation_auroc(tables: Tables, context: FigureContext) -> tuple[Figure, 
     subsets = [key for key in SUBSET_LABELS if (frame["subset"] == key).any()]
     if not subsets:
         raise NothingToDrawError(f"perturbation_auroc has no finite AUROC in the subsets {listing([*SUBSET_LABELS])}")
-    panels = {key: _groups(frame[frame["subset"] == key]) for key in subsets}
-    rows = sum(len(groups) for groups in panels.values())
-    figure = style.new_figure(1.25 + 0.36 * rows + 0.45 * len(panels))
-    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=[len(g) for g in panels.values()])
-    sentences = []
-    for axis, (subset, groups) in zip(axes[:, 0], panels.items(), strict=True):
+    strips = {key: _groups(frame[frame["subset"] == key]) for key in subsets}
+    rows = sum(len(groups) for groups in strips.values())
+    figure = style.new_figure(1.25 + 0.36 * rows + 0.45 * len(strips))
+    axes = figure.subplots(len(strips), 1, squeeze=False, sharex=True, height_ratios=[len(g) for g in strips.values()])
+    sentences, stars = [], []
+    for axis, (subset, groups) in zip(axes[:, 0], strips.items(), strict=True):
         shapes.strip(axis, groups, reference=0.5)
         axis.set_title(capital(label(SUBSET_LABELS, subset)))
+        if subset == "all":
+            stars = panels.published(axis, context, _strip_places(frame[frame["subset"] == subset]))
         means = [f"{group.label} {number(group.values.mean())} (n = {len(group.values)})" for group in groups]
         sentences.append(f"{capital(label(SUBSET_LABELS, subset))}: {listing(means)}.")
-    axes[-1, 0].set_xlabel("AUROC of one perturbation (dashed line: chance, .5)")
+    axes[-1, 0].set_xlabel(panels.named("AUROC of one perturbation (dashed line: chance, .5)", stars))
     style.frame(figure, "Which score ranks first the genes that a perturbation changes?", context, where(frame))
     return figure, f"Mean AUROC over perturbations of {where(frame)}. {' '.join(sentences)}"
 
 
-def _groups(frame: pd.DataFrame) -> list[shapes.Group]:
+def _ordered_scores(frame: pd.DataFrame) -> list[str]:
     present = set(frame["score"])
-    ordered = [key for key in SCORE_LABELS if key in present] + sorted(present - set(SCORE_LABELS))
+    return [key for key in SCORE_LABELS if key in present] + sorted(present - set(SCORE_LABELS))
+
+
+def _strip_places(frame: pd.DataFrame) -> dict[str, float]:
+    """Height of each score in a panel of strips."""
+    return {score: float(place) for place, score in enumerate(reversed(_ordered_scores(frame)))}
+
+
+def _groups(frame: pd.DataFrame) -> list[shapes.Group]:
     return [
         shapes.Group(
             label=label(SCORE_LABELS, key),
@@ -78,7 +88,7 @@ def _groups(frame: pd.DataFrame) -> list[shapes.Group]:
             colour=style.SCORE_COLOURS.get(key, style.ORANGE),
             marker=style.SCORE_MARKERS.get(key, "^"),
         )
-        for key in ordered
+        for key in _ordered_scores(frame)
     ]
 
 
@@ -92,22 +102,25 @@ def paired_differences(tables: Tables, context: FigureContext) -> tuple[Figure, 
     if frame.empty:
         raise NothingToDrawError("baseline_differences has no row of the subset all")
     edges = [edge for edge in ("attention", "correlation") if (frame["edge"] == edge).any()]
-    panels = {edge: [_turned(row) for row in frame[frame["edge"] == edge].itertuples()] for edge in edges}
+    sides = {edge: [_turned(row) for row in frame[frame["edge"] == edge].itertuples()] for edge in edges}
     versus = tables.get("attention_vs_correlation")
-    if versus is not None and "attention" in panels:
-        panels["attention"] += _versus(main_role(versus))
-    figure = style.new_figure(1.95 + 0.34 * max(len(panel) for panel in panels.values()))
-    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True)
-    for axis, (edge, panel) in zip(axes[0], panels.items(), strict=True):
+    if versus is not None and "attention" in sides:
+        sides["attention"] += _versus(main_role(versus))
+    figure = style.new_figure(1.95 + 0.34 * max(len(panel) for panel in sides.values()))
+    axes = figure.subplots(1, len(sides), squeeze=False, sharex=True)
+    for axis, (edge, panel) in zip(axes[0], sides.items(), strict=True):
         shapes.forest(axis, panel, threshold=0.0)
+        baselines = frame.loc[frame["edge"] == edge, "baseline"]
+        places = {f"{edge} minus {name}": float(len(panel) - 1 - at) for at, name in enumerate(baselines)}
+        stars = panels.published(axis, context, places)
         axis.set_title(f"{edge_name(edge)} minus …")
-        axis.set_xlabel("mean AUROC difference (95% interval)\nright of 0: the edge wins")
+        axis.set_xlabel(panels.named("mean AUROC difference (95% interval)\nright of 0: the edge wins", stars, 36))
         axis.tick_params(axis="y", labelsize=8)
         axis.xaxis.label.set_size(8)
     style.frame(figure, "Do edges beat statistics of single genes?", context, where(frame))
     words = [
         f"{label(SCORE_LABELS, edge)} minus {listing([shapes.interval_words(row) for row in panel])}."
-        for edge, panel in panels.items()
+        for edge, panel in sides.items()
     ]
     return figure, f"Mean paired AUROC differences with 95% intervals, {where(frame)}. {' '.join(words)}"
 
@@ -165,10 +178,14 @@ def layer_profile(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
             linestyle=":",
             label="layer used by the tests (set beforehand)",
         )
-    axis.set_xlabel(f"layer (of {len(layers)}, from 0) · {int(frame['n_perturbations'].max())} perturbations")
-    axis.set_ylabel("mean AUROC (dashed grey: .5)")
+    stars = [mark for mark in context.published("attention") if mark.x is not None]
+    shapes.published_marks(axis, [((mark.x or 0.0) * (len(layers) - 1), mark.value) for mark in stars], "published")
+    size = f"{int(frame['n_perturbations'].max())} perturbations"
+    said = f"layer (of {len(layers)}, from 0) · {size} · dashed grey: chance, .5"
+    axis.set_xlabel(panels.named(said, stars))
+    axis.set_ylabel("mean AUROC")
     low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.22 * (high - low))
+    axis.set_ylim(low, high + 0.3 * (high - low))
     axis.legend(loc="upper left", fontsize=8, ncols=3)
     style.frame(figure, "How does attention change with depth?", context, where(frame))
     best = int(np.argmax(mean))

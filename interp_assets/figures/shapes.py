@@ -140,13 +140,24 @@ def mark(axes: Axes, place: float, row: Estimate, size: float = 5.5) -> None:
     axes.plot([row.value], [place], row.marker, color=row.colour, markerfacecolor=face, markersize=size)
 
 
-def lanes(axes: Axes, rows: Sequence[Lane], *, size: float = 5.0, fontsize: float = 8.0, least: int = 1) -> None:
-    """Rows of several estimates from top to bottom; each takes the height of ``least`` or more marks, plus a gap."""
+def lanes(
+    axes: Axes, rows: Sequence[Lane], *, size: float = 5.0, fontsize: float = 8.0, least: int = 1
+) -> list[list[float]]:
+    """Rows of several estimates from top to bottom; each takes the height of ``least`` or more marks, plus a gap.
+
+    Returns
+    -------
+    list of list of float
+        Height at which each mark of each row was drawn.
+    """
     ticks, edge = [], 0.0
+    places: list[list[float]] = []
     for row in rows:
         height = float(max(len(row.marks), least))
-        for line, estimate in enumerate(row.marks, start=1):
-            mark(axes, -(edge + height / 2 + line - (len(row.marks) + 1) / 2), estimate, size)
+        lines = range(1, len(row.marks) + 1)
+        places.append([-(edge + height / 2 + line - (len(row.marks) + 1) / 2) for line in lines])
+        for place, estimate in zip(places[-1], row.marks, strict=True):
+            mark(axes, place, estimate, size)
         ticks.append(-(edge + height / 2))
         edge += height + LANE_GAP
         if row is not rows[-1]:
@@ -156,6 +167,7 @@ def lanes(axes: Axes, rows: Sequence[Lane], *, size: float = 5.0, fontsize: floa
     axes.set_ylim(-(edge - LANE_GAP / 2), LANE_GAP / 2)
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.06)
+    return places
 
 
 def key(axes: Axes, entries: Sequence[Estimate], columns: int) -> None:
@@ -243,20 +255,25 @@ def waterfall(axes: Axes, steps: Sequence[tuple[str, float, float, str]]) -> Non
 
 
 def stage_bars(axes: Axes, labels: Sequence[str], counts: Sequence[float | None], colour: str) -> None:
-    """Bars of what is left after each filter, from top to bottom, with count and share of the first."""
-    places = list(range(len(labels)))[::-1]
+    """What each filter leaves, from top to bottom: count and share of the first above a bar, what it took hatched."""
     known = [value for value in counts if value is not None]
-    first = known[0] if known else None
+    most, first, before = max(known, default=1.0) or 1.0, (known[0] if known else None), None
+    places, size = range(len(labels) - 1, -1, -1), 8 if most < 1e6 else 6.5
     for place, value in zip(places, counts, strict=True):
         if value is None:
             axes.text(0.0, place, " not counted", va="center", fontsize=8, style="italic", color=ALARM)
             continue
-        axes.barh(place, value, height=0.6, color=colour, alpha=0.85)
-        part = "" if not first or value == first else f" ({share(value / first)})"
-        axes.text(value, place, f" {int(value):,}{part}", va="center", fontsize=8)
-    axes.set_yticks(places, list(labels))
-    axes.set_ylim(-0.6, len(labels) - 0.4)
-    axes.set_xlim(0, max(known, default=1.0) * 1.55 or 1.0)
+        axes.barh(place, value, height=0.36, color=colour, alpha=0.85)
+        part = "" if not first or value == first else f"  {share(value / first)}"
+        axes.text(0, place + 0.22, f"{int(value):,}{part}", va="bottom", fontsize=size)
+        lost = 0 if before is None else before - value
+        if lost > 0:
+            axes.barh(place, lost, left=value, height=0.36, color="none", edgecolor=MUTED, hatch="////", linewidth=0.6)
+            axes.text(most, place + 0.22, f"-{int(lost):,}", va="bottom", ha="right", fontsize=size - 0.5, color=MUTED)
+        before = value
+    axes.set_yticks(list(places), list(labels))
+    axes.set_ylim(-0.45, len(labels) - 0.25)
+    axes.set_xlim(0, most * 1.02)
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
+import zlib
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,7 @@ RC: dict[str, Any] = {
 }
 
 WIDTH = 7.4
+STAR_LINES = 0.3  # inches below the axes for what the stars of a picture were printed for
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -114,6 +116,11 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def star_room(context: FigureContext) -> float:
+    """Inches that a picture needs more where it has published values to name."""
+    return STAR_LINES if context.marks else 0.0
 
 
 def frame(figure: Figure, title: str, context: FigureContext, place: str = "") -> None:
@@ -152,8 +159,13 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine(None)
 
 
+def id_prefix(figure_id: str) -> str:
+    """Prefix of every id in the SVG of a figure: short, as each letter carries it, and one figure's own."""
+    return f"f{zlib.crc32(figure_id.encode()):08x}"[:6]
+
+
 def to_svg(figure: Figure, figure_id: str, title: str, alt: str) -> bytes:
-    """SVG of a figure: no date, no document type, ids prefixed with ``figure_id``, title and words inside.
+    """SVG of a figure: no date, no document type, ids with the `id_prefix` of the figure, title and words inside.
 
     The prefix keeps ids unique when several figures stand on one page. Same figure, same bytes.
     """
@@ -161,19 +173,32 @@ def to_svg(figure: Figure, figure_id: str, title: str, alt: str) -> bytes:
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue().decode("utf-8")
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\bid=\"([^\"]+)\"", rf'id="{figure_id}-\1"', svg)
-    svg = re.sub(r"href=\"#([^\"]+)\"", rf'href="#{figure_id}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{figure_id}-\1)", svg)
-    svg = re.sub(r"\n\s*\n+", "\n", svg)
-    head = f'role="img" aria-labelledby="{figure_id}-title {figure_id}-desc"'
-    words = f'<title id="{figure_id}-title">{escape(title)}</title>\n'
-    words += f'<desc id="{figure_id}-desc">{escape(alt)}</desc>\n'
+    svg = _compact(svg[svg.index("<svg") :])
+    prefix = id_prefix(figure_id)
+    svg = re.sub(r"\bid=\"([^\"]+)\"", rf'id="{prefix}-\1"', svg)
+    svg = re.sub(r"href=\"#([^\"]+)\"", rf'href="#{prefix}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
+    head = f'role="img" aria-labelledby="{prefix}-title {prefix}-desc"'
+    words = f'<title id="{prefix}-title">{escape(title)}</title>\n'
+    words += f'<desc id="{prefix}-desc">{escape(alt)}</desc>\n'
     opening = re.match(r"<svg[^>]*>", svg)
     if opening is None:
         raise ValueError(f"{figure_id}: matplotlib wrote no svg element")
     tag = opening.group(0)
     return (tag[:-1] + f" {head}>\n" + words + svg[len(tag) :].lstrip("\n")).encode("utf-8")
+
+
+def _compact(svg: str) -> str:
+    """The same picture in half the bytes: places to a hundredth of a point, ids that are used, numbered in their order.
+
+    An id of matplotlib may hash a place with all its digits, of which the last differ from one layout to the next.
+    """
+    svg = re.sub(r"(?<![\d.])(\d*[1-9]\d*\.\d{2})\d+", r"\1", svg)  # scales, all below 1, stay exact
+    link = re.compile(r"(href=\"#|url\(#)([^\")]+)")
+    number = {name: f"{place:x}" for place, name in enumerate(dict.fromkeys(name for _, name in link.findall(svg)))}
+    svg = re.sub(r" id=\"([^\"]+)\"", lambda m: f' id="{number[m[1]]}"' if m[1] in number else "", svg)
+    svg = link.sub(lambda m: m[1] + number[m[2]], svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)
 
 
 def to_png(figure: Figure, figure_id: str) -> bytes:
@@ -189,7 +214,7 @@ def to_png(figure: Figure, figure_id: str) -> bytes:
     size = 0
     for dpi in _PNG_RESOLUTIONS:
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"optimize": True})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         for shrink in (io.BytesIO.getvalue, _fewer_colours):  # fewer colours cost as much as drawing: only where asked
             png = shrink(buffer)
             size = len(png)
@@ -204,5 +229,5 @@ def _fewer_colours(buffer: io.BytesIO) -> bytes:
 
     smaller = io.BytesIO()
     with Image.open(buffer) as picture:
-        picture.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(smaller, format="png", optimize=True)
+        picture.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(smaller, format="png")
     return smaller.getvalue()

@@ -68,6 +68,8 @@ ROLE_LABELS = {
     "primary_screen": "primary screen",
     "second_screen": "second screen",
     "other_line_screen": "other cell line",
+    "small_screens[1]": "first small screen",
+    "small_screens[2]": "second small screen",
     "layer_selection": "layer selection",
 }
 ORIGIN_LABELS = {

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from interp_assets.report import reading
+from interp_assets.report.shown import joined
 from qc_standards.claims import expectation
 from qc_standards.records import Outcome, VerdictState
 
@@ -40,14 +41,14 @@ def next_step(
 def _integrity(standards: Sequence[Mapping[str, Any]]) -> str:
     for view in reading.standards(standards):
         if view.kind == "integrity" and not view.passed:
-            return f"fix {view.standard_id}: {view.how_to_fix or view.reason or view.title}"
+            return joined(f"fix {view.standard_id}: ", view.how_to_fix or view.reason or view.title)
     return ""
 
 
 def _missing(verdict: Mapping[str, Any]) -> str:
     """The first criterion that cannot be evaluated, with its reason."""
     views = [view for view in reading.criteria(verdict) if view.outcome == Outcome.NOT_EVALUABLE]
-    return f"make criterion {views[0].id} evaluable: {views[0].reason}" if views else ""
+    return joined(f"make criterion {views[0].id} evaluable: ", views[0].reason) if views else ""
 
 
 def _as_control(release: str, verdict: Mapping[str, Any]) -> str:
@@ -65,9 +66,9 @@ def _as_control(release: str, verdict: Mapping[str, Any]) -> str:
 def _control(tables: Mapping[str, pd.DataFrame]) -> str:
     for view in reading.controls(tables):
         if view.behaves is not True and view.observed == reading.UNJUDGED:
-            return f"evaluate control {view.control} in this study"
+            return joined("evaluate control ", view.control, " in this study")
         if view.behaves is not True:
-            return f"control {view.control} does not behave: {view.reason or view.observed}"
+            return joined("control ", view.control, " does not behave: ", view.reason or view.observed)
     return ""
 
 

@@ -15,12 +15,20 @@ import pandas as pd
 from interp_assets.figures.wording import origin_label
 from interp_assets.report.claims_board import CEILING, MEAN_AUROC, TRIVIAL
 
-WIDTH, LEFT, RIGHT, ROW, TOP = 720, 210, 70, 24, 16
+WIDTH, LEFT, RIGHT, ROW, TOP, BELOW = 720, 210, 70, 24, 16, 52
+AUROC_AXIS = "mean AUROC (0.5: chance, 1: perfect)"
 MOST_DOTS = 40
+# Title of the plot, and what its axis measures, with the side that speaks for the model.
 CRITERIA = {
-    "a": "Criterion a: attention minus the strongest gene-level baseline, AUROC",
-    "b": "Criterion b: smallest gain over gene-level features",
-    "c": "Criterion c: share of the recovery that confounds leave",
+    "a": (
+        "Criterion a: attention minus the strongest gene-level baseline",
+        "difference of mean AUROC (above 0: attention is better)",
+    ),
+    "b": (
+        "Criterion b: smallest gain over gene-level features",
+        "gain in the metric of the deciding combination (above 0: it adds)",
+    ),
+    "c": ("Criterion c: share of the recovery that confounds leave", "share kept (1: all of it, 0: nothing)"),
 }
 LINES = {
     "positive_control": "positive control",
@@ -56,6 +64,7 @@ class DotPlot:
     """All that the template needs of one plot; ``origin`` is where the outcomes behind its releases come from."""
 
     title: str
+    axis: str
     origin: str
     width: int
     height: int
@@ -69,18 +78,18 @@ class DotPlot:
     def told(self) -> str:
         """The plot in words, for those who do not see it."""
         marks = [*(dot.told for dot in self.dots), *(line.told for line in self.lines)]
-        return f"{self.title}. Releases on: {self.origin}. " + "; ".join(marks)
+        return f"{self.title}; {self.axis}. Releases on: {self.origin}. " + "; ".join(marks)
 
 
 def dot_plots(rows: pd.DataFrame) -> list[DotPlot]:
     """Plots of one study from its rows of the claims board; a number that no release has gets none."""
-    plots = [_plot("Mean AUROC over perturbations", rows[rows["effect"] == MEAN_AUROC])]
-    for name, title in CRITERIA.items():
-        plots.append(_plot(title, rows[(rows["criterion"] == name) & rows["value"].notna()]))
+    plots = [_plot("Mean AUROC over perturbations", AUROC_AXIS, rows[rows["effect"] == MEAN_AUROC])]
+    for name, (title, axis) in CRITERIA.items():
+        plots.append(_plot(title, axis, rows[(rows["criterion"] == name) & rows["value"].notna()]))
     return [plot for plot in plots if plot is not None]
 
 
-def _plot(title: str, rows: pd.DataFrame) -> DotPlot | None:
+def _plot(title: str, axis: str, rows: pd.DataFrame) -> DotPlot | None:
     rows = rows.drop_duplicates(["kind", "release", "released"])
     releases = rows[rows["kind"] == "release"]
     if releases.empty:
@@ -93,9 +102,9 @@ def _plot(title: str, rows: pd.DataFrame) -> DotPlot | None:
     dots = tuple(_dot(row, place, scale) for place, row in enumerate(drawn.to_dict("records")))
     lines = tuple(_line(row, scale) for row in references.to_dict("records"))
     ticks = tuple((_x(value, scale), f"{value:g}") for value in _ticks(*scale))
-    height = TOP + ROW * len(dots) + 34
+    height = TOP + ROW * len(dots) + BELOW
     origin = ", ".join(dict.fromkeys(origin_label(each) for each in drawn["data_origin"]))
-    return DotPlot(title, origin, WIDTH, height, LEFT, dots, lines, ticks, len(releases) - len(drawn))
+    return DotPlot(title, axis, origin, WIDTH, height, LEFT, dots, lines, ticks, len(releases) - len(drawn))
 
 
 def _x(value: float, scale: tuple[float, float]) -> float:

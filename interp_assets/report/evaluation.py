@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -24,6 +24,9 @@ from interp_assets.report.reading import criteria_table
 from qc_standards.extended import extended_tests
 from qc_standards.registry import declared_tests
 from qc_standards.verdicts import Judgement
+
+if TYPE_CHECKING:
+    from interp_assets.figures.entry_states import EntryRow
 
 PACKAGES = ("dagster", "great_expectations", "numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers")
 Drawn = Drawing | FigureSkipped
@@ -86,8 +89,12 @@ def report_html(
     figures: Sequence[Drawn],
     provenance: Mapping[str, Any],
     extended: pd.DataFrame | None = None,
+    entries: Sequence[EntryRow] = (),
 ) -> bytes:
-    """Self-contained report page of one evaluation; ``extended`` rows stand apart from the 153, absent where None."""
+    """Self-contained report page of one evaluation; ``extended`` rows stand apart from the 153, absent where None.
+
+    ``entries`` are the paper's figures and tables with their state in this evaluation (`entry_states.stored_entries`).
+    """
     page = render(
         ReportInputs(
             study=judgement.study,
@@ -103,6 +110,7 @@ def report_html(
             statement=documents["statement.json"],
             extended=extended,
             extended_registry=() if extended is None else extended_tests(),
+            entries=entries,
         )
     )
     return page.encode("utf-8")

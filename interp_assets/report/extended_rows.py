@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from interp_assets.figures import wording
+from interp_assets.report import row_details
+from interp_assets.report.shown import EXTENDED, REGISTRY, StoredRow, aggregate, spaced, words
 from qc_standards.records import Status, TestSpec
-
-_PUBLISHED = {"effect": "effect", "p": "p", "q": "q", "n": "n", "significant": "significant", "note": "note"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,8 @@ class ExtendedRow:
     significant: str
     dataset: str
     data_origin: str
+    method: row_details.Facts
+    settings: row_details.Facts
     published: tuple[tuple[str, str], ...]
     own: bool
 
@@ -45,8 +47,8 @@ class ExtendedFamily:
     """Rows of one local family, corrected over its declared size."""
 
     name: str
-    size: int
-    run: int
+    size: str
+    run: str
     rows: tuple[ExtendedRow, ...]
 
 
@@ -83,33 +85,47 @@ def _analysis(number: int, specs: list[TestSpec], found: Mapping[str, Mapping[An
     families = []
     for name in names:
         rows = tuple(_row(spec, found.get(spec.test_id, {})) for spec in specs if spec.local_family == name)
-        run = sum(row.status == Status.RUN for row in rows)
-        families.append(ExtendedFamily(name=name, size=len(rows), run=run, rows=rows))
-    return ExtendedAnalysis(label=f"E{number}", title=specs[0].analysis, families=tuple(families))
+        families.append(_family(name, rows, found))
+    title = words(specs[0].analysis, table=REGISTRY, row=specs[0].test_id, column="analysis")
+    return ExtendedAnalysis(label=f"E{number}", title=title, families=tuple(families))
+
+
+def _family(name: str, rows: tuple[ExtendedRow, ...], found: Mapping[str, Mapping[Any, Any]]) -> ExtendedFamily:
+    ids = [row.test_id for row in rows]
+    there = [test_id for test_id in ids if test_id in found]
+    run = sum(row.status == Status.RUN for row in rows)
+    return ExtendedFamily(
+        name=words(name, table=REGISTRY, row=ids[0], column="local_family"),
+        size=aggregate(len(ids), f"{len(ids)}", table=REGISTRY, rows=ids, column="hypothesis", how="count"),
+        run=aggregate(run, f"{run}", table=EXTENDED, rows=there, column="status", how="count=run"),
+        rows=rows,
+    )
 
 
 def _row(spec: TestSpec, found: Mapping[Any, Any]) -> ExtendedRow:
-    status = str(found.get("status", "missing"))
-    run = status == Status.RUN
-    dataset = _plain(found.get("dataset"))
-    reason = _plain(found.get("reason")) if found else "no result was emitted for this declared test"
+    stored, declared = StoredRow(EXTENDED, spec.test_id, found), row_details.declared_row(spec)
+    run = found.get("status") == Status.RUN
+    dataset = stored.words("dataset")
+    reason = stored.words("reason") if found else "no result was emitted for this declared test"
     return ExtendedRow(
         test_id=spec.test_id,
-        hypothesis=spec.hypothesis,
-        status=status,
+        hypothesis=declared.words("hypothesis"),
+        status=str(found.get("status", "missing")),
         reason=reason,
-        effect=wording.number(found.get("effect")),
-        effect_kind=(_plain(found.get("effect_kind")) or spec.effect_kind).replace("_", " "),
-        interval=wording.interval(found.get("ci_low"), found.get("ci_high")),
-        n=wording.count(found.get("n")),
-        unit=_plain(found.get("unit")),
-        p=wording.p_value(found.get("p")),
+        effect=stored.number("effect"),
+        effect_kind=stored.words("effect_kind", spaced) or spaced(spec.effect_kind),
+        interval=stored.interval(),
+        n=stored.number("n", wording.count),
+        unit=stored.words("unit"),
+        p=stored.number("p", wording.p_value),
         # A row without a p enters its family at 1: what it gets there is no result of the row.
-        q=wording.p_value(found.get("q_local")) if run and not wording.is_missing(found.get("p")) else wording.MISSING,
+        q=stored.number("q_local", wording.p_value) if run and stored.words("p") else wording.MISSING,
         significant=_significant(found),
         dataset=dataset,
         data_origin=wording.origin_label(found.get("data_origin")) if dataset else "",
-        published=tuple((name, spec.published[key]) for key, name in _PUBLISHED.items() if spec.published.get(key)),
+        method=row_details.method(declared, stored),
+        settings=row_details.settings(stored),
+        published=row_details.published(declared),
         own=spec.source == "own",
     )
 
@@ -118,7 +134,3 @@ def _significant(found: Mapping[Any, Any]) -> str:
     if found.get("status") != Status.RUN or wording.is_missing(found.get("p")):
         return wording.MISSING
     return "yes" if wording.holds(found.get("significant_local")) else "no"
-
-
-def _plain(value: Any) -> str:
-    return "" if wording.is_missing(value) else str(value)

@@ -17,9 +17,9 @@ from interp_assets.figures.wording import MISSING, is_missing, is_small, origin_
 from interp_assets.report import advice, reading
 from interp_assets.report.claims_board import CLAIM_COLUMNS, by_study_and_kind
 from interp_assets.report.dot_plots import dot_plots
+from interp_assets.report.timelines import CRITERIA, JUDGEMENT_COLUMNS, SIGNS, timelines
 from qc_standards.records import Outcome
 
-CRITERIA = ("a", "b", "c", "d")
 COLUMNS = (
     "study",
     "release",
@@ -74,13 +74,13 @@ def leaderboard_row(
         "role_fit": "" if is_missing(facts.get("role_fit")) else str(facts["role_fit"]),
         "provisional": headline.provisional,
         "state": headline.state,
-        "verdict": headline.text,
+        "verdict": str(headline.text),
         **{f"criterion_{name}": outcomes.get(name, str(Outcome.NOT_EVALUABLE)) for name in CRITERIA},
         "controls_expected": len(controls),
         "controls_behaving": sum(item.behaves is True for item in controls),
         **_measurements(tables.get("perturbation_auroc")),
         "in_short": in_short,
-        "next_step": advice.next_step(release, verdict, standards, tables),
+        "next_step": str(advice.next_step(release, verdict, standards, tables)),
         "report": f"{study}/{release}/report.html",
     }
 
@@ -109,8 +109,9 @@ def render_index(
     claims: pd.DataFrame | None = None,
     changes: pd.DataFrame | None = None,
     quarantined: Mapping[str, str] | None = None,
+    judgements: pd.DataFrame | None = None,
 ) -> str:
-    """``store/index.html``: tables, dot plots and changes study by study, links relative to ``store/``.
+    """``store/index.html``: tables, dot plots, timelines and changes study by study, links relative to ``store/``.
 
     Parameters
     ----------
@@ -122,22 +123,41 @@ def render_index(
         Rows of ``verdict_changes``; without it no changes are shown.
     quarantined
         Reasons why releases are left alone, by name.
+    judgements
+        Every kept judgement (`timelines.stored_judgements`); without it no timelines are shown.
     """
     from interp_assets.report.page import environment
 
-    groups = [_group(str(study), rows, claims, changes) for study, rows in frame.groupby("study", sort=False)]
+    groups = [
+        _group(str(study), rows, claims, changes, judgements) for study, rows in frame.groupby("study", sort=False)
+    ]
     held = sorted((quarantined or {}).items())
-    return environment().get_template("index.html").render(groups=groups, criteria=CRITERIA, quarantined=held)
+    page = environment().get_template("index.html")
+    return page.render(groups=groups, criteria=CRITERIA, quarantined=held, signs=SIGNS.items())
 
 
-def _group(study: str, rows: pd.DataFrame, claims: pd.DataFrame | None, changes: pd.DataFrame | None) -> dict[str, Any]:
+def _group(
+    study: str,
+    rows: pd.DataFrame,
+    claims: pd.DataFrame | None,
+    changes: pd.DataFrame | None,
+    judgements: pd.DataFrame | None = None,
+) -> dict[str, Any]:
     """What the page shows of one study."""
     own = pd.DataFrame(columns=list(CLAIM_COLUMNS)) if claims is None else claims[claims["study"] == study]
     names = list(dict.fromkeys(own.loc[own["claim"] != "", "claim"]))
     moved = pd.DataFrame() if changes is None else changes[changes["study"] == study]
+    views = [_view(row) for row in rows.to_dict("records")]
+    judged = (
+        pd.DataFrame(columns=list(JUDGEMENT_COLUMNS))
+        if judgements is None
+        else judgements[judgements["study"] == study]
+    )
     return {
         "study": study,
-        "rows": [_view(row) for row in rows.to_dict("records")],
+        "rows": views,
+        "reports": {view["release"]: view["report"] for view in views},
+        "timelines": timelines(judged, [view["release"] for view in views], moved),
         "claims": _claim_table(own, names),
         "names": names,
         "plots": dot_plots(own),
@@ -167,6 +187,7 @@ def _view(row: Mapping[Any, Any]) -> dict[str, Any]:
         **row,
         "report": quote(str(row["report"])) if row["report"] else "",
         "kind_words": f"{kind}, small model" if is_small(str(row["release"])) else kind,
+        "twin": str(row["release"]).endswith(TWINS),
         "outcomes": [row[f"criterion_{name}"] for name in CRITERIA],
         "controls": _controls(row),
         "owes": row["next_step"] != advice.BEHAVES,

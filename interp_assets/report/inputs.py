@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from interp_assets.figures.records import Drawing, FigureSkipped
 from qc_standards.records import TestSpec
+
+if TYPE_CHECKING:
+    from interp_assets.figures.entry_states import EntryRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +23,8 @@ class ReportInputs:
     computed rows, ``registry`` their declarations (published values live only there), ``tables`` the computed
     tables by name, ``figures`` what the figure catalogue drew or skipped, ``provenance`` the parsed
     ``provenance.json``. ``statement`` is the parsed ``statement.json``. ``extended`` holds the extended rows (None
-    where there are none) and ``extended_registry`` their declarations.
+    where there are none) and ``extended_registry`` their declarations. ``entries`` says what became of the paper's
+    figures and tables.
     """
 
     study: str
@@ -36,3 +40,4 @@ class ReportInputs:
     statement: Mapping[str, Any] = field(default_factory=dict)
     extended: pd.DataFrame | None = None
     extended_registry: Sequence[TestSpec] = ()
+    entries: Sequence[EntryRow] = ()

@@ -6,14 +6,17 @@ What belongs here: text. What does not: computing anything; the numbers lie in `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from interp_assets.figures import wording
+from interp_assets.report.shown import StoredRow, aggregate, joined, spaced
+from interp_assets.report.stored_tables import PlainTable
 
+Told = Callable[[StoredRow], str]
 Line = tuple[str, str]
 _LABELS = {
     "attention": "attention weights",
@@ -45,8 +48,8 @@ class ModelView:
     model: tuple[Line, ...]
     release: tuple[Line, ...]
     files: tuple[Line, ...]
-    reading: Mapping[str, Any] | None
-    mass: Mapping[str, Any] | None
+    reading: PlainTable | None
+    mass: PlainTable | None
     note: str
 
 
@@ -67,84 +70,82 @@ def model_view(tables: Mapping[str, pd.DataFrame]) -> ModelView | None:
 
 
 def _lines(facts: pd.DataFrame, section: str) -> tuple[Line, ...]:
-    own = facts[facts["section"] == section]
-    return tuple(
-        (str(name) if section == "file" else _LABELS.get(str(name), str(name).replace("_", " ")), str(value))
-        for name, value in zip(own["name"], own["value"], strict=True)
-    )
+    rows = [StoredRow("model_facts", place, row) for place, row in enumerate(facts.to_dict("records"))]
+    return tuple((_label(row), row.words("value")) for row in rows if row.values["section"] == section)
 
 
-def _reading(frame: pd.DataFrame | None) -> Mapping[str, Any] | None:
+def _label(row: StoredRow) -> str:
+    name = str(row.values["name"])
+    return name if row.values["section"] == "file" else _LABELS.get(name, spaced(name))
+
+
+def _reading(frame: pd.DataFrame | None) -> PlainTable | None:
     """One column a dataset, one row a fact: what could be read there."""
     if frame is None or frame.empty:
         return None
-    kinds = [
+    kinds: list[tuple[str, Told]] = [
         ("control cells read", lambda row: _of(row, "cells_used", "cells")),
         ("scored genes the model knows (evaluable)", lambda row: _of(row, "genes_evaluable", "genes_in_universe")),
         ("scored genes lost", _lost),
         ("measured genes the model knows", lambda row: _of(row, "genes_known", "genes_measured")),
-        ("measured genes lost: not in the vocabulary", lambda row: _count(row, "genes_unknown")),
-        ("measured names summed into another name of the gene", lambda row: _count(row, "genes_collapsed")),
-        ("cells cut at the longest sequence", lambda row: _percent(row, "truncated_share")),
-        ("expressed genes left out by the cut", lambda row: _percent(row, "left_out_share")),
-        ("most genes left out of one cell", lambda row: _count(row, "left_out_most")),
+        ("measured genes lost: not in the vocabulary", lambda row: row.number("genes_unknown", wording.count)),
+        (
+            "measured names summed into another name of the gene",
+            lambda row: row.number("genes_collapsed", wording.count),
+        ),
+        ("cells cut at the longest sequence", _share_of("truncated_share")),
+        ("expressed genes left out by the cut", _share_of("left_out_share")),
+        ("most genes left out of one cell", _count_of("left_out_most")),
         *((f"attention on {told}", _share_of(f"mass_{part}")) for part, told in _PARTS.items()),
-        ("cells sampled for these shares", lambda row: _count(row, "mass_cells")),
-        ("rank correlation of its scores with token order alone", lambda row: _number(row, "order_spearman")),
-        ("number format", lambda row: _text(row, "dtype")),
-        ("device", lambda row: _text(row, "device")),
+        ("cells sampled for these shares", _count_of("mass_cells")),
+        ("rank correlation of its scores with token order alone", lambda row: row.number("order_spearman")),
+        ("number format", lambda row: row.words("dtype") or wording.MISSING),
+        ("device", lambda row: row.words("device") or wording.MISSING),
     ]
-    records = frame.to_dict("records")
-    rows = [[label, *(told(row) for row in records)] for label, told in kinds]
-    kept = [row for row in rows if any(cell != wording.MISSING for cell in row[1:])]
-    return None if not kept else {"columns": ["", *(str(row["dataset"]) for row in records)], "rows": kept}
+    records = [StoredRow("model_reading", place, row) for place, row in enumerate(frame.to_dict("records"))]
+    rows = [(label, *(told(row) for row in records)) for label, told in kinds]
+    kept = tuple(row for row in rows if any(cell != wording.MISSING for cell in row[1:]))
+    return PlainTable(columns=("", *(row.words("dataset") for row in records)), rows=kept) if kept else None
 
 
-def _lost(row: Mapping[Any, Any]) -> str:
+def _lost(row: StoredRow) -> str:
     """Number of scored genes without a token, and the first of their names."""
-    if not (_present(row, "genes_in_universe") and _present(row, "genes_evaluable")):
+    columns = ("genes_in_universe", "genes_evaluable")
+    if any(wording.is_missing(row.values.get(column)) for column in columns):
         return wording.MISSING
-    lost = int(row["genes_in_universe"]) - int(row["genes_evaluable"])
-    names = _text(row, "scored_genes_lost") if lost else ""
-    more = " and others" if lost > len(names.split(", ")) else ""
-    return f"{wording.count(lost)}: {names}{more}" if names and names != wording.MISSING else wording.count(lost)
+    universe, evaluable = (int(row.values[column]) for column in columns)
+    lost = universe - evaluable
+    place: dict[str, Any] = {"table": row.table, "rows": [row.row], "column": " ".join(columns), "how": "difference"}
+    told = aggregate(lost, wording.count(lost), **place)
+    names = row.words("scored_genes_lost") if lost else ""
+    more = " and others" if names and lost > len(names.split(", ")) else ""
+    return joined(told, ": ", names, more) if names else told
 
 
-def _share_of(name: str) -> Any:
-    return lambda row: _percent(row, name)
+def _count_of(name: str) -> Told:
+    return lambda row: row.number(name, wording.count)
 
 
-def _mass(frame: pd.DataFrame | None) -> Mapping[str, Any] | None:
+def _share_of(name: str) -> Told:
+    return lambda row: row.number(name, _percent)
+
+
+def _mass(frame: pd.DataFrame | None) -> PlainTable | None:
     if frame is None or frame.empty:
         return None
+    records = [StoredRow("attention_mass", place, row) for place, row in enumerate(frame.to_dict("records"))]
     rows = [
-        [str(row["dataset"]), wording.count(row["layer"]), *(_percent(row, part) for part in _PARTS)]
-        for row in frame.to_dict("records")
+        (row.words("dataset"), row.number("layer", wording.count), *(row.number(part, _percent) for part in _PARTS))
+        for row in records
     ]
-    return {"columns": ["dataset", "layer", *_PARTS.values()], "rows": rows}
+    return PlainTable(columns=("dataset", "layer", *_PARTS.values()), rows=tuple(rows))
 
 
-def _present(row: Mapping[Any, Any], name: str) -> bool:
-    return name in row and not wording.is_missing(row[name])
-
-
-def _count(row: Mapping[Any, Any], name: str) -> str:
-    return wording.count(row[name]) if _present(row, name) else wording.MISSING
-
-
-def _of(row: Mapping[Any, Any], part: str, whole: str) -> str:
-    if not (_present(row, part) and _present(row, whole)):
+def _of(row: StoredRow, part: str, whole: str) -> str:
+    if wording.is_missing(row.values.get(part)) or wording.is_missing(row.values.get(whole)):
         return wording.MISSING
-    return f"{wording.count(row[part])} of {wording.count(row[whole])}"
+    return joined(row.number(part, wording.count), " of ", row.number(whole, wording.count))
 
 
-def _percent(row: Mapping[Any, Any], name: str) -> str:
-    return f"{100 * float(row[name]):.1f} %" if _present(row, name) else wording.MISSING
-
-
-def _number(row: Mapping[Any, Any], name: str) -> str:
-    return wording.number(row[name]) if _present(row, name) else wording.MISSING
-
-
-def _text(row: Mapping[Any, Any], name: str) -> str:
-    return str(row[name]) if _present(row, name) else wording.MISSING
+def _percent(value: Any) -> str:
+    return wording.MISSING if wording.is_missing(value) else f"{100 * float(value):.1f} %"

@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import re
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from interp_assets.figures import wording
-from interp_assets.figures.records import Drawing, FigureSkipped
-from interp_assets.figures.style import THEME
-from interp_assets.report import advice, reading
+from interp_assets.report import advice, reading, stored_tables
+from interp_assets.report.entries_table import entries_table
+from interp_assets.report.explorer import explorer_view
 from interp_assets.report.extended_rows import extended_analyses
+from interp_assets.report.inline_svg import Letters
 from interp_assets.report.inputs import ReportInputs
 from interp_assets.report.model import model_view
-from interp_assets.report.registry_rows import registry_rows
+from interp_assets.report.pictures import drawn_ids, figures_of_analyses, picture_groups
+from interp_assets.report.provenance_lines import provenance_lines, reproduce_command
+from interp_assets.report.registry_rows import RegistryRow, registry_rows
+from interp_assets.report.shown import TESTS, aggregate
+from qc_standards.records import Status
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIZE_LIMIT = 5_000_000
-
-_SVG_TAGS = frozenset(
-    {"svg", "title", "desc", "defs", "style", "g", "path", "use", "clipPath", "rect", "image", "pattern"}
-)
-_SHOWN_AS_TEXT = frozenset({"criteria_summary"})  # the page has the criteria as cards
-_FLOW_COLUMNS = ("role", "dataset", "stage", "perturbations", "genes", "pairs", "positives")
-_LINEAGE_COLUMNS = (
-    "score",
-    "dataset",
-    "role",
-    "layer",
-    "layer_chosen_by",
-    "genes_in_universe",
-    "genes_evaluable",
-    "missing_pair_share",
-    "device",
-    "dtype",
-    "cells_hash",
-)
 
 
 def environment() -> Environment:
@@ -59,7 +42,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    env.filters.update(state_class=state_class, number=wording.number)
+    env.filters.update(
+        state_class=state_class, number=wording.number, capital=wording.capital, plain=str, inherited=inherited
+    )
     return env
 
 
@@ -83,25 +68,12 @@ def script(name: str) -> tuple[str, str]:
     return text, f"sha256-{digest}"
 
 
-def inline_svg(svg: bytes, figure_id: str) -> str:
-    """SVG ready to stand inside the page: theme colours turned into page variables, anything active refused.
+def scripts(*names: str) -> list[dict[str, Any]]:
+    """Packaged scripts for a page, in order: ``text`` as it stands inline and ``hash`` for the policy."""
+    from markupsafe import Markup
 
-    Raises
-    ------
-    ValueError
-        When the picture holds an element, event handler or outside link that no drawn figure has.
-    """
-    text = svg.decode("utf-8")
-    tags = set(re.findall(r"<\s*([A-Za-z][\w:-]*)", text))
-    active = re.findall(r"\son\w+\s*=", text)
-    links = [link for link in re.findall(r"href=\"([^\"]*)\"", text) if not link.startswith(("#", "data:image/png"))]
-    if tags - _SVG_TAGS or active or links:
-        wrong = sorted(tags - _SVG_TAGS) + active + links
-        raise ValueError(f"figure {figure_id}: not a plain picture, holds {', '.join(wrong[:5])}")
-    for colour, variable in THEME.items():
-        text = text.replace(colour, f"var({variable})")
-    text = re.sub(r"(<svg[^>]*?)\swidth=\"[^\"]*\"", r"\1", text, count=1)
-    return re.sub(r"(<svg[^>]*?)\sheight=\"[^\"]*\"", r"\1", text, count=1)
+    found = [script(name) for name in names]
+    return [{"text": Markup(text), "hash": digest} for text, digest in found]  # noqa: S704  packaged, no data in it
 
 
 def render(results: ReportInputs) -> str:
@@ -112,42 +84,99 @@ def render(results: ReportInputs) -> str:
     ValueError
         When a figure is not a plain picture, a test id is not declared, or the page grows beyond 5 MB.
     """
-    from markupsafe import Markup
-
-    code, code_hash = script("report.js")
-    evaluation = reading.evaluation(results.release, results.verdict, results.tables)
-    claims = tuple(reading.claim(entry) for entry in results.claims)
-    rows = registry_rows(results.tests, results.registry, results.tables.get("published_comparison"))
+    explorer = explorer_view(results.tables)
     html = environment().get_template("report.html").render(
         study=results.study,
         release=results.release,
-        evaluation=evaluation,
-        headline=reading.headline(results.verdict),
-        why=reading.why(results.verdict),
-        further_reasons=reading.further_reasons(results.verdict),
-        criteria=reading.criteria(results.verdict, results.tables),
-        controls=reading.controls(results.tables),
-        next_step=advice.next_step(results.release, results.verdict, results.standards, results.tables),
-        claim_groups=_claim_groups(claims),
+        evaluation=reading.evaluation(results.release, results.verdict, results.tables),
+        **_verdict(results),
+        **_rows(results),
         standards=reading.standards(results.standards),
-        statement=reading.statement(results.statement),
-        extended=extended_analyses(results.extended, results.extended_registry),
-        rows=rows,
-        run_rows=sum(row.status == "run" for row in rows),
-        declared={spec.test_id for spec in results.registry},
-        figures=[_figure(item) for item in results.figures if item.figure_id not in _SHOWN_AS_TEXT],
-        flow=_table(results.tables.get("evaluability"), _FLOW_COLUMNS),
-        lineage=_table(results.tables.get("lineage"), _LINEAGE_COLUMNS),
+        flow=stored_tables.stored_table(results.tables, stored_tables.FLOW),
+        lineage=stored_tables.stored_table(results.tables, stored_tables.LINEAGE),
         model=model_view(results.tables),
         provenance=provenance_lines(results.provenance),
         reproduce=reproduce_command(results),
-        script=Markup(code),  # noqa: S704  packaged file, no data in it
-        script_hash=code_hash,
+        explorer=explorer,
+        scripts=scripts("report.js", *(["explorer.js"] if explorer else [])),
     )  # fmt: skip
     size = len(html.encode("utf-8"))
     if size >= SIZE_LIMIT:
         raise ValueError(f"report of {results.release}: {size} bytes, above {SIZE_LIMIT}; draw smaller figures")
     return html
+
+
+def _verdict(results: ReportInputs) -> dict[str, Any]:
+    """What the sections on verdict and claims show."""
+    verdict, tables = results.verdict, results.tables
+    return {
+        "headline": reading.headline(verdict),
+        "why": reading.why(verdict),
+        "further_reasons": reading.further_reasons(verdict),
+        "criteria": reading.criteria(verdict, tables),
+        "controls": reading.controls(tables),
+        "next_step": advice.next_step(results.release, verdict, results.standards, tables),
+        "statement": reading.statement(results.statement),
+        "claim_groups": _claim_groups(reading.claims(results.claims)),
+    }
+
+
+def _rows(results: ReportInputs) -> dict[str, Any]:
+    """What the sections on figures, tests and extended analyses show."""
+    from markupsafe import Markup
+
+    rows = registry_rows(results.tests, results.registry, results.tables.get("published_comparison"))
+    letters = Letters()
+    groups = picture_groups(results.figures, results.registry, letters)
+    return {
+        "rows": rows,
+        "run_rows": _counted(rows, run=True),
+        "other_rows": _counted(rows, run=False),
+        "declared": {spec.test_id for spec in results.registry},
+        "figures": groups,
+        "entries": entries_table(results.entries, drawn_ids(groups)),
+        "letters": Markup(letters.sheet()),  # noqa: S704  outlines of checked pictures
+        "figures_of": defaultdict(tuple, figures_of_analyses(groups)),
+        "flow_figure": _picture_of(groups, "evaluable_flow"),
+        "needed_by": defaultdict(list, _needed_by(results)),
+        "extended": extended_analyses(results.extended, results.extended_registry),
+    }
+
+
+def inherited(markup: str, table: str, row: str) -> str:
+    """Markup of a table row whose cells leave out what the row itself says: the stored table and row they are from."""
+    from markupsafe import Markup
+
+    short = str(markup)
+    for name, value in (("table", table), ("row", row)):
+        short = short.replace(f' data-{name}="{value}"', "")
+    return Markup(short)  # noqa: S704  text in it is escaped, so that only attributes read like this
+
+
+def _counted(rows: tuple[RegistryRow, ...], *, run: bool) -> str:
+    """How many declared tests were run, or were not."""
+    kept = [row.test_id for row in rows if (row.status == Status.RUN) == run]
+    if run:
+        return aggregate(len(kept), f"{len(kept)}", table=TESTS, rows="*", column="status", how="count=run")
+    return aggregate(len(kept), f"{len(kept)}", table="registry", rows=kept, column="hypothesis", how="count")
+
+
+def _picture_of(groups: Any, figure_id: str) -> Any | None:
+    """One drawn figure of all groups."""
+    found = (picture for group in groups for picture in group.pictures if picture.id == figure_id)
+    return next((picture for picture in found if not picture.skipped), None)
+
+
+def _needed_by(results: ReportInputs) -> Mapping[str, list[tuple[str, str]]]:
+    """Criteria and claims that a test is needed for: anchor and words, by test."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for item in reading.criteria(results.verdict):
+        for test in item.tests:
+            found.setdefault(test, []).append((f"criterion-{item.id}", f"criterion {item.id}"))
+    for view in reading.claims(results.claims):
+        for test in view.tests:
+            found.setdefault(test, []).append((f"claim-{view.claim_id}", f"claim {view.claim_id}"))
+    return found
 
 
 def _claim_groups(claims: tuple[reading.ClaimView, ...]) -> list[tuple[str, list[reading.ClaimView]]]:
@@ -158,83 +187,3 @@ def _claim_groups(claims: tuple[reading.ClaimView, ...]) -> list[tuple[str, list
         ("Published findings, checked here", [view for view in claims if view.published]),
     ]
     return [(title, views) for title, views in groups if views]
-
-
-def _figure(item: Drawing | FigureSkipped) -> dict[str, Any]:
-    from markupsafe import Markup
-
-    if isinstance(item, FigureSkipped):
-        return {"id": item.figure_id, "title": item.title, "skipped": item.reason}
-    picture = Markup(inline_svg(item.svg, item.figure_id))  # noqa: S704  checked by inline_svg
-    return {
-        "id": item.figure_id,
-        "title": item.title,
-        "skipped": "",
-        "caption": item.caption,
-        "alt": item.alt,
-        "svg": picture,
-    }
-
-
-def _table(frame: pd.DataFrame | None, columns: tuple[str, ...]) -> dict[str, Any] | None:
-    """Columns and cells, as text, of the part of a table that the page shows; None when there is none."""
-    if frame is None or frame.empty:
-        return None
-    shown = [column for column in columns if column in frame.columns]
-    cells = [
-        [_cell(value, column) for column, value in zip(shown, row, strict=True)] for row in frame[shown].to_numpy()
-    ]
-    return {"columns": [column.replace("_", " ") for column in shown], "rows": cells}
-
-
-def _cell(value: Any, column: str) -> str:
-    if wording.is_missing(value):
-        return wording.MISSING
-    if column == "layer" and value < 0:
-        return wording.MISSING
-    if column == "stage":
-        return wording.label(wording.STAGE_LABELS, value)
-    if isinstance(value, str):
-        return f"{value[:12]}…" if column.endswith("_hash") and len(value) > 16 else value
-    return wording.count(value) if float(value) == int(value) else wording.number(value)
-
-
-def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Provenance as flat (name, value) lines; an RO-Crate graph becomes one line for each named entity."""
-    graph = provenance.get("@graph")
-    if isinstance(graph, list):
-        return [line for entity in graph if isinstance(entity, Mapping) for line in _entity(entity)]
-    return _flat(provenance, "")
-
-
-def _entity(entity: Mapping[str, Any]) -> list[tuple[str, str]]:
-    name = str(entity.get("name") or entity.get("@id", ""))
-    if "sha256" in entity:
-        return [(name, f"sha256 {entity['sha256']}")]
-    left_out = {"name", "hasPart"}  # every part has its own line
-    kept = {key: value for key, value in entity.items() if not key.startswith("@") and key not in left_out}
-    return _flat(kept, name)
-
-
-def _flat(value: Any, prefix: str) -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        if set(value) == {"@id"}:
-            return [(prefix, str(value["@id"]))]
-        return [
-            line for key, item in value.items() for line in _flat(item, f"{prefix} · {key}" if prefix else str(key))
-        ]
-    if isinstance(value, list):
-        return [(prefix, ", ".join(_short(item) for item in value))]
-    return [(prefix, wording.MISSING if wording.is_missing(value) else str(value))]
-
-
-def _short(item: Any) -> str:
-    if isinstance(item, Mapping):
-        return str(item.get("@id") or json.dumps(item, sort_keys=True))
-    return str(item)
-
-
-def reproduce_command(results: ReportInputs) -> str:
-    """Command that computes this evaluation again, as recorded, else the plain one for study and release."""
-    recorded = results.provenance.get("reproduce") or results.provenance.get("command")
-    return str(recorded) if recorded else f"make evaluate STUDY={results.study} RELEASE={results.release}"

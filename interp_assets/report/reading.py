@@ -15,11 +15,14 @@ import pandas as pd
 
 from interp_assets.figures.wording import is_missing, is_small, listing, origin_label
 from interp_assets.report.interventions import interventions_said
+from interp_assets.report.shown import StoredRow, joined, listed, stated, under
+from qc_standards.claims import claims_registry
 from qc_standards.records import Outcome, VerdictState
 from qc_standards.standards import shipped_standards
 from qc_standards.statement_data import cite_lines
 from qc_standards.verdicts import Judgement
 
+VERDICT, CLAIMS, STANDARDS, STATEMENT = "verdict.json", "claims.json", "standards.json", "statement.json"
 UNKNOWN = str(Outcome.NOT_EVALUABLE)
 UNJUDGED = "not judged"
 CAUSAL = "d"  # the criterion that interventions decide
@@ -60,13 +63,18 @@ class ClaimView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CriterionView:
-    """One criterion of the headline claim with its outcome and the numbers behind it."""
+    """One criterion of the headline claim with its outcome and the numbers behind it.
+
+    ``tests`` are the declared rows and ``tables`` the tables it is judged from.
+    """
 
     id: str
     title: str
     outcome: str
     reason: str
     parts: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,61 +130,62 @@ class EvaluationView:
     flags: tuple[str, ...]
 
 
-def _text(source: Mapping[str, Any], *keys: str, default: str = "") -> str:
+def _text(source: Mapping[str, Any], *keys: str, default: str = "", place: str = "") -> str:
     for key in keys:
         value = source.get(key)
         if not is_missing(value) and str(value) != "":
-            return str(value)
+            return stated(value, under(place, key))
     return default
 
 
-def _words(value: Any) -> tuple[str, ...]:
+def _words(value: Any, place: str = "") -> tuple[str, ...]:
     """List, single value, mapping or nothing, as separate pieces of text."""
     if is_missing(value) or value == "":
         return ()
     if isinstance(value, Mapping):
-        return tuple(f"{key}: {item}" for key, item in value.items())
+        return tuple(joined(f"{key}: ", stated(item, under(place, key))) for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return tuple(_piece(item) for item in value)
-    return (str(value),)
+        return tuple(_piece(item, under(place, number)) for number, item in enumerate(value))
+    return (stated(value, place),)
 
 
-def _piece(item: Any) -> str:
+def _piece(item: Any, place: str) -> str:
     if isinstance(item, (list, tuple)):
-        return ": ".join(str(part) for part in item)
+        return listed([stated(part, under(place, number)) for number, part in enumerate(item)], ": ")
     if not isinstance(item, Mapping):
-        return str(item)
-    name = _text(item, "name", "part", "title", "id")
-    outcome = _text(item, "outcome", "state")
-    reason = _text(item, "reason", "text")
-    head = f"{name}: {outcome}" if name and outcome else name or outcome
-    return " · ".join(piece for piece in (head, reason) if piece)
+        return stated(item, place)
+    name = _text(item, "name", "part", "title", "id", place=place)
+    outcome = _text(item, "outcome", "state", place=place)
+    reason = _text(item, "reason", "text", place=place)
+    head = joined(name, ": ", outcome) if name and outcome else name or outcome
+    return listed([piece for piece in (head, reason) if piece], " · ")
 
 
-def claim(entry: Mapping[str, Any]) -> ClaimView:
-    """View of one entry of ``claims.json``."""
+def claim(entry: Mapping[str, Any], place: str = "") -> ClaimView:
+    """View of one entry of ``claims.json``; with its ``place`` there, its sentences carry their address."""
     state = _text(entry, "state", default=UNKNOWN)
     return ClaimView(
         claim_id=_text(entry, "id", default="unnamed claim"),
-        sentence=_text(entry, "sentence"),
+        sentence=_text(entry, "sentence", place=place),
         state=state,
-        text=_text(entry, "label", default=state),
+        text=_text(entry, "label", default=state, place=place),
         evidence_level=_text(entry, "evidence_level").replace("_", " "),
-        polarity=_text(entry, "polarity"),
+        polarity=_text(entry, "polarity", place=place),
         provisional=bool(entry.get("provisional", False)),
-        reasons=_words(entry.get("reasons")),
-        caveats=_words(entry.get("caveats")),
-        notes=_words(entry.get("notes")),
-        tests=_words(entry.get("tests")),
-        standards=_words(entry.get("standards")),
-        criteria=_words(entry.get("criteria")),
+        **{key: _words(entry.get(key), under(place, key)) for key in ("reasons", "caveats", "notes")},
+        **{key: _words(entry.get(key)) for key in ("tests", "standards", "criteria")},
         published=not is_missing(entry.get("published_claim")),
     )
 
 
+def claims(entries: Sequence[Mapping[str, Any]]) -> tuple[ClaimView, ...]:
+    """Every entry of ``claims.json`` with its address."""
+    return tuple(claim(entry, f"{CLAIMS}#/claims/{number}") for number, entry in enumerate(entries))
+
+
 def headline(verdict: Mapping[str, Any]) -> ClaimView:
     """Headline claim of ``verdict.json``."""
-    return claim(verdict.get("headline") or {})
+    return claim(verdict.get("headline") or {}, f"{VERDICT}#/headline")
 
 
 def criteria(verdict: Mapping[str, Any], tables: Mapping[str, pd.DataFrame] | None = None) -> tuple[CriterionView, ...]:
@@ -193,12 +202,16 @@ def criteria(verdict: Mapping[str, Any], tables: Mapping[str, pd.DataFrame] | No
 
 
 def _criterion(name: str, entry: Mapping[str, Any]) -> CriterionView:
+    place = under(f"{CLAIMS}#/criteria", name)
+    declared = claims_registry().criteria.get(name)
     return CriterionView(
         id=name,
-        title=_text(entry, "title"),
+        title=_text(entry, "title", place=place),
         outcome=_text(entry, "outcome", default=UNKNOWN),
-        reason=_text(entry, "reason", default="no reason given"),
-        parts=_words(entry.get("parts")),
+        reason=_text(entry, "reason", default="no reason given", place=place),
+        parts=_words(entry.get("parts"), under(place, "parts")),
+        tests=declared.tests if declared else (),
+        tables=declared.tables if declared else (),
     )
 
 
@@ -223,13 +236,17 @@ def statement(document: Mapping[str, Any]) -> StatementView | None:
     """View of ``statement.json``; None where none was stored."""
     if not document.get("may_say"):
         return None
+    top = f"{STATEMENT}#"
     refused = [
-        (_text(item, "sentence"), _text(item, "because", default="no reason is recorded"))
-        for item in document.get("must_not_say") or ()
+        (
+            _text(item, "sentence", place=under(top, "must_not_say", number)),
+            _text(item, "because", default="no reason is recorded", place=under(top, "must_not_say", number)),
+        )
+        for number, item in enumerate(document.get("must_not_say") or ())
     ]
     cite = document.get("cite")
     return StatementView(
-        may_say=_text(document, "may_say"),
+        may_say=_text(document, "may_say", place=top),
         level=_text(document, "evidence_level", default="none").replace("_", " "),
         must_not_say=tuple(refused[:_REFUSALS_SHOWN]),
         further=tuple(refused[_REFUSALS_SHOWN:]),
@@ -251,39 +268,42 @@ def criteria_table(judgement: Judgement) -> pd.DataFrame:
 def controls(tables: Mapping[str, pd.DataFrame]) -> tuple[ControlView, ...]:
     """Controls with expected and observed behaviour, from the table ``control_outcomes``."""
     frame = tables.get("control_outcomes")
-    return tuple(_control(entry) for entry in frame.to_dict("records")) if frame is not None else ()
+    rows = [] if frame is None else frame.to_dict("records")
+    return tuple(_control(StoredRow("control_outcomes", number, row)) for number, row in enumerate(rows))
 
 
-def _control(entry: Mapping[Any, Any]) -> ControlView:
-    behaves = entry.get("behaves")
+def _control(row: StoredRow) -> ControlView:
+    behaves = row.values.get("behaves")
     return ControlView(
-        control=_text(entry, "control", default="unnamed control"),
-        expected=_text(entry, "expected", default="not stated"),
-        observed=_text(entry, "observed", default=UNJUDGED),
+        control=row.words("control") or "unnamed control",
+        expected=row.words("expected") or "not stated",
+        observed=row.words("observed") or UNJUDGED,
         behaves=None if is_missing(behaves) else bool(behaves),
-        reason=_text(entry, "reason"),
+        reason=row.words("reason"),
     )
 
 
 def standards(entries: Sequence[Mapping[str, Any]]) -> tuple[StandardView, ...]:
     """Results of the standards with the remedy their file names, failed ones first, otherwise in their order."""
-    shipped = shipped_standards()
-    views = [
-        StandardView(
-            standard_id=_text(entry, "id", default="?"),
-            version=_text(entry, "version"),
-            title=_text(entry, "title"),
-            outcome=_text(entry, "outcome", default=UNKNOWN),
-            severity=_text(entry, "severity"),
-            kind=_text(entry, "kind"),
-            reason=_text(entry, "reason"),
-            how_to_fix=shipped[entry["id"]].how_to_fix if entry.get("id") in shipped else "",
-            applies=entry.get("applies", True) is not False,
-        )
-        for entry in entries
-    ]
+    views = [_standard(entry, f"{STANDARDS}#/standards/{number}") for number, entry in enumerate(entries)]
     order = {str(Outcome.FAIL): 0, str(Outcome.NOT_EVALUABLE): 1, str(Outcome.UNDECIDED): 2}
     return tuple(sorted(views, key=lambda view: 3 if view.passed else order.get(view.outcome, 1)))
+
+
+def _standard(entry: Mapping[str, Any], place: str) -> StandardView:
+    name = _text(entry, "id", default="?")
+    shipped = shipped_standards().get(name)
+    return StandardView(
+        standard_id=name,
+        version=_text(entry, "version", place=place),
+        title=_text(entry, "title", place=place),
+        outcome=_text(entry, "outcome", default=UNKNOWN),
+        severity=_text(entry, "severity"),
+        kind=_text(entry, "kind"),
+        reason=_text(entry, "reason", place=place),
+        how_to_fix=stated(shipped.how_to_fix, f"standards/{name}#/how_to_fix") if shipped else "",
+        applies=entry.get("applies", True) is not False,
+    )
 
 
 def evaluation(
@@ -303,11 +323,11 @@ def evaluation(
         origin_words=origin_label(origin),
         release_kind=kind,
         small=is_small(release),
-        flags=_flags(release, kind, facts),
+        flags=_flags(release, kind, facts, f"{VERDICT}#/headline" if verdict.get("headline") else ""),
     )
 
 
-def _flags(release: str, kind: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+def _flags(release: str, kind: str, facts: Mapping[str, Any], place: str) -> tuple[str, ...]:
     flags = []
     if kind != "release":
         flags.append(f"This is a {kind.replace('_', ' ')}, not a model that anyone claims anything about.")
@@ -315,10 +335,10 @@ def _flags(release: str, kind: str, facts: Mapping[str, Any]) -> tuple[str, ...]
         flags.append("Small model, trained for demonstration; its verdict says nothing about full-size models.")
     if _true(facts.get("provisional")):
         flags.append("Provisional: too few seeds stand behind this verdict.")
-    mismatch = _text(facts, "context_mismatch")
+    mismatch = _text(facts, "context_mismatch", place=place)
     if mismatch and mismatch.lower() not in {"false", "none"}:
         words = "cells and outcomes come from different contexts" if mismatch.lower() == "true" else mismatch
-        flags.append(f"Context mismatch: {words}.")
+        flags.append(joined("Context mismatch: ", words, "."))
     if _text(facts, "role_fit") == "partial":
         flags.append("Partial fit: a stand-in data set serves in at least one role of this study.")
     if _true(facts.get("trained_on_evaluated_cells")):

@@ -9,22 +9,10 @@ from typing import Any
 import pandas as pd
 
 from interp_assets.figures import wording
-from interp_assets.report.reading import settings_lines
+from interp_assets.report import row_details
+from interp_assets.report.shown import TESTS, Read, StoredRow, joined, spaced, words
 from qc_standards.published import contradictions_of
 from qc_standards.records import Status, TestSpec
-
-_PUBLISHED = {
-    "effect": "effect",
-    "p": "p",
-    "q": "q",
-    "n": "n",
-    "significant": "significant",
-    "dataset": "data set",
-    "model": "model",
-    "layer": "layer",
-    "number_confidence": "confidence in the number",
-    "notes": "notes",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,65 +70,61 @@ def registry_rows(
     if doubled or unknown:
         raise ValueError(f"tests: emitted twice {doubled or 'none'}, not declared {unknown or 'none'}")
     records = {str(row["test_id"]): row for row in tests.to_dict("records")}
-    held = {} if comparison is None else {str(row["test_id"]): row for row in comparison.to_dict("records")}
-    rows = [_row(spec, records.get(spec.test_id, {}), held.get(spec.test_id, {})) for spec in registry]
+    compared = [] if comparison is None else comparison.to_dict("records")
+    held = {str(row["test_id"]): (place, row) for place, row in enumerate(compared)}
+    rows = [_row(spec, records.get(spec.test_id, {}), held.get(spec.test_id)) for spec in registry]
     return tuple(sorted(rows, key=lambda row: row.status != Status.RUN))
 
 
-def _row(spec: TestSpec, found: Mapping[Any, Any], held: Mapping[Any, Any]) -> RegistryRow:
-    status = str(found.get("status", "missing"))
-    reason = _plain(found.get("reason")) if found else "no result was emitted for this declared test"
-    dataset = _plain(found.get("dataset"))
+def _row(spec: TestSpec, found: Mapping[Any, Any], held: tuple[Any, Mapping[Any, Any]] | None) -> RegistryRow:
+    stored, declared = StoredRow(TESTS, spec.test_id, found), row_details.declared_row(spec)
+    dataset = stored.words("dataset")
+    reason = stored.words("reason") if found else "no result was emitted for this declared test"
     return RegistryRow(
         test_id=spec.test_id,
         analysis_no=spec.analysis_no,
-        analysis=spec.analysis,
-        hypothesis=spec.hypothesis,
-        status=status,
+        analysis=joined(declared.words("analysis_no"), ". ", declared.words("analysis")),
+        hypothesis=declared.words("hypothesis"),
+        status=str(found.get("status", "missing")),
         reason=reason,
-        effect=_cell(found.get("effect"), wording.number),
-        effect_kind=(_plain(found.get("effect_kind")) or spec.effect_kind).replace("_", " "),
-        interval=Cell(
-            text=wording.interval(found.get("ci_low"), found.get("ci_high")),
-            order=_order(found.get("ci_low")),
-        ),
-        p=_cell(found.get("p"), wording.p_value),
-        q=_cell(found.get("q_a"), wording.p_value),
+        effect=_cell(stored, "effect"),
+        effect_kind=stored.words("effect_kind", spaced) or spaced(spec.effect_kind),
+        interval=Cell(text=stored.interval(), order=_order(found.get("ci_low"))),
+        p=_cell(stored, "p", wording.p_value),
+        q=_cell(stored, "q_a", wording.p_value),
         significant=_significant(spec, found),
-        n=_cell(found.get("n"), wording.count),
-        unit=_plain(found.get("unit")),
+        n=_cell(stored, "n", wording.count),
+        unit=stored.words("unit"),
         dataset=dataset,
         data_origin=wording.origin_label(found.get("data_origin")) if dataset else "",
-        layer=_cell(found.get("layer"), wording.count),
-        method=_method(spec, found),
-        settings=settings_lines(found.get("settings_used")),
-        computed=_computed(found),
-        published=(
-            *((name, spec.published[key]) for key, name in _PUBLISHED.items() if spec.published.get(key)),
-            *_held_against(held),
-        ),
-        disputed=tuple(each.sentence for each in contradictions_of(spec.test_id)),
+        layer=_cell(stored, "layer", wording.count),
+        method=row_details.method(declared, stored),
+        settings=row_details.settings(stored),
+        computed=row_details.computed(stored),
+        published=(*row_details.published(declared), *_held_against(held)),
+        disputed=_disputed(spec.test_id),
         search=" ".join(
             (
                 spec.test_id,
                 f"analysis {spec.analysis_no}",
-                spec.analysis,
-                spec.hypothesis,
-                spec.test_type,
-                dataset,
-                reason,
+                *(spec.analysis, spec.hypothesis, spec.test_type, dataset, reason),
             )
         ).lower(),
     )
 
 
-def _held_against(held: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+def _held_against(held: tuple[Any, Mapping[Any, Any]] | None) -> Iterator[tuple[str, str]]:
     """Tolerance of the published number, and whether the computed effect lies inside."""
-    if not held:
+    if held is None:
         return
-    yield "published value and bounds", f"{held['published']}, {wording.interval(held['low'], held['high'])}"
-    answer = _plain(held["remark"]) or ("yes" if held["within"] else "no")
-    yield "computed effect within the bounds", answer
+    stored = StoredRow("published_comparison", *held)
+    yield "published value and bounds", joined(stored.words("published"), ", ", stored.interval("low", "high"))
+    yield "computed effect within the bounds", stored.words("remark") or ("yes" if held[1]["within"] else "no")
+
+
+def _disputed(test_id: str) -> tuple[str, ...]:
+    found = contradictions_of(test_id)
+    return tuple(words(each.sentence, table="contradictions", row=each.id, column="sentence") for each in found)
 
 
 def _significant(spec: TestSpec, found: Mapping[Any, Any]) -> str:
@@ -152,49 +136,6 @@ def _significant(spec: TestSpec, found: Mapping[Any, Any]) -> str:
     return "yes" if bool(value) else "no"
 
 
-def _method(spec: TestSpec, found: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
-    null = _plain(found.get("null_name"))
-    if null:
-        null = f"{null}, mean {wording.number(found.get('null_mean'))}, SD {wording.number(found.get('null_sd'), 4)}"
-    done, asked = wording.count(found.get("resamples_done")), wording.count(found.get("resamples_requested"))
-    facts = (
-        ("test", spec.test_type),
-        ("comparison", spec.comparison),
-        ("alternative", spec.alternative),
-        ("resampling unit", spec.resampling_unit),
-        ("family", "A (confirmatory)" if spec.confirmatory else "B only (descriptive)"),
-        ("null", null),
-        ("statistic", _number_or_blank(found.get("statistic"))),
-        ("resamples done / requested", "" if done == asked == wording.MISSING else f"{done} / {asked}"),
-        ("direction", _plain(found.get("direction"))),
-        ("unit of n", _plain(found.get("unit"))),
-        (
-            "data origin",
-            wording.origin_label(found.get("data_origin")) if _plain(found.get("dataset")) else "",
-        ),
-        ("role fit", _plain(found.get("role_fit"))),
-        ("seed", _whole_or_blank(found.get("seed"))),
-        ("settings hash", _plain(found.get("settings_hash"))),
-        ("cells hash", _plain(found.get("cells_hash"))[:16]),
-    )
-    return tuple((name, value) for name, value in facts if value)
-
-
-def _computed(found: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
-    if found.get("status") != "run":
-        return ()
-    facts = (
-        ("effect", wording.number(found.get("effect"), 4)),
-        ("95% interval", wording.interval(found.get("ci_low"), found.get("ci_high"), 4)),
-        ("p", wording.p_value(found.get("p"))),
-        ("q, family A", wording.p_value(found.get("q_a"))),
-        ("q, family B", wording.p_value(found.get("q_b"))),
-        ("q, family C", wording.p_value(found.get("q_c"))),
-        ("n", wording.count(found.get("n"))),
-    )
-    return tuple((name, value) for name, value in facts if value != wording.MISSING)
-
-
 def _plain(value: Any) -> str:
     return "" if wording.is_missing(value) else str(value)
 
@@ -203,13 +144,5 @@ def _order(value: Any) -> str:
     return "" if wording.is_missing(value) else repr(float(value))
 
 
-def _cell(value: Any, read: Any) -> Cell:
-    return Cell(text=read(value), order=_order(value))
-
-
-def _number_or_blank(value: Any) -> str:
-    return "" if wording.is_missing(value) else wording.number(value)
-
-
-def _whole_or_blank(value: Any) -> str:
-    return "" if wording.is_missing(value) else str(int(value))
+def _cell(stored: StoredRow, column: str, read: Read = wording.number) -> Cell:
+    return Cell(text=stored.number(column, read), order=_order(stored.values.get(column)))

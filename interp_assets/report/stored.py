@@ -90,9 +90,11 @@ def print_summary(console: Console, store: Path, study: str, releases: Sequence[
     if len(results.any_of("screen_evaluability").get("dataset", pd.Series(dtype=str)).unique()) > 1:
         console.print(reach_table(results))
         console.print()
-        for line in lost_lines(results):
+        lost = list(lost_lines(results))
+        for line in lost:
             console.print(Text(line))
-        console.print()
+        if lost:
+            console.print()
     for line in sayings(board):
         console.print(line)
     for line in next_steps(board):

@@ -113,11 +113,18 @@ def sayings(leaderboard: pd.DataFrame) -> list[Text]:
 
 
 def next_steps(leaderboard: pd.DataFrame) -> list[Text]:
-    """One line a release with the one next thing to do; controls that behave owe nothing and are left out."""
+    """The one next thing to do for each release; those that need the same share a line.
+
+    Controls that behave owe nothing and are left out.
+    """
     from rich.text import Text
 
     owed = leaderboard[leaderboard["next_step"] != BEHAVES]
-    return [Text.assemble("next, ", (str(row.release), "bold"), f": {row.next_step}") for row in owed.itertuples()]
+    lines = []
+    for step, rows in owed.groupby("next_step", sort=False):
+        names = listing([str(name) for name in rows["release"]])
+        lines.append(Text.assemble(("next", "bold"), ", ", (names, "bold"), f": {step}"))
+    return lines
 
 
 def print_rows(console: Console, title: str, results: Sequence[TestResult]) -> None:

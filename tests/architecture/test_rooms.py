@@ -20,12 +20,13 @@ FLOORS = {
     "interventions": {"cells", "edges", "models", "stats"},
     "readings": {"cells", "edges", "interventions", "models", "stats"},
     "analyses": {"cells", "edges", "interventions", "readings", "settings", "stats"},
-    "figures": {"analyses"},
+    "supplement": {"analyses"},
+    "figures": {"analyses", "supplement"},
     "comparison": {"stats", "storage"},
     "discovery": {"cells", "deployment", "models", "settings", "storage"},
     "notices": {"quarantine", "settings", "storage"},
     "operations": {"deployment", "models", "settings", "storage"},
-    "report": {"figures", "analyses", "comparison", "settings", "storage"},
+    "report": {"figures", "supplement", "analyses", "comparison", "settings", "storage"},
     "calibration": {
         "analyses",
         "battery",
@@ -51,6 +52,7 @@ DAGSTER_ROOMS = {
     "metadata",
     "cli",
     "parallel",
+    "stages",
 }
 HEAVY = (
     "anndata",

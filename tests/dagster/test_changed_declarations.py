@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from interp_assets.definitions import build_definitions
-from interp_assets.evaluate import EvaluationError, Evaluator, stages
+from interp_assets.evaluate import EvaluationError, Evaluator
 from interp_assets.io_managers import read_records
 from interp_assets.layout import read_layout
 from interp_assets.settings import _studies
+from interp_assets.stages import stages
 
 GENES = [f"G{number}" for number in range(12)]
 ABOUT = {"species": "human", "data_origin": "simulated", "licence": "CC0", "provenance": {"study": "this test"}}

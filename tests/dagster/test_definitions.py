@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from interp_assets.analyses import catalogue
+from interp_assets.assets.analyses import analysis_asset
+from interp_assets.assets.presentation import placed, presented
 from interp_assets.assets.releases import carried
 from interp_assets.definitions import build_definitions
-from interp_assets.evaluate import stages, waves
 from interp_assets.figures.catalogue import CATALOGUE
 from interp_assets.layout import CONTROLS, grid_key, read_layout
 from interp_assets.readings.catalogue import READINGS
+from interp_assets.stages import stages, waves
+from interp_assets.supplement.catalogue import TABLES
 from qc_standards.claims import claims_registry
 
 
@@ -29,13 +34,14 @@ def test_the_graph_holds_the_agreed_assets(graph) -> None:
     fixed = {"cells", "references", "gene_features", "de_labels", "correlation", "null_calibration", "release"}
     fixed |= {"study_inputs", "sample_inputs", "screen_inputs", "layer_inputs", "layer_choice", "screens"}
     fixed |= {"attention", "interventions", "grid_outcomes", *(entry.name for entry in READINGS)}
-    judged = {"test_results", "standards_results", "control_outcome", "qc_verdict", "report", "leaderboard"}
+    judged = {"test_results", "standards_results", "control_outcome", "qc_verdict", "explorer", "report", "leaderboard"}
     judged |= {"verdict_history", "verdict_changes"}
     analyses = {row.key for row in catalogue.built()}
     analyses |= {f"of_study/{row.key}" for row in catalogue.every() if row.release_free}
     analyses |= {row.key for row in catalogue.extended()} | {"extended_results"}
     claims = {f"claim/{name}" for name in claims_registry().claims}
-    figures = {f"figure/{spec.figure_id}" for spec in CATALOGUE}
+    figures = {f"figure/{spec.figure_id}" for spec in CATALOGUE} | {"published_entries"}
+    figures |= {f"supplement/{spec.table_id}" for spec in TABLES}
     twins = {
         "random_weights/attention",
         "random_weights/interventions",
@@ -59,6 +65,64 @@ def test_every_asset_is_owned_described_and_grouped(graph) -> None:
         assert node.owners == ["team:interpretability"], key
         assert (node.description or "").strip(), key
         assert node.group_name != "default", key
+
+
+def test_groups_read_as_the_data_flow(graph) -> None:
+    """No group reads from a later one."""
+    place = {key: int((graph.get(key).group_name or "").partition("_")[0]) for key in graph.materializable_asset_keys}
+    back = {
+        (graph.get(parent).group_name, graph.get(key).group_name)
+        for key in place
+        for parent in graph.get(key).parent_keys
+        if parent in place and place[parent] > place[key]
+    }
+    assert not back
+
+
+def test_every_asset_has_kinds_tags_and_a_place_in_the_code(graph) -> None:
+    layout = read_layout()
+    kinds = {"dataset": layout.by_dataset, "study": layout.by_study, "store": None}
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.kinds, key
+        assert node.tags["one_per"] == one_per(node, kinds), key
+        for reference in node.metadata["dagster/code_references"].code_references:
+            assert Path(reference.file_path).is_file(), key
+
+
+def one_per(node, kinds) -> str:
+    if isinstance(node.partitions_def, dg.MultiPartitionsDefinition):
+        return "-and-".join(sorted(node.partitions_def.partition_dimension_names))
+    named = {name for name, definition in kinds.items() if definition == node.partitions_def}
+    return next(iter(named), "release" if isinstance(node.partitions_def, dg.DynamicPartitionsDefinition) else "file")
+
+
+@pytest.mark.parametrize("row", catalogue.every(), ids=lambda row: row.key)
+def test_an_analysis_says_what_it_answers_and_links_its_function(graph, row) -> None:
+    node = graph.get(dg.AssetKey(row.key))
+    question, _, rest = node.description.partition("\n\n")
+    assert question.startswith("**")
+    assert question.rstrip("*").endswith("?")
+    assert all(f"`{test}`" in rest for test in row.test_ids)
+    module, name = row.function.split(":")
+    first = node.metadata["dagster/code_references"].code_references[0]
+    assert first.file_path.endswith(f"{module.replace('.', '/')}.py")
+    line = Path(first.file_path).read_text(encoding="utf-8").splitlines()[first.line_number - 1]
+    assert name in line
+
+
+def test_a_published_repository_makes_addresses_of_the_places_in_the_code(monkeypatch) -> None:
+    monkeypatch.setenv("INTERP_REPOSITORY_URL", "https://github.com/example/platform")
+    monkeypatch.setenv("INTERP_REPOSITORY_REVISION", "v1")
+    (shown,) = presented([analysis_asset(read_layout(), catalogue.every()[0])])
+    references = shown.metadata_by_key[shown.key]["dagster/code_references"].code_references
+    address = "https://github.com/example/platform/tree/v1/interp_assets/"
+    assert all(reference.url.startswith(address) for reference in references)
+
+
+def test_a_group_without_a_place_in_the_flow_is_refused() -> None:
+    with pytest.raises(ValueError, match="no place in the data flow"):
+        placed("elsewhere")
 
 
 def test_every_asset_is_kept_up_to_date_by_a_condition(graph) -> None:

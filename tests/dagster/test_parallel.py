@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 
 from interp_assets import parallel
-from interp_assets.evaluate import ChainRun, EvaluationError, Stage
+from interp_assets.evaluate import ChainRun, EvaluationError
+from interp_assets.stages import Stage
 
 
 def chain(name: str) -> tuple[Stage, ...]:

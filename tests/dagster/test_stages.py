@@ -5,8 +5,9 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from interp_assets.evaluate import Evaluator, Stage
+from interp_assets.evaluate import Evaluator
 from interp_assets.layout import Layout, read_layout
+from interp_assets.stages import Stage
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from interp_assets.definitions import build_definitions
 from interp_assets.evaluate import Evaluator, Progress, dagster_instance
 from interp_assets.layout import CONTROLS, grid_key, read_layout
 from interp_assets.models.adapter import WITHOUT_ATTENTION
+from interp_assets.models.attention.store import head_matrix
 from interp_assets.models.files.adding import Request, add_release
 from interp_assets.models.files.releases import find_releases
 from qc_standards.gate import check_folder
@@ -100,6 +101,32 @@ def test_both_scores_come_from_the_same_cells(results: Path, release: str) -> No
     assert set(lineage["score"]) == {"attention", "correlation", "rank_distance", "co_detection"}
 
 
+def test_the_explorer_repeats_the_stored_attention_and_recovery(tiny, results: Path, release: str) -> None:
+    folder = results / release / "results" / "explorer"
+    scores, facts = pd.read_parquet(folder / "scores.parquet"), pd.read_parquet(folder / "facts.parquet").iloc[0]
+    attention = tiny.layout.folders.store / "attention" / release / str(facts["dataset"])
+    layer, head = int(facts["read_layer"]), int(facts["heads"]) - 1
+    edges = head_matrix(attention, layer, head)
+    at = {str(gene): place for place, gene in enumerate(edges.genes)}
+    found = scores[(scores["score"] == "attention") & (scores["layer"] == layer) & (scores["head"] == head)]
+    expected = edges.score[found["regulator"].map(at), found["target"].map(at)]
+    assert len(expected) == facts["pairs"]
+    assert found["value"].astype("float32").equals(pd.Series(expected, index=found.index, name="value"))
+    table = pd.read_parquet(results / release / "tables" / "per_regulator.parquet")
+    recovery = pd.read_parquet(folder / "recovery.parquet").query("score == 'attention' and head == -1")
+    both = recovery[recovery["layer"] == layer].merge(
+        table[table["edge"] == "attention"], on=["regulator", "reference"], suffixes=("", "_of_analysis_18")
+    )
+    assert len(both) >= facts["regulators_shown"]
+    assert both["auroc"].tolist() == pytest.approx(both["auroc_of_analysis_18"].tolist(), abs=1e-12)
+    assert "explorer-data" in (results / release / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_number_of_a_report_leads_to_its_stored_value(walk, results: Path, release: str) -> None:
+    for name in (release, "control-planted", "control-coexpression"):
+        assert walk.faults_of(results / name) == [], name
+
+
 def test_every_file_in_the_store_belongs_to_one_asset(tiny, first_run, release: str) -> None:
     store = tiny.layout.folders.store
     owners: dict[str, list[str]] = {}
@@ -164,7 +191,7 @@ def alone(
     return subset.execute_in_process(instance=instance, partition_key=partition, raise_on_error=False)
 
 
-@pytest.mark.parametrize("key", ["claim/survives_confounds_and_degree", "figure/*", "report"])
+@pytest.mark.parametrize("key", ["claim/survives_confounds_and_degree", "figure/*", "supplement/table_s11", "report"])
 def test_nothing_speaks_from_a_verdict_after_a_standard_failed(tiny, instance, results, release: str, key: str) -> None:
     """Materialised alone after the lineage went wrong: refused, and what was said before is left as it is."""
     folder = results / release

@@ -6,6 +6,7 @@ What belongs here: what every family shares. What does not: what a model is, is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from interp_assets.models.bars import FORMAT
 from interp_assets.models.small.cells import DonorCells
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
+
+_log = logging.getLogger(__name__)
 
 CURVE_EVERY = 50  # steps averaged into one point of the loss curve
 
@@ -202,7 +206,7 @@ def train(task: Task, *, progress: bool = True) -> Trained:
         losses: list[float] = []
         held_out_curve = [(0, settings.at(0)[1], quizzes[settings.at(0)[1]](model))]
         marks = {round(settings.steps * k / settings.held_out_points) for k in range(1, settings.held_out_points + 1)}
-        with _progress_bar(settings.steps, progress) as bar:
+        with _progress_bar(task, progress) as bar:
             for step, rows in zip(range(settings.steps), _draws(task, rng), strict=False):
                 losses.append(_step(task, model, optimiser, rows, step, rng))
                 bar.update(1)
@@ -210,7 +214,10 @@ def train(task: Task, *, progress: bool = True) -> Trained:
                 if step + 1 in marks:
                     genes = settings.at(step)[1]
                     held_out_curve.append((step + 1, genes, quizzes[genes](model)))
-                    bar.set_description(f"held-out {held_out_curve[-1][2]:.3f}", refresh=False)
+                    bar.set_description(f"training, held-out {held_out_curve[-1][2]:.3f}", refresh=False)
+                    _log.info(
+                        "training: %d of %d steps, held-out %.3f", step + 1, settings.steps, held_out_curve[-1][2]
+                    )
         result = task.judge(model)
     curve = [
         (end, float(np.mean(losses[max(0, end - CURVE_EVERY) : end])))
@@ -266,8 +273,11 @@ def _torch_state(settings: TrainingSettings) -> Iterator[None]:
 
 
 @contextmanager
-def _progress_bar(steps: int, shown: bool) -> Iterator[Any]:
+def _progress_bar(task: Task, shown: bool) -> Iterator[Any]:
+    """Bar over the steps on a terminal; time left from the latest steps, because later ones read more genes."""
     from tqdm import tqdm
 
-    with tqdm(total=steps, unit="step", disable=not shown, mininterval=1.0, smoothing=0.05) as bar:
+    hidden = None if shown else True
+    steps = task.settings.steps
+    with tqdm(total=steps, desc="training", unit="step", disable=hidden, bar_format=FORMAT, smoothing=0.05) as bar:
         yield bar

@@ -54,16 +54,40 @@
   search.addEventListener("input", filter);
   status.addEventListener("change", filter);
 
+  function opened(target) {
+    const found = [];
+    for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") found.push(node);
+    return found;
+  }
+
   function reveal() {
     let id = "";
     try { id = decodeURIComponent(location.hash.slice(1)); } catch (error) { return; }
     const target = document.getElementById(id);
-    if (!target || target.closest("tbody") !== body) return;
-    if (target.hidden) { search.value = ""; status.value = ""; filter(); }
-    const details = target.querySelector("details");
-    if (details) details.open = true;
-    target.scrollIntoView({ block: "center" });
+    if (!target) return;
+    const inTable = target.closest("tbody") === body;
+    if (inTable && target.hidden) { search.value = ""; status.value = ""; filter(); }
+    const folded = opened(target);
+    const own = target.tagName === "TR" ? target.querySelector("details") : null;
+    if (own) folded.push(own);
+    if (!folded.length) return;
+    for (const details of folded) details.open = true;
+    target.scrollIntoView({ block: "start" });
+    const summary = own && own.querySelector("summary");
+    if (!summary) return;
+    summary.focus({ preventScroll: true });
+    own.scrollIntoView({ block: "nearest", inline: "nearest" });
+    target.scrollIntoView({ block: "start" });
   }
+
+  let closed = [];
+  window.addEventListener("beforeprint", function () {
+    closed = Array.from(document.querySelectorAll("details.print-open:not([open])"));
+    for (const details of closed) details.open = true;
+  });
+  window.addEventListener("afterprint", function () {
+    for (const details of closed) details.open = false;
+  });
   window.addEventListener("hashchange", reveal);
   filter();
   reveal();

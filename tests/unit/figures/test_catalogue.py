@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from matplotlib import rc_context
 
+from interp_assets.analyses import catalogue as analyses
 from interp_assets.figures import style
 from interp_assets.figures.catalogue import CATALOGUE, draw, figure
+from interp_assets.figures.entries import entries
 from interp_assets.figures.records import Drawing, FigureSkipped
 
 IDS = [spec.figure_id for spec in CATALOGUE]
-BUILT_ANALYSES = {15, 16, 17, 18, 19, 21, 22, 23, 25, 26, 27, 29, 31, 32, 34, 35, 36}
 
 
 def _picture(spec, tables, context):
@@ -24,21 +25,16 @@ def _picture(spec, tables, context):
         return spec.draw(tables, context)
 
 
-@pytest.fixture(scope="module")
-def drawings(tables, context):
-    return {spec.figure_id: draw(spec, tables, context) for spec in CATALOGUE}
-
-
-def _words(picture) -> str:
-    """Every text of a figure: headings, axes, tick labels, marks."""
-    from matplotlib.text import Text
-
-    return "\n".join(item.get_text() for item in picture.findobj(Text))
-
-
-def test_catalogue_covers_the_built_analyses():
+def test_ids_are_unique():
     assert len(set(IDS)) == len(IDS)
-    assert {number for spec in CATALOGUE for number in spec.analyses} == BUILT_ANALYSES
+    assert len({style.id_prefix(name) for name in IDS}) == len(IDS)
+
+
+def test_every_analysis_behind_a_published_figure_is_drawn():
+    wanted = {number for entry in entries() if entry.kind != "table" for number in entry.analyses}
+    drawn = {number for spec in CATALOGUE if spec.published for number in spec.analyses}
+    assert wanted - drawn == set()
+    assert wanted == {row.number for row in analyses.CATALOGUE}
 
 
 def test_unknown_figure_names_the_known_ones():
@@ -46,40 +42,51 @@ def test_unknown_figure_names_the_known_ones():
         figure("violin")
 
 
-@pytest.mark.parametrize("spec", CATALOGUE, ids=IDS)
-def test_drawing_is_stable_small_and_described(spec, drawings, tables, context):
-    first, second = drawings[spec.figure_id], draw(spec, tables, context)
-    assert isinstance(first, Drawing)
-    assert first.svg == second.svg
-    assert first.png == second.png
-    assert first.png.startswith(b"\x89PNG")
-    assert len(first.png) < style.PNG_LIMIT
-    assert first.alt.startswith("The claim is closed (refuted (semi-synthetic)). ")
-    assert re.search(r"\d", first.alt) or spec.figure_id == "criteria_summary"
+@pytest.mark.parametrize("name", IDS)
+def test_drawing_is_stable_small_and_described(name, shown, redrawn):
+    first, second = shown(name), redrawn(name)
+    drawing = first.drawing
+    assert isinstance(drawing, Drawing)
+    assert drawing.svg == second.drawing.svg
+    assert drawing.png.startswith(b"\x89PNG")
+    assert len(drawing.png) < style.PNG_LIMIT
+    assert drawing.alt == second.drawing.alt
+    assert drawing.alt.startswith("The claim is closed (refuted (semi-synthetic)). ")
+    assert re.search(r"\d", drawing.alt) or name == "criteria_summary"
 
 
-@pytest.mark.parametrize("spec", CATALOGUE, ids=IDS)
-def test_svg_stands_alone(spec, drawings):
-    text = drawings[spec.figure_id].svg.decode()
+@pytest.mark.parametrize("name", ["criteria_summary", "layer_profile", "incremental_power"])
+def test_png_bytes_are_stable(name, shown, tables, context):
+    assert draw(figure(name), tables, context).png == shown(name).drawing.png
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_svg_stands_alone(name, shown):
+    text = shown(name).drawing.svg.decode()
     root = ElementTree.fromstring(text)
     assert root.attrib["role"] == "img"
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
-    assert all(name.startswith(f"{spec.figure_id}-") for name in ids)
+    assert all(each.startswith(f"{style.id_prefix(name)}-") for each in ids)
     used = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)
     assert used
     assert {a or b for a, b in used} <= set(ids)
     assert not re.search(r"<metadata|<!--|<!DOCTYPE|<\?xml|\d{4}-\d{2}-\d{2}", text)
 
 
+@pytest.mark.parametrize("name", IDS)
+def test_no_word_leaves_the_picture(name, shown, beyond_the_edge):
+    assert beyond_the_edge(shown(name).picture) == []
+
+
 @pytest.mark.parametrize("spec", CATALOGUE, ids=IDS)
-def test_face_says_closed_origin_release_and_study(spec, tables, context):
-    words = _words(_picture(spec, tables, context)[0])
-    assert "CLAIM CLOSED · refuted (semi-synthetic)" in words
-    assert "semi-synthetic outcomes on real cells" in words
-    assert "geneformer-small-2k (small model) · study demo" in words
+def test_face_says_closed_origin_release_and_study(spec, shown, face, tables, context):
+    closed = shown(spec.figure_id).words
+    assert "CLAIM CLOSED · refuted (semi-synthetic)" in closed
+    assert "semi-synthetic outcomes on real cells" in closed
+    assert "geneformer-small-2k (small model) · study demo" in closed
     opened = replace(context, closed=False, verdict_state="supported", data_origin="real", release="big-model")
-    words = _words(_picture(spec, tables, opened)[0])
+    words = face(spec, tables, opened)
     assert "CLOSED" not in words
     assert "real outcomes on real cells" in words
     assert "small model" not in words
@@ -98,9 +105,9 @@ def test_missing_or_empty_table_is_skipped_with_its_name(spec, tables, context):
 
 
 @pytest.mark.parametrize("spec", [s for s in CATALOGUE if s.extra_tables], ids=lambda s: s.figure_id)
-def test_extra_tables_are_optional(spec, tables, context):
+def test_extra_tables_are_optional(spec, sketch, tables, context):
     needed = {name: tables[name] for name in spec.tables}
-    assert isinstance(draw(spec, needed, context), Drawing)
+    assert isinstance(sketch(spec, needed, context), Drawing)
 
 
 def test_nothing_finite_is_skipped_not_drawn_empty(tables, context):
@@ -121,20 +128,21 @@ def test_hostile_names_stay_text(tables, context):
     assert b"&lt;script&gt;" in drawing.svg
 
 
-def test_perturbation_auroc_words_equal_the_table(tables, context):
+def test_perturbation_auroc_words_equal_the_table(words_on, tables, context):
     frame = tables["perturbation_auroc"]
     picture, alt = _picture(figure("perturbation_auroc"), tables, context)
     expected = frame[(frame["subset"] == "all") & (frame["score"] == "attention")]["auroc"].mean()
     assert f"Attention {expected:.3f} (n = 97)" in alt
-    assert f"{expected:.3f}" in _words(picture)
-    assert "Attention  (n = 97)" in _words(picture)
+    assert f"{expected:.3f}" in words_on(picture)
+    assert "Attention  (n = 97)" in words_on(picture)
 
 
-def test_other_roles_do_not_enter_the_primary_picture(drawings, tables, context):
+def test_other_roles_do_not_enter_the_primary_picture(shown, vector, tables, context):
     frame = tables["layer_profile"]
     other = frame.assign(role="other_line_screen", mean_auroc=0.01)
     both = {**tables, "layer_profile": pd.concat([other, frame])}
-    assert draw(figure("layer_profile"), both, context) == drawings["layer_profile"]
+    drawing = vector(figure("layer_profile"), both, context).drawing
+    assert (drawing.svg, drawing.alt) == (shown("layer_profile").drawing.svg, shown("layer_profile").drawing.alt)
 
 
 def test_many_perturbations_become_densities_and_stay_small(tables, context):
@@ -152,32 +160,32 @@ def test_paired_difference_is_edge_minus_baseline(tables, context):
     assert "Correlation (n = 97): -0.095 (-0.120 to -0.070)" in alt
 
 
-def test_missing_gain_is_named_not_zero(tables, context):
+def test_missing_gain_is_named_not_zero(words_on, tables, context):
     frame = tables["incremental_value"].copy()
     gap = (frame["edge"] == "attention") & (frame["split"] == "joint") & (frame["learner"] == "boosting")
     frame.loc[gap, ["delta", "ci_low", "ci_high"]] = np.nan
     picture, alt = _picture(figure("incremental_value"), {"incremental_value": frame}, context)
-    assert _words(picture).count("not computed") == 3
+    assert words_on(picture).count("not computed") == 3
     assert "0 of 6 intervals of attention" in alt
     dropped = _picture(figure("incremental_value"), {"incremental_value": frame[~gap]}, context)[0]
-    assert _words(dropped).count("not computed") == 3
+    assert words_on(dropped).count("not computed") == 3
 
 
-def test_null_that_cannot_be_judged_says_why(tables, context):
+def test_null_that_cannot_be_judged_says_why(words_on, tables, context):
     frame = tables["degree_null"].copy()
     rows = frame["null"] == "curveball"
     frame.loc[rows, ["z", "degree_part"]] = np.nan
     frame.loc[rows, "reason"] = "fewer than 2 tradeable regulators"
     picture, alt = _picture(figure("degree_null"), {**tables, "degree_null": frame}, context)
-    assert "z not evaluable\nfewer than 2 tradeable regulators" in _words(picture)
+    assert "z not evaluable\nfewer than 2 tradeable regulators" in words_on(picture)
     assert "Decomposition, planted: not evaluable" in alt
 
 
-def test_share_off_scale_is_written(tables, context):
+def test_share_off_scale_is_written(words_on, tables, context):
     frame = tables["residual_summary"].copy()
     frame.loc[0, ["kept", "kept_ci_low", "kept_ci_high"]] = [-41.0, -60.0, 10.0]
     picture, alt = _picture(figure("residual_retention"), {"residual_summary": frame}, context)
-    assert "off scale: -41.0" in _words(picture)
+    assert "off scale: -41.0" in words_on(picture)
     assert "kept -41.000" in alt
 
 

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.text import Text
 
 from interp_assets.figures import shapes, style, wording
-from interp_assets.figures.catalogue import CATALOGUE, draw, figure
+from interp_assets.figures.catalogue import draw, figure
 from interp_assets.figures.records import Drawing, FigureSkipped, NothingToDrawError
 
 NEW = (
@@ -36,29 +36,13 @@ def _drawn(name, tables, context):
     return picture, words, alt
 
 
-def _outside(picture):
-    """Panels and free texts that reach beyond the edge of the picture (ticks out of view are not drawn)."""
-    width, height = picture.canvas.get_width_height()
-    boxes = {item.get_text(): item.get_window_extent() for item in picture.texts}
-    boxes |= {f"panel {place}": axes.get_tightbbox() for place, axes in enumerate(picture.axes)}
-    return [
-        name for name, box in boxes.items() if box.x0 < -1 or box.y0 < -1 or box.x1 > width + 1 or box.y1 > height + 1
-    ]
-
-
 def _numbers_missing(frame):
     floats = frame.select_dtypes("floating").columns
     return frame.assign(**dict.fromkeys(floats, np.nan))
 
 
-@pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.figure_id)
-def test_no_word_leaves_the_picture(spec, tables, context):
-    picture, _, _ = _drawn(spec.figure_id, tables, context)
-    assert _outside(picture) == []
-
-
 @pytest.mark.parametrize("name", NEW)
-def test_one_row_is_enough(name, tables, context):
+def test_one_row_is_enough(name, sketch, tables, context):
     spec = figure(name)
     one = {key: tables[key].iloc[:1] for key in spec.tables}
     if name == "layer_choice":
@@ -66,13 +50,13 @@ def test_one_row_is_enough(name, tables, context):
     if name == "screens_compared":
         assert "1 screen has scored perturbations" in draw(spec, one, context).reason
     else:
-        assert isinstance(draw(spec, one, context), Drawing)
+        assert isinstance(sketch(spec, one, context), Drawing)
 
 
 @pytest.mark.parametrize("name", NEW)
-def test_no_finite_number_is_a_reason_or_is_said(name, tables, context):
+def test_no_finite_number_is_a_reason_or_is_said(name, sketch, tables, context):
     spec = figure(name)
-    result = draw(spec, {key: _numbers_missing(tables[key]) for key in spec.tables}, context)
+    result = sketch(spec, {key: _numbers_missing(tables[key]) for key in spec.tables}, context)
     if isinstance(result, FigureSkipped):
         assert re.search(r"no finite|no layer|no screen|no perturbation", result.reason)
     else:
@@ -82,10 +66,10 @@ def test_no_finite_number_is_a_reason_or_is_said(name, tables, context):
 @pytest.mark.parametrize("name", NEW)
 @pytest.mark.parametrize(
     "evil",
-    ['<script>alert("$x$")</script> & "q" \'s\'', "ß-катенин π₁ ≤ ½", "x" * 3000, "a\nb\tc"],
-    ids=["markup", "unicode", "long", "breaks"],
+    ['<script>alert("$x$")</script> & "q" \'s\' ß-катенин π₁ ≤ ½ a\nb\tc', "x" * 3000],
+    ids=["markup", "long"],
 )
-def test_hostile_names_stay_text(name, evil, tables, context):
+def test_hostile_names_stay_text(name, evil, vector, beyond_the_edge, tables, context):
     spec = figure(name)
     used = {}
     for key in (*spec.tables, *spec.extra_tables):
@@ -94,15 +78,15 @@ def test_hostile_names_stay_text(name, evil, tables, context):
             first = frame[column] == frame[column].iloc[0]
             frame[column] = frame[column].where(~first, evil)
         used[key] = frame
-    drawing = draw(spec, used, context)
+    found = vector(spec, used, context)
+    drawing, picture = found.drawing, found.picture
     assert isinstance(drawing, Drawing)
     assert b"<script" not in drawing.svg
     assert len(drawing.alt) < 20_000
     if len(evil) < 1000:
         return
-    picture, _, _ = _drawn(name, used, context)
     width = picture.canvas.get_width_height()[0]
-    assert _outside(picture) == []
+    assert beyond_the_edge(picture) == []
     assert all(axes.get_window_extent().width > 0.06 * width for axes in picture.axes)
 
 
@@ -132,7 +116,7 @@ def test_missing_equivalence_is_not_equivalence(tables, context):
     assert "equivalent to none" not in _drawn("tf_strata", {"tf_strata": frame}, context)[2]
 
 
-def test_imbalance_stands_on_the_face(tables, context):
+def test_imbalance_stands_on_the_face(beyond_the_edge, tables, context):
     _, words, alt = _drawn("propensity_matching", tables, context)
     assert "NOT BALANCED: Perturbations that change the target" in words
     assert "are not balanced" in alt
@@ -140,7 +124,7 @@ def test_imbalance_stands_on_the_face(tables, context):
     none = tables["matched_balance"].assign(balanced=False)
     picture, words, _ = _drawn("propensity_matching", {**tables, "matched_balance": none}, context)
     assert "NOT BALANCED: 4 of 4 covariates" in words
-    assert _outside(picture) == []
+    assert beyond_the_edge(picture) == []
     even = tables["matched_balance"].assign(smd_distinct=0.02, balanced=True)
     _, words, alt = _drawn("propensity_matching", {**tables, "matched_balance": even}, context)
     assert "NOT BALANCED" not in words

@@ -244,7 +244,7 @@ def test_order_control_stands_in_the_table_behind_the_report(seal_release, cells
     view = model_view({"model_facts": model_table(ReleaseCard(**CARD), roles), "model_reading": reading_table(roles)})
     assert view is not None
     assert view.reading is not None
-    shown = dict(view.reading["rows"])
+    shown = dict(view.reading.rows)
     assert float(shown["rank correlation of its scores with token order alone"]) == pytest.approx(
         row["order_spearman"], abs=1e-3
     )

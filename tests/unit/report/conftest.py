@@ -1,20 +1,33 @@
 """Fixtures of the report tests."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
-_SPEC = importlib.util.spec_from_file_location("example_results", Path(__file__).with_name("example_results.py"))
-_MODULE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MODULE)
+
+def _loaded(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_EXAMPLE = _loaded("example_results")
 
 
 @pytest.fixture(scope="session")
 def example():
-    return _MODULE
+    return _EXAMPLE
 
 
 @pytest.fixture(scope="session")
 def results():
-    return _MODULE.example_results()
+    return _EXAMPLE.example_results()
+
+
+@pytest.fixture(scope="session")
+def example_explorer():
+    return _loaded("example_explorer")

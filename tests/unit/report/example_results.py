@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from interp_assets.figures.catalogue import CATALOGUE, draw
+from interp_assets.figures.catalogue import CATALOGUE, draw, figure
+from interp_assets.figures.entry_states import entry_rows
 from interp_assets.figures.records import FigureContext
 from interp_assets.report.inputs import ReportInputs
 from interp_assets.report.reading import criteria_table
@@ -151,6 +152,9 @@ def example_registry() -> tuple[TestSpec, ...]:
     return tuple(sorted(specs, key=lambda spec: (spec.analysis_no, spec.test_id)))
 
 
+# A few pictures stand for all, which the tests of the figures draw: points, bars, nulls, many rows, one that cannot be
+# drawn, and the one that the page shows as cards.
+DRAWN = ("criteria_summary", "evaluable_flow", "layer_profile", "degree_null", "causal_ablation", "circularity")
 BUILT = {16, 19, 21, 22, 25, 26, 31}
 
 
@@ -245,7 +249,7 @@ def example_extended(release: str = RELEASE) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(effect_kind="spearman_rho", release=release).astype({"n": "Int64"})
 
 
-def example_results(release: str = RELEASE, figures: tuple[str, ...] | None = None) -> ReportInputs:
+def example_results(release: str = RELEASE, figures: tuple[str, ...] = DRAWN) -> ReportInputs:
     """Everything a report shows, for one semi-synthetic evaluation that refutes the claim."""
     judgement = example_judgement(release)
     written = documents(judgement)
@@ -275,6 +279,8 @@ def example_results(release: str = RELEASE, figures: tuple[str, ...] | None = No
         verdict_state=judgement.verdicts[judgement.headline].label,
         closed=True,
     )
+    drawn = [draw(s, tables, context) for s in CATALOGUE if s.figure_id in figures]
+    drawn += [draw(figure("null_calibration"), {}, context)]  # one that could not be drawn
     return ReportInputs(
         study="demo",
         release=release,
@@ -284,7 +290,8 @@ def example_results(release: str = RELEASE, figures: tuple[str, ...] | None = No
         tests=example_tests(registry, release),
         registry=registry,
         tables=tables,
-        figures=[draw(s, tables, context) for s in CATALOGUE if figures is None or s.figure_id in figures],
+        figures=drawn,
+        entries=entry_rows({item.figure_id: getattr(item, "reason", "") for item in drawn}),
         provenance={"release_hash": "a" * 64, "versions": {"numpy": "2.1.0", "torch": "2.6.0"}},
         statement=written["statement.json"],
         extended=example_extended(release),

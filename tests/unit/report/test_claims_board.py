@@ -89,6 +89,23 @@ def test_a_ceiling_without_scores_states_no_number_of_perturbations(documents) -
     assert (board["kind"] == CEILING).sum() == 1
 
 
+def test_every_plot_says_what_its_axis_measures(board) -> None:
+    plots = dot_plots(board)
+    assert all(plot.axis and plot.axis in plot.told for plot in plots)
+    html = render_index(leaderboard([leaderboard_row("demo", EVIL, {})]), board)
+    assert all(f">{plot.axis}</text>" in html for plot in plots)
+
+
+def test_twins_stand_apart_and_are_counted() -> None:
+    names = ("r", "r.shuffled", "r.random-weights")
+    html = render_index(leaderboard([leaderboard_row("demo", name, {}) for name in names]))
+    board, twins = html.split('<details class="twins">')
+    assert ">r</a>" in board
+    assert ".shuffled" not in board
+    assert "2 negative twins" in twins
+    assert all(f">{name}</a>" in twins for name in names[1:])
+
+
 def test_plots_say_where_their_outcomes_come_from(board) -> None:
     for plot in dot_plots(board):
         assert plot.origin == "semi-synthetic outcomes on real cells"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -63,15 +64,15 @@ def tables():
 
 def test_what_was_read_is_told_by_data_set(tables):
     view = model_view(tables)
-    assert view.reading["columns"] == ["", "screen-a", "screen-b"]
-    told = {row[0]: row[1:] for row in view.reading["rows"]}
-    assert told["scored genes the model knows (evaluable)"] == ["550 of 600", "400 of 400"]
-    assert told["scored genes lost"] == ["50: GENE1, <b>GENE2</b> and others", "0"]
-    assert told["measured genes lost: not in the vocabulary"] == ["2,997", "1,000"]
-    assert told["cells cut at the longest sequence"] == ["12.5 %", "0.0 %"]
-    assert told["attention on positions without a gene"] == ["5.0 %", "5.0 %"]
-    assert told["number format"] == ["float32", "float32"]
-    assert view.mass["rows"][1] == ["screen-a", "1", "30.0 %", "65.0 %", "5.0 %"]
+    assert view.reading.columns == ("", "screen-a", "screen-b")
+    told = {row[0]: row[1:] for row in view.reading.rows}
+    assert told["scored genes the model knows (evaluable)"] == ("550 of 600", "400 of 400")
+    assert told["scored genes lost"] == ("50: GENE1, <b>GENE2</b> and others", "0")
+    assert told["measured genes lost: not in the vocabulary"] == ("2,997", "1,000")
+    assert told["cells cut at the longest sequence"] == ("12.5 %", "0.0 %")
+    assert told["attention on positions without a gene"] == ("5.0 %", "5.0 %")
+    assert told["number format"] == ("float32", "float32")
+    assert view.mass.rows[1] == ("screen-a", "1", "30.0 %", "65.0 %", "5.0 %")
     assert dict(view.model)["longest sequence (tokens)"] == "4096"
     assert dict(view.files) == {"model.safetensors": f"41,183,536 bytes, sha256 {'cd' * 32}"}
     assert view.note == ""
@@ -84,7 +85,7 @@ def test_the_page_shows_it_as_text(results, tables):
     assert "<b>GENE2" not in html
     assert "&lt;img src=x" in section
     for words in ("12.5 %", "550 of 600", "float32", "ab" * 32, "cd" * 32, "unknown keys in the weights"):
-        assert words in section
+        assert words in re.sub(r"</?(data|span)[^>]*>", "", section)
     assert '<a href="#model">' in html
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from interp_assets.figures.records import Drawing
 from interp_assets.report import page
-from interp_assets.report.page import TEMPLATES, inline_svg, render
+from interp_assets.report.inline_svg import Letters, inline_svg
+from interp_assets.report.page import TEMPLATES, render
+from interp_assets.report.provenance_lines import provenance_lines
 from qc_standards.published import compared
 from qc_standards.registry import declared_tests
 
@@ -23,6 +25,9 @@ CITE = {
     "datasets": [EVIL],
     "seeds": 1,
 }
+
+
+INLINE = frozenset({"a", "code", "data", "em", "span", "strong"})
 
 
 class Outline(HTMLParser):
@@ -38,6 +43,8 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+        if tag not in INLINE:
+            self.text.append(("", " "))
         if tag not in {"meta", "input", "br"}:
             self.stack.append(tag)
 
@@ -54,7 +61,7 @@ class Outline(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
     def readable(self):
-        return " ".join(text.strip() for tag, text in self.text if tag not in {"script", "style"})
+        return " ".join("".join(text for tag, text in self.text if tag not in {"script", "style"}).split())
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +85,10 @@ def test_well_nested_with_unique_ids_and_working_anchors(outline):
     assert len(ids) == len(set(ids))
     links = {attrs["href"] for attrs in outline.all("a")}
     assert {link.removeprefix("#") for link in links if link.startswith("#")} <= set(ids)
+    parts = {attrs.get("href") or attrs.get("xlink:href") for attrs in outline.all("use")}
+    clips = {attrs["clip-path"][4:-1] for _, attrs in outline.tags if "clip-path" in attrs}
+    assert len(parts) > 50
+    assert {name.removeprefix("#") for name in parts | clips} <= set(ids)
 
 
 def test_nothing_comes_from_outside(html, outline):
@@ -85,7 +96,11 @@ def test_nothing_comes_from_outside(html, outline):
     assert not names & {"link", "img", "iframe", "object", "form"}
     for tag, attrs in outline.tags:
         for key in ("src", "href", "xlink:href"):
-            assert attrs.get(key, "#").startswith("#"), (tag, attrs)
+            # Links to the files beside the page open them; nothing of them is loaded into it.
+            beside = (
+                key == "href" and tag == "a" and attrs.get(key, "").startswith(("tables/", "figures/", "supplement/"))
+            )
+            assert beside or attrs.get(key, "#").startswith("#"), (tag, attrs)
     assert "@import" not in html
     assert not re.search(r"url\((?!#)", html)
 
@@ -97,6 +112,16 @@ def test_policy_allows_exactly_the_shipped_script(html, outline):
     assert f"script-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
     assert not [attrs for _, attrs in outline.tags if any(key.startswith("on") for key in attrs)]
+
+
+def test_policy_allows_both_scripts_where_there_is_an_explorer(results, example_explorer):
+    html = render(replace(results, tables={**results.tables, **example_explorer.example_explorer()}))
+    run = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in run]
+    assert len(run) == 2
+    assert "script-src '{}' '{}';".format(*(f"sha256-{digest}" for digest in digests)) in html
+    assert html.count("<script") == 3  # the data of the explorer is no script
+    assert '<a href="#explorer">' in html
 
 
 def test_verdict_origin_and_smallness_are_said(outline, results):
@@ -159,14 +184,14 @@ def test_extended_rows_stand_apart_from_the_declared_tests(html, results):
     text = outline.readable()
     assert "outside the 153 declared tests" in text
     assert [attrs["id"] for attrs in outline.all("tr") if "id" in attrs] == ["E1.1", "E1.2", "E1.3", "E7.1", "E7.2"]
-    captions = [data for tag, data in outline.text if tag == "caption"]
-    assert captions == [
+    for caption in (
         "Local family: depth correlations; 2 of 2 declared rows were run",
         "Local family: partial correlations; 0 of 1 declared rows were run",
         "Local family: noise ceiling; 0 of 2 declared rows were run",
-    ]
-    rows = {m[0]: m[1] for m in re.findall(r'<tr id="(E\d\.\d)">(.*?)</tr>', section, flags=re.DOTALL)}
-    run = re.sub(r"<[^>]+>", " ", rows["E1.1"])
+    ):
+        assert caption in text
+    rows = {m[0]: m[1] for m in re.findall(r'<tr id="(E\d\.\d)"[^>]*>(.*?)</tr>', section, flags=re.DOTALL)}
+    run = Outline(rows["E1.1"]).readable()
     for shown in ("-0.547", "-0.800 to -0.200", "18", "0.004", "0.008", "yes", "effect rho = -0.608; q 0.011", DATA):
         assert shown in run.replace("\u2212", "-"), shown
     assert "no reference set" in rows["E1.3"]
@@ -215,10 +240,33 @@ def test_table_is_there_without_script(html, outline):
 
 def test_figures_are_inline_with_theme_colours(html, results):
     drawn = [item for item in results.figures if isinstance(item, Drawing)]
-    assert html.count("<svg") == len(drawn) - 1  # the criteria stand on the page as cards
+    pictures = re.findall(r'<svg[^>]* role="img"', html)
+    assert len(pictures) == len(drawn) - 1  # the criteria stand on the page as cards
     assert "var(--fig-ink)" in html
     assert "CLAIM CLOSED" not in html  # on the face as paths
     assert html.count("The claim is closed (refuted (semi-synthetic)).") >= len(drawn) - 1
+
+
+def test_letters_are_kept_once_and_looks_said_once():
+    letter = '<path id="f1-a" d="M 1.234567 2 \nL 3 4 \nz" transform="scale(0.015625)"/>'
+    use = '<use xlink:href="#f1-a"'
+    text = f'{use}/>{use} x="61.28"/>{use} transform="translate(9.6 0)"/>'
+    marks = "".join(f'<use xlink:href="#f1-m" x="{x}.125" y="2" style="fill: #123; stroke: #456"/>' for x in (1, 2))
+    svg = f'<svg><defs>{letter}</defs><g id="no">{text}</g><path id="f1-m" d="M 0 0"/><g>{marks}</g></svg>'
+    letters = Letters()
+    small = inline_svg(svg.encode(), "odd", letters)
+    assert small == (
+        '<svg><g><use href="#t0"/></g><path id="f1-m" d="M0 0"/>'
+        '<g class="k0"><use href="#f1-m" x="1.12" y="2"/><use href="#f1-m" x="2.12" y="2"/></g></svg>'
+    )
+    for part in (
+        '<path id="l0" d="M1.23 2L3 4z" transform="scale(0.015625)"/>',
+        '<g id="t0"><use href="#l0"/><use href="#l0" x="61"/><use href="#l0" x="10"/></g>',
+        "<style>.k0{fill:#123;stroke:#456}</style>",
+    ):
+        assert part in letters.sheet()
+    assert inline_svg(svg.encode(), "other", letters) == small
+    assert letters.sheet().count("<path") == 1
 
 
 def test_hostile_names_stay_text(example):
@@ -291,7 +339,7 @@ def test_ro_crate_is_read_as_lines():
     }
     file = {"@id": "tests.parquet", "@type": "File", "contentSize": 12, "sha256": "ab"}
     crate = {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [root, file]}
-    assert page.provenance_lines(crate) == [("run · about", "x"), ("tests.parquet", "sha256 ab")]
+    assert provenance_lines(crate) == [("run · about", "x"), ("tests.parquet", "sha256 ab")]
 
 
 def test_declared_battery_fits_the_page(results):

@@ -180,6 +180,7 @@ def test_leaderboard_orders_releases_before_controls_and_mixes_nothing(board, re
     assert tuple(board.columns) == COLUMNS
     assert board["release"].tolist() == [EVIL, results.release, "control-planted"]
     assert not [column for column in board.columns if "score" in column or "rank" in column]
+    assert {type(text) for text in board[["verdict", "next_step"]].to_numpy().ravel()} == {str}  # no page's markup
     row = board.set_index("release").loc[results.release]
     table = results.tables["perturbation_auroc"]
     expected = table[(table["subset"] == "all") & (table["score"] == "attention")]["auroc"].mean()
@@ -220,7 +221,17 @@ def test_terminal_table_shows_every_part_as_text(board):
     assert "refuted (semi-synthetic)" in text
     assert "n/e" in text
     assert "Data of demo: semi-synthetic outcomes on real cells" in text
-    assert "next, geneformer-small-2k: evaluate on real outcomes" in text
+    assert "evaluate on real outcomes" in text
+
+
+def test_releases_that_owe_the_same_share_a_line(board):
+    owed = board[board["next_step"] != BEHAVES]
+    lines = [line.plain for line in next_steps(pd.concat([board, board.tail(1).assign(release="another")]))]
+    assert len(lines) == owed["next_step"].nunique()
+    for row in owed.itertuples():
+        (line,) = [line for line in lines if line.endswith(f": {row.next_step}")]
+        assert row.release in line
+    assert sum("another" in line for line in lines) == 1
 
 
 def test_terminal_says_one_line_a_release_and_none_for_controls(board):

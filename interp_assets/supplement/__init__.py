@@ -1,0 +1,1 @@
+"""The supplementary tables of the paper, each from what an evaluation computed."""
