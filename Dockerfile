@@ -17,7 +17,9 @@ COPY workspace.yaml dagster.yaml ./
 COPY deploy/dagster.yaml deploy/workspace.yaml deploy/
 RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \
  && pip download --no-cache-dir --no-deps --only-binary=:all: --require-hashes -r requirements-data.txt -d data-wheels \
+ && python -c "import interp_assets.definitions" \
  && mkdir /app/store && chown interp:interp /app/store
+# The import keeps compiled files and syntax facts in the image, which is read only afterwards.
 # By number, so that a cluster can see that it is not root.
 USER 10001:10001
 ENV INTERP_STORE=/app/store NUMBA_CACHE_DIR=/tmp/numba DAGSTER_DISABLE_TELEMETRY=1 GX_ANALYTICS_ENABLED=False

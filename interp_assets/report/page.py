@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from interp_assets.figures import wording
+from interp_assets.figures.records import Drawing, FigureSkipped
 from interp_assets.report import advice, reading, stored_tables
 from interp_assets.report.entries_table import entries_table
 from interp_assets.report.explorer import explorer_view
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIZE_LIMIT = 5_000_000
+LEFT_OUT = "left out of this page, which would be too large for a browser to open at once"
+EXPLORER, EXPLORER_FACTS = "explorer_", "explorer_facts"
 
 
 def environment() -> Environment:
@@ -79,13 +85,51 @@ def scripts(*names: str) -> list[dict[str, Any]]:
 def render(results: ReportInputs) -> str:
     """Self-contained HTML report of one release in one study; the same inputs give the same bytes.
 
+    A page that would pass `SIZE_LIMIT` is made again with its largest pictures named instead of shown, then without the
+    explorer, and says so where they would stand: a release with much to show is judged like any other.
+
     Raises
     ------
     ValueError
-        When a figure is not a plain picture, a test id is not declared, or the page grows beyond 5 MB.
+        When a figure is not a plain picture, a test id is not declared, or no lighter page is below the limit.
     """
+    size = 0
+    for lighter in _lighter(results):
+        html = _page(lighter)
+        size = len(html.encode("utf-8"))
+        if size < SIZE_LIMIT:
+            return html
+    raise ValueError(f"report of {results.release}: {size} bytes without pictures, above {SIZE_LIMIT}")
+
+
+def _lighter(results: ReportInputs) -> Iterator[ReportInputs]:
+    """The same results with more and more of the page left out, each time with the reason in its place."""
+    yield results
+    drawn = sorted((item for item in results.figures if isinstance(item, Drawing)), key=lambda item: -len(item.svg))
+    for count in (8, 20):
+        yield replace(results, figures=_without(results, drawn[:count]))
+    bare = {name: table for name, table in results.tables.items() if not name.startswith(EXPLORER)}
+    if EXPLORER_FACTS in results.tables:
+        bare[EXPLORER_FACTS] = pd.DataFrame([{"reason": f"{LEFT_OUT}; they lie in results/explorer"}])
+    for count in (20, len(drawn)):
+        yield replace(results, figures=_without(results, drawn[:count]), tables=bare)
+
+
+def _without(results: ReportInputs, large: Sequence[Drawing]) -> tuple[Drawing | FigureSkipped, ...]:
+    gone = {item.figure_id for item in large}
+    return tuple(
+        item
+        if item.figure_id not in gone
+        else FigureSkipped(
+            figure_id=item.figure_id, title=item.title, reason=f"{LEFT_OUT}; it lies in figures/{item.figure_id}.svg"
+        )
+        for item in results.figures
+    )
+
+
+def _page(results: ReportInputs) -> str:
     explorer = explorer_view(results.tables)
-    html = environment().get_template("report.html").render(
+    html: str = environment().get_template("report.html").render(
         study=results.study,
         release=results.release,
         evaluation=reading.evaluation(results.release, results.verdict, results.tables),
@@ -100,9 +144,6 @@ def render(results: ReportInputs) -> str:
         explorer=explorer,
         scripts=scripts("report.js", *(["explorer.js"] if explorer else [])),
     )  # fmt: skip
-    size = len(html.encode("utf-8"))
-    if size >= SIZE_LIMIT:
-        raise ValueError(f"report of {results.release}: {size} bytes, above {SIZE_LIMIT}; draw smaller figures")
     return html
 
 

@@ -1,4 +1,4 @@
-"""One headless browser for all tests of the pages; pages are opened from files, nothing is ever downloaded."""
+"""A headless browser for the tests of a page; pages are opened from files, nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ def results(example):
     return example.example_results()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium):
-    """The browser that this machine has."""
+    """The browser that this machine has, for the tests of one file.
+
+    While it is open an event loop runs in this process, beside which no other can be started; so it ends with its file.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -67,9 +70,9 @@ class Opened:
         return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def opened(browser):
-    """Open an address with options of a browser context; closed at the end of the tests."""
+    """Open an address with options of a browser context; closed at the end of the file's tests."""
     kept = []
 
     def opener(address, **options):

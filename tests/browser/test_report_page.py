@@ -45,7 +45,7 @@ def index(example, results, tmp_path_factory):
     return file.as_uri()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wide(opened, report):
     return opened(report, viewport=WIDE, color_scheme="light")
 

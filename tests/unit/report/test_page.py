@@ -323,6 +323,27 @@ def test_missing_row_and_undeclared_row(results):
         render(replace(results, tests=pd.concat([results.tests, results.tests.iloc[:1]])))
 
 
+def test_a_page_that_grows_too_large_names_its_largest_pictures(results, monkeypatch):
+    whole = len(render(results).encode())
+    drawn = sorted((item for item in results.figures if isinstance(item, Drawing)), key=lambda item: len(item.svg))
+    monkeypatch.setattr(page, "SIZE_LIMIT", whole)
+    lighter = render(results)
+    assert len(lighter.encode()) < whole
+    assert f"it lies in figures/{drawn[-1].figure_id}.svg" in lighter
+    assert page.LEFT_OUT not in lighter.replace(f"{page.LEFT_OUT}; it lies in figures/", "")
+
+
+def test_the_explorer_is_left_out_before_a_release_goes_without_a_page(results, monkeypatch):
+    extra = {name: pd.DataFrame([{"reason": "no model"}]) for name in ("explorer_facts", "explorer_targets")}
+    lighter = page._lighter
+    # Room for the page with not one picture, and no more.
+    monkeypatch.setattr(page, "_lighter", lambda given: list(lighter(given))[-1:])
+    smallest = len(render(replace(results, tables={**results.tables, **extra})).encode())
+    monkeypatch.setattr(page, "_lighter", lighter)
+    monkeypatch.setattr(page, "SIZE_LIMIT", smallest + 1)
+    assert "they lie in results/explorer" in render(replace(results, tables={**results.tables, **extra}))
+
+
 def test_page_above_the_limit_is_refused(results, monkeypatch):
     monkeypatch.setattr(page, "SIZE_LIMIT", 1000)
     with pytest.raises(ValueError, match="above 1000"):
