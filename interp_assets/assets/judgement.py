@@ -62,7 +62,7 @@ def judged_files(layout: Layout, folder: Path) -> tuple[dict[str, bytes], dict[s
     judgement = judge(results)
     outcome = control_outcome(judgement)
     files = documents_of(judgement) | {OUTCOME_FILE: canonical_json(outcome).encode("utf-8")}
-    drawings = draw_all(judgement, results.tables)
+    drawings = draw_all(judgement, results.tables, preview=False)  # the UI shows no picture of a twin
     for drawing in drawings:
         files |= figure_files(drawing)
     provenance = provenance_document(judgement, files, folder)

@@ -76,7 +76,10 @@ class FigureSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A drawn figure: SVG for the page, small PNG for the Dagster UI, words for those who cannot see it."""
+    """A drawn figure: SVG for the page, small PNG for the Dagster UI, words for those who cannot see it.
+
+    ``png`` is empty where nobody asked for one.
+    """
 
     figure_id: str
     title: str

@@ -155,7 +155,9 @@ def frame(figure: Figure, title: str, context: FigureContext, place: str = "") -
 
 def settle(figure: Figure) -> None:
     """Lay a figure out once and fix the result, so that exports do not lay it out again (half the time)."""
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
     figure.set_layout_engine(None)
 
 

@@ -45,23 +45,28 @@ def figure_context(judgement: Judgement) -> FigureContext:
 
 
 def draw_all(
-    judgement: Judgement, tables: Mapping[str, pd.DataFrame], specs: Sequence[FigureSpec] = CATALOGUE
+    judgement: Judgement,
+    tables: Mapping[str, pd.DataFrame],
+    specs: Sequence[FigureSpec] = CATALOGUE,
+    *,
+    preview: bool = True,
 ) -> list[Drawn]:
-    """Every figure of the catalogue, drawn or skipped with its reason."""
+    """Every figure of the catalogue, drawn or skipped with its reason; ``preview``: with a PNG each."""
     context = figure_context(judgement)
     with_criteria = {**tables, "criteria": criteria_table(judgement)}
-    return [draw(spec, with_criteria, context) for spec in specs]
+    return [draw(spec, with_criteria, context, preview=preview) for spec in specs]
 
 
 def figure_files(drawing: Drawn) -> dict[str, bytes]:
-    """Files of one figure: SVG and PNG, or a text that says why there is none."""
+    """Files of one figure: SVG, PNG where there is one, and words, or a text that says why there is no figure."""
     if isinstance(drawing, FigureSkipped):
         return {f"figures/{drawing.figure_id}.txt": f"not drawn: {drawing.reason}\n".encode()}
-    return {
+    files = {
         f"figures/{drawing.figure_id}.svg": drawing.svg,
         f"figures/{drawing.figure_id}.png": drawing.png,
         f"figures/{drawing.figure_id}.alt.txt": f"{drawing.alt}\n".encode(),
     }
+    return {name: content for name, content in files.items() if content}
 
 
 def stored_figure(spec: FigureSpec, folder: Path) -> Drawn:

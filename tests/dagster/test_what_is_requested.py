@@ -27,8 +27,8 @@ from interp_assets.layout import CONTROLS, RELEASE, Layout, read_layout
 
 RELEASES = ("a", "b")
 EVERYONE = tuple(f"{name}|tiny" for name in (*CONTROLS, *RELEASES))
-MANY = ("claim", "figure")  # many assets of one kind, which stand or fall together
-JUDGEMENT = {"standards_results", "qc_verdict", "verdict_history", "report", *MANY}
+MANY = ("claim", "figure", "supplement")  # many assets of one kind, which stand or fall together
+JUDGEMENT = {"standards_results", "qc_verdict", "verdict_history", "published_entries", "report", *MANY}
 BOARD = {None: {"verdict_changes", "leaderboard"}}
 WITH_CONTROLS = {"extended_4", "extended_results"}  # E4 holds a release against the tests of the controls
 # Rows that read no model: computed once a study.
