@@ -25,6 +25,7 @@ from bench import on_real_outcomes, same_page
 from brought import FAMILIES, names_its_model, write_all
 from deployed import Deployed
 from killed import killed
+from pictures import every_entry
 from postgres import Postgres, required_programs
 from steps import PROJECT, REQUIRED, RESULT_FILES, StepFailedError, StepSkippedError, command, content_of, must
 from watched import watched
@@ -74,6 +75,7 @@ class Acceptance:
             must(str(folder / "report.html") in done.stdout or name not in self.shipped, f"no report path of {name}")
         for name in self.shipped:
             self._every_row(name)
+            every_entry(self.store / "demo" / name)
 
     def _every_row(self, name: str) -> None:
         """All 153 rows of a release: none failed, none without an analysis, at least 140 with an answer."""
