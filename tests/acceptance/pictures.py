@@ -24,7 +24,7 @@ def every_entry(folder: Path) -> None:
     must(not silent, f"{folder}: no reason why {', '.join(silent)} is not drawn")
     ran = _analyses_run(folder)
     for entry, analyses in entries.loc[~shown, ["entry", "analyses"]].itertuples(index=False):
-        must(not ran & set(analyses.split("; ")), f"{folder}: {entry} is not drawn, but its analyses ran ({analyses})")
+        must(not set(analyses.split("; ")) <= ran, f"{folder}: {entry} is not drawn, but its analyses ran ({analyses})")
     size = (folder / "report.html").stat().st_size
     must(size < PAGE_BYTES, f"{folder / 'report.html'}: {size} bytes")
     print(f"{folder.name}: {int(shown.sum())} of {len(entries)} entries drawn, page of {size:,} bytes", flush=True)
