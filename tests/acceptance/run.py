@@ -322,12 +322,13 @@ def phases(acceptance: Acceptance) -> list[tuple[list[Step], ...]]:
 
     What is timed against a promise, or uses both cores by itself, has a phase of its own. Chains of one phase share no
     file: `absent_data`, `brought_releases`, `served`, `killed` and `watched` have stores of their own, and the slow
-    tests have none. Daemons wait more than they compute, so that three chains keep two cores busy.
+    tests have none. Daemons wait more than they compute, so that four chains keep two cores busy.
     """
     return [
         ([acceptance.clean_evaluation, acceptance.one_analysis, acceptance.second_run],),
         (
-            [acceptance.served, acceptance.killed],
+            [acceptance.served],
+            [acceptance.killed],
             [acceptance.watched, acceptance.slow_tests],
             [
                 acceptance.gate_on_controls,
