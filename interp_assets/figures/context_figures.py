@@ -149,7 +149,7 @@ def _stars(axis: Axes, context: FigureContext, groups: list[pd.DataFrame], place
         depths, layers = (part[name].to_numpy(dtype=float) for name in ("depth", "layer"))
         last = float(np.max(layers[depths > 0] / depths[depths > 0], initial=0.0))  # index of the last layer
         for mark in context.published(str(part["role"].iloc[0])):
-            lines = np.flatnonzero(layers == np.round((mark.x or 0.0) * last))
+            lines = [] if mark.x is None else np.flatnonzero(layers == np.round(mark.x * last))
             if len(lines):
                 found.append(mark)
                 points.append((mark.value, heights[lines[0]]))

@@ -176,6 +176,20 @@ def _whole_ticks(axis: Axes, found: list[Curve], more: Sequence[float] = ()) -> 
     axis.set_xticks(places[:: 1 + len(places) // 12])
 
 
+def _of_rule(rows: pd.DataFrame, column: str, rule: str, *, beside: bool) -> Curve:
+    """One rule of combination by number of strata; ``beside``: dashed and hollow, under the name of its solid line."""
+    name, colour, marker = AGGREGATORS[rule]
+    return Curve(
+        label=f"_{name}" if beside else name,
+        x=curves.column(rows["k"]),
+        y=curves.column(rows[column]),
+        colour=colour,
+        marker=marker,
+        dashed=beside,
+        hollow=beside,
+    )
+
+
 def _attention_panel(axis: Axes, scan: pd.DataFrame | None) -> str:
     """Gain of strata on real attention by number of strata, estimated against shuffled labels."""
     rows = None if scan is None else scan[np.isfinite(curves.column(scan["gain"]))]
@@ -184,17 +198,9 @@ def _attention_panel(axis: Axes, scan: pd.DataFrame | None) -> str:
         return "Real attention was not scanned in this evaluation."
     told = []
     for key in ("estimated", "shuffled"):
-        for aggregator, (name, colour, marker) in AGGREGATORS.items():
+        for aggregator, (name, *_) in AGGREGATORS.items():
             own = rows[(rows["strata"] == key) & (rows["aggregator"] == aggregator)].sort_values("k")
-            one = Curve(
-                label=name if key == "estimated" else f"_{name}",
-                x=curves.column(own["k"]),
-                y=curves.column(own["gain"]),
-                colour=colour,
-                marker=marker,
-                dashed=key == "shuffled",
-                hollow=key == "shuffled",
-            )
+            one = _of_rule(own, "gain", aggregator, beside=key == "shuffled")
             if one.known:
                 curves.curve(axis, one, 4.0)
                 told.append(f"{name}, {STRATA[key][0]}, {number(np.nanmax(one.y))}")
@@ -293,18 +299,10 @@ def cssi_k_scan(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
 
 def _rules_panel(axis: Axes, scan: pd.DataFrame) -> str:
     told = []
-    for key, (name, colour, marker) in AGGREGATORS.items():
+    for key, (name, *_) in AGGREGATORS.items():
         for kind in ("oracle", "estimated"):
             rows = scan[(scan["strata"] == kind) & (scan["aggregator"] == key)].sort_values("k")
-            one = Curve(
-                label=name if kind == "oracle" else f"_{name}",
-                x=curves.column(rows["k"]),
-                y=curves.column(rows["f1_ratio"]),
-                colour=colour,
-                marker=marker,
-                dashed=kind == "estimated",
-                hollow=kind == "estimated",
-            )
+            one = _of_rule(rows, "f1_ratio", key, beside=kind == "estimated")
             if one.known:
                 curves.curve(axis, one, 4.0)
                 told.append(f"{name}, {STRATA[kind][0]}, {number(np.nanmax(one.y), 2)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -16,7 +16,6 @@ from pathlib import Path
 
 from interp_assets.figures import catalogue
 from interp_assets.figures.entries import Entry, Panel, entries, split_name
-from interp_assets.figures.records import Drawing, FigureSkipped
 from interp_assets.supplement.catalogue import TABLES
 
 ENTRIES_FILE = "figures/entries.csv"
@@ -110,11 +109,6 @@ def entry_rows(made: Mapping[str, str]) -> tuple[EntryRow, ...]:
 def stored_entries(folder: Path) -> tuple[EntryRow, ...]:
     """`entry_rows` of the evaluation whose files lie in ``folder`` (``store/<study>/<release>``)."""
     return entry_rows({answer.name: _stored(folder, answer) for answer in answers()})
-
-
-def drawn_entries(drawings: Iterable[Drawing | FigureSkipped]) -> tuple[EntryRow, ...]:
-    """`entry_rows` of an evaluation whose pictures are at hand and that has no supplementary tables (a twin)."""
-    return entry_rows({each.figure_id: each.reason if isinstance(each, FigureSkipped) else "" for each in drawings})
 
 
 def entries_csv(rows: tuple[EntryRow, ...]) -> str:

@@ -179,7 +179,8 @@ def layer_profile(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
             label="layer used by the tests (set beforehand)",
         )
     stars = [mark for mark in context.published("attention") if mark.x is not None]
-    shapes.published_marks(axis, [((mark.x or 0.0) * (len(layers) - 1), mark.value) for mark in stars], "published")
+    places = [(mark.x * (len(layers) - 1), mark.value) for mark in stars if mark.x is not None]
+    shapes.published_marks(axis, places, "published")
     size = f"{int(frame['n_perturbations'].max())} perturbations"
     said = f"layer (of {len(layers)}, from 0) · {size} · dashed grey: chance, .5"
     axis.set_xlabel(panels.named(said, stars))

@@ -16,12 +16,10 @@ from interp_assets.figures.entry_states import (
     EntryState,
     answers,
     answers_of,
-    drawn_entries,
     entries_csv,
     entry_rows,
     stored_entries,
 )
-from interp_assets.figures.records import Drawing, FigureSkipped
 from interp_assets.supplement.catalogue import TABLES
 
 PAGE = Path(__file__).parents[3] / "docs" / "figures.md"
@@ -153,15 +151,6 @@ def test_stored_files_give_states_and_reasons(tmp_path):
     assert stored["Figure 4"]["answered_by"] == "figures/causal_ablation.svg"
     assert stored["Figure S29"]["state"] == "skipped"
     assert text == entries_csv(stored_entries(tmp_path))
-
-
-def test_pictures_at_hand_give_the_same_states():
-    skipped = [FigureSkipped(figure_id=spec.figure_id, title=spec.title, reason="no input") for spec in CATALOGUE]
-    drawing = Drawing(figure_id="causal_ablation", title="t", caption="c", svg=b"", png=b"", alt="a")
-    rows = {row.entry.entry_id: row for row in drawn_entries([*skipped, drawing])}
-    assert rows["Figure 4"].state is EntryState.DRAWN
-    assert rows["Figure S29"].lacking == ("Entries of unknown direction: no input",)
-    assert rows["Table S4"].state is EntryState.SKIPPED
 
 
 def test_the_page_is_current_with_the_catalogues():

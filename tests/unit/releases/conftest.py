@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from interp_assets.discovery.sources import HubSource
+
+from .hub_server import Hub, serving
+from .watched import MODEL, REPO
 
 SPECIALS = ("<pad>", "<mask>", "<cls>", "<eos>")
 ENSEMBL = tuple(f"ENSG{number:011d}" for number in range(60))
@@ -92,3 +97,33 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INTERP_RELEASES", str(folder))
     monkeypatch.setenv("INTERP_STORE", str(tmp_path / "store"))
     return folder
+
+
+@pytest.fixture
+def files(geneformer) -> dict[str, bytes]:
+    """A repository of one model with its dictionaries in a folder of their own, as Geneformer's is."""
+    return {**files_of(geneformer()), "README.md": b"# A model"}
+
+
+@pytest.fixture
+def hub(files) -> Iterator[Hub]:
+    with serving(Hub(REPO)) as found:
+        found.commit(files)
+        yield found
+
+
+@pytest.fixture
+def source(hub) -> HubSource:
+    return HubSource(repo=REPO, folder=MODEL, endpoint=hub.endpoint)
+
+
+@pytest.fixture
+def other_weights(files, tmp_path) -> bytes:
+    return (write_bert(tmp_path / "other", len(ENSEMBL) + 4, seed=1) / "model.safetensors").read_bytes()
+
+
+@pytest.fixture
+def other_dictionary(tmp_path) -> bytes:
+    """A token dictionary of the same genes in another order."""
+    folder = write_dictionaries(tmp_path / "turned", "gc104M", (*ENSEMBL[1:], ENSEMBL[0]))
+    return (folder / "token_dictionary_gc104M.pkl").read_bytes()

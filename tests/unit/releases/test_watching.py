@@ -1,72 +1,24 @@
-"""Watched sources: which commits are releases, what is fetched, kept, skipped; against a hub on this machine."""
+"""Watched hubs: which commits are releases, what is fetched, kept, skipped; against a hub on this machine."""
 
 from __future__ import annotations
 
 import errno
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from interp_assets.cli import main
 from interp_assets.discovery.memory import locked, memory_file, remembered
-from interp_assets.discovery.sources import FolderSource, HubSource
-from interp_assets.discovery.watch import ATTEMPTS, Look, awaits_fetch, known_releases, look_at
+from interp_assets.discovery.sources import HubSource
+from interp_assets.discovery.watch import ATTEMPTS, known_releases, look_at
 from interp_assets.models.files.adding import Request, add_release
 from interp_assets.models.files.hub import hub_address, hub_tree
 from interp_assets.models.files.hub_identity import fetch_small_files, identity, stated_release
 from interp_assets.models.files.releases import find_releases, read_release
 
-from .conftest import ENSEMBL, files_of, write_bert, write_dictionaries
-from .hub_server import Hub, serving
-
-REPO = "lab/Geneformer"
-MODEL = "Geneformer-V2-tiny"
-
-
-@pytest.fixture
-def files(geneformer) -> dict[str, bytes]:
-    """A repository of one model with its dictionaries in a folder of their own, as Geneformer's is."""
-    return {**files_of(geneformer()), "README.md": b"# A model"}
-
-
-@pytest.fixture
-def hub(files) -> Iterator[Hub]:
-    with serving(Hub(REPO)) as found:
-        found.commit(files)
-        yield found
-
-
-@pytest.fixture
-def source(hub) -> HubSource:
-    return HubSource(repo=REPO, folder=MODEL, endpoint=hub.endpoint)
-
-
-@pytest.fixture
-def other_weights(files, tmp_path) -> bytes:
-    return (write_bert(tmp_path / "other", len(ENSEMBL) + 4, seed=1) / "model.safetensors").read_bytes()
-
-
-@pytest.fixture
-def other_dictionary(tmp_path) -> bytes:
-    """A token dictionary of the same genes in another order."""
-    folder = write_dictionaries(tmp_path / "turned", "gc104M", (*ENSEMBL[1:], ENSEMBL[0]))
-    return (folder / "token_dictionary_gc104M.pkl").read_bytes()
-
-
-def words(look: Look) -> list[str]:
-    assert look.skipped == ""
-    return [entry.word for entry in look.found]
-
-
-def names(releases: Path) -> list[str]:
-    return sorted(release.name for release in find_releases(releases).complete)
-
-
-def weights_fetched(hub: Hub) -> int:
-    return sum(line.startswith("GET") and line.endswith("/model.safetensors") for line in hub.asked)
+from .hub_server import Hub
+from .watched import MODEL, REPO, names, weights_fetched, words
 
 
 def test_weights_readme_dictionary_are_a_release_no_release_and_a_release(
@@ -289,20 +241,6 @@ def config(hub: Hub, path: str) -> bytes:
     return hub.commits[hub.refs["main"]][f"{MODEL}/{path}"]
 
 
-def test_a_watched_folder_is_copied_later_where_the_disk_is_full(tmp_path, geneformer, releases, monkeypatch):
-    source, folder = shared_release(tmp_path, geneformer)
-    real = shutil.disk_usage(releases)
-    size = sum(path.stat().st_size for path in folder.iterdir() if path.name != "release.json")
-    frees = iter([size, size - 1])
-    with monkeypatch.context() as patch:
-        patch.setattr("interp_assets.discovery.watch.SPARE_BYTES", 0)
-        patch.setattr(shutil, "disk_usage", lambda _: real._replace(free=next(frees)))
-        (found,) = look_at(source, releases).found
-    assert found.word == "failed"
-    assert "make room" in found.reason
-    assert words(look_at(source, releases)) == ["fetched"]
-
-
 @pytest.mark.parametrize("pattern", ["", "Geneformer-*", MODEL])
 def test_a_configuration_that_arrives_broken_hides_no_model_and_holds_up_no_later_commit(
     hub, files, releases, other_weights, pattern
@@ -361,140 +299,3 @@ def test_a_rewritten_branch_is_read_from_its_newest_commit(hub, source, files, r
     hub.refs["main"] = "f" * 40
     assert words(look_at(source, releases)) == ["fetched"]
     assert names(releases) == [MODEL, f"{MODEL}-fffffff"]
-
-
-def shared_release(tmp_path: Path, geneformer) -> tuple[FolderSource, Path]:
-    """A watched folder in which someone has put one release, manifest included."""
-    folder = geneformer()
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    add_release(folder, shared, Request(name="theirs", dictionaries=folder.parent / "geneformer"))
-    return FolderSource(path=shared), shared / "theirs"
-
-
-def test_a_watched_folder_is_copied_once_its_manifest_is_complete(tmp_path, geneformer, releases):
-    source, folder = shared_release(tmp_path, geneformer)
-    manifest = (folder / "release.json").rename(tmp_path / "later.json")
-    assert [(entry.word, entry.reason) for entry in look_at(source, releases).found] == [
-        ("incoming", "no release.json yet")
-    ]
-    assert awaits_fetch(source, releases, {}) == ((), ("theirs incoming: no release.json yet",))
-    manifest.rename(folder / "release.json")
-    weights = folder / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:100])
-    assert "100 of" in look_at(source, releases).found[0].reason
-    weights.write_bytes(whole)
-    assert len(awaits_fetch(source, releases, {})[0]) == 1
-    assert words(look_at(source, releases)) == ["fetched"]
-    assert names(releases) == ["theirs"]
-    assert awaits_fetch(source, releases, known_releases(releases)) == ((), ())
-
-
-def test_a_damaged_release_of_a_watched_folder_is_refused_until_it_is_mended(tmp_path, geneformer, releases):
-    source, folder = shared_release(tmp_path, geneformer)
-    weights = folder / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert words(look_at(source, releases)) == ["refused"]
-    waiting, (left,) = awaits_fetch(source, releases, {})
-    assert waiting == ()
-    assert left.startswith("theirs refused: ")
-    assert "sha256" in left
-    weights.write_bytes(whole)
-    assert words(look_at(source, releases)) == ["fetched"]
-
-
-def test_a_folder_that_cannot_be_looked_into_stops_no_other(tmp_path, geneformer, releases):
-    source, folder = shared_release(tmp_path, geneformer)
-    endless = {"path": "/".join(["a" * 200] * 25), "size": 1, "sha256": "0" * 64}
-    (folder.parent / "endless").mkdir()
-    manifest = json.loads((folder / "release.json").read_text()) | {"files": [endless]}
-    (folder.parent / "endless" / "release.json").write_text(json.dumps(manifest))
-    look = look_at(source, releases)
-    assert words(look) == ["refused", "fetched"]
-    assert "File name too long" in look.found[0].reason
-
-
-def test_an_absent_folder_is_skipped(tmp_path, releases):
-    assert "No such file" in look_at(FolderSource(path=tmp_path / "unmounted"), releases).skipped
-
-
-@pytest.fixture
-def declare(tmp_path, monkeypatch, releases):
-    def write(text: str) -> Path:
-        path = tmp_path / "platform.yaml"
-        path.write_text(text)
-        monkeypatch.setenv("INTERP_PLATFORM", str(path))
-        return path
-
-    return write
-
-
-def test_watch_once_prints_what_was_found_and_skipped(hub, declare, releases, capsys):
-    declare(
-        f"sources:\n- {{kind: hub, repo: {REPO}, folder: {MODEL}, endpoint: '{hub.endpoint}', name: ours}}\n"
-        f"- {{kind: hub, repo: lab/absent, endpoint: '{hub.endpoint}'}}\n- {{kind: folder, path: unmounted}}\n"
-    )
-    assert main(["releases", "watch", "--once"]) == 0
-    said = capsys.readouterr().out
-    assert f"fetched    {REPO}/{MODEL}@{hub.refs['main'][:12]} as release ours" in said
-    assert f"skipped    no model lab/absent on {hub.endpoint}" in said
-    assert said.count("skipped") == 2
-    assert f"releases: 1 complete in {releases}" in said
-    assert main(["releases", "watch"]) == 0
-    assert "unchanged" in capsys.readouterr().out
-
-
-def test_what_was_refused_is_tried_again_by_the_first_look_only(declare, hub, source, files, releases, monkeypatch):
-    bad = files[f"{MODEL}/config.json"].replace(b'"vocab_size": 64', b'"vocab_size": 65')
-    hub.commit({**files, f"{MODEL}/config.json": bad})
-    declare(f"sources:\n- {{kind: hub, repo: {REPO}, folder: {MODEL}, endpoint: '{hub.endpoint}'}}\n")
-    assert words(look_at(source, releases)) == ["refused"]
-    fetched = []
-
-    def pause(_: float) -> None:
-        fetched.append(weights_fetched(hub))
-        hub.asked.clear()
-        if len(fetched) == 2:
-            raise KeyboardInterrupt
-
-    hub.asked.clear()
-    monkeypatch.setattr("time.sleep", pause)
-    assert main(["releases", "watch", "--every", "10m"]) == 0
-    assert fetched == [1, 0]
-
-
-def test_watch_without_sources_looks_at_the_releases_folder(releases, capsys, monkeypatch):
-    monkeypatch.delenv("INTERP_PLATFORM", raising=False)
-    (releases / "copying").mkdir()
-    assert main(["releases", "watch", "--once"]) == 0
-    said = capsys.readouterr().out
-    assert "incoming   copying: no release.json yet" in said
-    assert [path.name for path in releases.iterdir()] == ["copying"]
-
-
-@pytest.mark.parametrize(
-    ("entry", "told"),
-    [
-        ("{kind: ftp, path: x}", "allowed: folder, hub"),
-        ("{kind: hub, repo: nothing}", "write org/name"),
-        ("{kind: hub, repo: lab/model@v2}", "write org/name"),
-        ("{kind: hub, repo: lab/model, folder: ../up}", "write a folder of the repository"),
-        ("{kind: hub, repo: lab/model, every: soon}", "is no span of time"),
-        ("{kind: hub, repo: lab/model, endpoint: 'https://me:secret@hub'}", "holds a user, password or query"),
-        ("{kind: hub, repo: lab/model, endpoint: 'file:///hub'}", "is no http(s) address"),
-        ("{kind: hub, repo: lab/model, name: control-x}", "no name of a control"),
-        ("{kind: hub, repo: lab/model, family: gpt9}", "is no family"),
-        ("{kind: hub, repo: lab/model, token: abc}", "token"),
-        ("{kind: folder}", "is missing"),
-    ],
-)
-def test_a_misdeclared_source_ends_with_exit_code_2_and_names_the_key(declare, capsys, entry, told):
-    path = declare(f"sources:\n- {entry}\n")
-    assert main(["releases", "watch", "--once"]) == 2
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 1
-    assert told in said
-    assert str(path) in said
-    assert "secret" not in said
