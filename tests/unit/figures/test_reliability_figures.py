@@ -10,8 +10,6 @@ from interp_assets.figures.catalogue import figure
 from interp_assets.figures.records import Drawing, FigureSkipped
 
 ROWS = catalogue_reliability.ROWS
-NAMES = {"tissue", "context", "fitted_on", "reason"}
-EVIL = '<script>alert("$x$")</script> & ' + "ß-катенин " * 40 + "\n\tend"
 
 
 def _marks(axes, colour, marker, face=None):
@@ -43,23 +41,6 @@ def test_one_row_is_enough(spec, sketch, tables, context):
     if "calibration_bins" in one:
         one["calibration_bins"] = tables["calibration_bins"].query("binning == 'equal_size'").iloc[:1]
     assert isinstance(sketch(spec, one, context), Drawing)
-
-
-@pytest.mark.parametrize("spec", ROWS, ids=lambda spec: spec.figure_id)
-def test_hostile_names_stay_text(spec, vector, beyond_the_edge, tables, context):
-    used = {}
-    for key in (*spec.tables, *spec.extra_tables):
-        frame = tables[key].copy()
-        for column in NAMES & set(frame):
-            chosen = frame[column] != "" if column == "reason" else frame[column] == frame[column].iloc[0]
-            frame[column] = frame[column].where(~chosen, EVIL)
-        used[key] = frame
-    shown = vector(spec, used, context)
-    assert b"<script" not in shown.drawing.svg
-    assert len(shown.drawing.alt) < 10_000
-    assert beyond_the_edge(shown.picture) == []
-    width = shown.picture.canvas.get_width_height()[0]
-    assert all(axes.get_window_extent().width > 0.08 * width for axes in shown.picture.axes)
 
 
 @pytest.mark.parametrize("name", [spec.figure_id for spec in ROWS])
