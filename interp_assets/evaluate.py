@@ -25,6 +25,7 @@ from interp_assets.automation.run_tags import Dimension, run_tags
 from interp_assets.battery import results_from_json
 from interp_assets.cells.artefacts import raw_file
 from interp_assets.cells.records import Unavailable
+from interp_assets.exclusive import alone
 from interp_assets.io_managers import read_records
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
 from interp_assets.run_history import keep_open
@@ -92,11 +93,13 @@ def dagster_instance(layout: Layout) -> dg.DagsterInstance:
     if not source.is_file():
         raise SettingsError(f"INTERP_DAGSTER_YAML={named}: no such file; name a dagster.yaml or unset the variable")
     wanted = source.read_bytes()
-    found = configuration.read_bytes() if configuration.exists() else b""
-    if not found or (named and found != wanted) or sha256(found).hexdigest() in FORMER_CONFIGURATIONS:
-        write_bytes(configuration, wanted)
     keep_open(home)
-    return dg.DagsterInstance.from_config(str(home))
+    # Dagster makes the tables of a new history without asking whether another process makes them at the same time.
+    with alone(configuration):
+        found = configuration.read_bytes() if configuration.exists() else b""
+        if not found or (named and found != wanted) or sha256(found).hexdigest() in FORMER_CONFIGURATIONS:
+            write_bytes(configuration, wanted)
+        return dg.DagsterInstance.from_config(str(home))
 
 
 class Beside(Protocol):

@@ -7,16 +7,15 @@ folder is read first and never written: that is how a group commits the files it
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from interp_assets.cells.integrity import DataFileError
+from interp_assets.exclusive import alone
 
 OWN_FILE = "lock.json"
 GIVEN_FILE = "locks.json"
@@ -24,24 +23,6 @@ GIVEN_FILE = "locks.json"
 
 class LockedFileError(DataFileError):
     """The file is not the one that was trusted at first; the message names both hashes and the ways out."""
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the right to write ``path``; another process that asks for it waits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    guard = path.with_name(f".{path.name}.guard")
-    while True:
-        with guard.open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            # Whoever held it before took the file away; then this is a guard that nobody else looks at.
-            if not guard.exists() or guard.stat().st_ino != os.fstat(handle.fileno()).st_ino:
-                continue
-            try:
-                yield
-            finally:
-                guard.unlink(missing_ok=True)
-            return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ PLATFORM, STANDARDS = PROJECT / "interp_assets", PROJECT / "qc_standards"
 # Room -> rooms it may import from, besides itself and the standards' records and registry.
 FLOORS = {
     "stats": set(),
-    "cells": {"edges", "stats", "models", "settings"},
+    "cells": {"edges", "exclusive", "stats", "models", "settings"},
     "edges": {"cells"},
     "models": {"cells", "edges", "settings", "stats", "storage"},
     "interventions": {"cells", "edges", "models", "stats"},

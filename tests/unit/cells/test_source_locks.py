@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from interp_assets.cells.declared import DeclarationError
 from interp_assets.cells.integrity import DataFileError, EmptyFileError
 from interp_assets.cells.read_cells import CellsError
 from interp_assets.cells.records import Unavailable
-from interp_assets.cells.source_locks import LockedFileError, Locks, alone
+from interp_assets.cells.source_locks import LockedFileError, Locks
 from interp_assets.cells.sources import LocatedFile, SourceContext, locate, source_context, unlock
 
 FIRST, SECOND = b"\x89HDF\r\n\x1a\nfirst" * 20, b"\x89HDF\r\n\x1a\nother" * 20
@@ -156,26 +155,6 @@ def test_writers_of_the_lock_file_lose_nothing(tmp_path):
         thread.join()
     assert {locks.find(f"https://x/{i}").size for i in range(12)} == set(range(12))
     assert [path.name for path in tmp_path.iterdir()] == ["lock.json"]
-
-
-def test_the_right_to_write_is_one_at_a_time(tmp_path):
-    inside: list[int] = []
-    seen: list[int] = []
-
-    def enter() -> None:
-        with alone(tmp_path / "file"):
-            inside.append(1)
-            time.sleep(0.002)
-            seen.append(len(inside))
-            inside.pop()
-
-    threads = [threading.Thread(target=enter) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [1] * 20
-    assert not list(tmp_path.iterdir())
 
 
 def test_downloads_switched_off_are_a_reason(web, document, declare, context, monkeypatch, tmp_path):
