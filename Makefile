@@ -9,6 +9,8 @@ RELEASE     ?=
 # Test processes side by side; one file stays in one process, so that what a file sets up is made once, and files start
 # in the order of their folders: the long ones of the platform first, so that no process ends alone with one of them.
 JOBS        ?= 2
+# How many times as many attempts `make soak` makes as `make test`.
+SOAK        ?= 20
 STORE       ?= store
 export INTERP_STORE := $(abspath $(STORE))
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -16,7 +18,7 @@ export GX_ANALYTICS_ENABLED := False
 # Every command starts processes of its own; compiled files save each of them a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup evaluate test check watch-demo calibrate ui lint train-small clean
+.PHONY: help setup evaluate test soak check watch-demo calibrate ui lint train-small clean
 
 help:            ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +42,10 @@ evaluate: setup  ## Evaluate the shipped releases (STUDY=demo, RELEASE=all)
 
 test: setup      ## Unit, property and platform tests (minutes)
 	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+soak: setup      ## Faults, properties, fuzzing and attacks at length; writes docs/reliability.md (an hour)
+	SOAK=$(SOAK) $(BIN)/python -m pytest -p tests.faults.reliability tests/faults tests/properties tests/security \
+	  -n $(JOBS) --dist loadfile --reliability docs/reliability.md
 
 check: setup     ## What CI runs beside the tests: clean evaluation, real outcomes, the gate's exit codes
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/acceptance/run.py

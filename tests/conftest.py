@@ -6,7 +6,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -50,6 +50,28 @@ def chromium() -> str:
     if not found:
         absent("chromium", "no chromium on this machine")
     return found
+
+
+@pytest.fixture
+def tally(record_property) -> Callable[..., None]:
+    """Say how an attempt ended: ``tally("fault", "disk full while tables are written", "refused")``.
+
+    Kinds are those of `tests.faults.reliability`; an attempt ends ``right`` (a correct result) or ``refused`` (one
+    clear error). ``times`` counts several of one outcome at once.
+    """
+
+    def say(kind: str, what: str, ended: str = "right", times: int = 1) -> None:
+        assert kind in {"fault", "property", "reader", "security"}
+        assert ended in {"right", "refused"}
+        record_property("attempt", [kind, what, ended, times])
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def soak() -> int:
+    """How many times as many attempts as in the short form: SOAK of the environment, 1 without it."""
+    return int(os.environ.get("SOAK") or 1)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 from multiprocessing.synchronize import Barrier
 
-import pytest
-
 from interp_assets import evaluate
 from interp_assets.layout import read_layout
 
@@ -19,17 +17,19 @@ def _open(gate: Barrier) -> None:
     evaluate.dagster_instance(layout).dispose()
 
 
-@pytest.mark.parametrize("attempt", range(2))
-def test_processes_that_begin_at_once_make_one_history(tmp_path, monkeypatch, attempt: int) -> None:
+def test_processes_that_begin_at_once_make_one_history(tmp_path, monkeypatch, tally, soak) -> None:
     """Regression: the tables of a new history were made by two workers, and one of them died of it."""
-    monkeypatch.setenv("INTERP_STORE", str(tmp_path))
     forked = multiprocessing.get_context("fork")
-    gate = forked.Barrier(PROCESSES)
-    processes = [forked.Process(target=_open, args=(gate,)) for _ in range(PROCESSES)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * PROCESSES
-    assert (tmp_path / ".dagster" / "dagster.yaml").is_file()
-    assert not list((tmp_path / ".dagster").glob(".*.guard"))
+    for attempt in range(2 * soak):
+        store = tmp_path / str(attempt)
+        monkeypatch.setenv("INTERP_STORE", str(store))
+        gate = forked.Barrier(PROCESSES)
+        processes = [forked.Process(target=_open, args=(gate,)) for _ in range(PROCESSES)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0] * PROCESSES
+        assert (store / ".dagster" / "dagster.yaml").is_file()
+        assert not list((store / ".dagster").glob(".*.guard"))
+        tally("fault", f"{PROCESSES} processes meet a new store at once")
