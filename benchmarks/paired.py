@@ -1,15 +1,17 @@
 """Two ways of the same work, timed against each other round by round in one process, and their peak memory.
 
-Times of different processes, and of whichever way runs first, do not compare. So every round runs both in an order drawn
-anew, the ratio is taken within the round, and the median of the rounds is told with its range. Clocks count processor
-seconds of this process and its children, which other work on the same cores stretches least. Memory is the peak of a
-process of its own for each way, beyond what that process held with the data made and the way warmed up.
+Times of different processes, and of whichever way runs first, do not compare. So every round runs both in an order
+drawn anew, the ratio is taken within the round, and the median of the rounds is told with its range. Clocks count
+processor seconds of this process and its children, which other work on the same cores stretches least. Memory is the
+peak of a process of its own for each way, beyond what that process held with the data made and the way warmed up.
 """
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import pathlib
 import resource
 import statistics
 import time
@@ -153,18 +155,18 @@ def _peak_of(ways: Callable[[], Ways], name: str) -> float | None:
 def forget_peak() -> bool:
     """Set the peak of this process back to what it holds now; False where the system cannot."""
     try:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
-    except OSError:
+        # Memory that was freed but is still held would hide what is taken next.
+        ctypes.CDLL(None).malloc_trim(0)
+        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except (OSError, AttributeError):
         return False
     return True
 
 
 def peak_bytes() -> int:
     """Largest resident memory of this process since it began or since `forget_peak`, bytes."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        line = next(line for line in file if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+    status = pathlib.Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
 
 
 def in_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
