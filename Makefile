@@ -18,7 +18,7 @@ export GX_ANALYTICS_ENABLED := False
 # Every command starts processes of its own; compiled files save each of them a second.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup evaluate test soak check watch-demo calibrate ui lint train-small clean
+.PHONY: help setup evaluate test soak bench check watch-demo calibrate ui lint train-small clean
 
 help:            ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ test: setup      ## Unit, property and platform tests (minutes)
 soak: setup      ## Faults, properties, fuzzing and attacks at length; writes docs/reliability.md (an hour)
 	SOAK=$(SOAK) $(BIN)/python -m pytest -p tests.faults.reliability tests/faults tests/properties tests/security \
 	  -n $(JOBS) --dist loadfile --reliability docs/reliability.md
+
+bench: setup     ## Time hot paths, growth and commands; writes docs/performance.md and benchmarks/results.json (20 minutes)
+	$(BIN)/python -m benchmarks --write
 
 check: setup     ## What CI runs beside the tests: clean evaluation, real outcomes, the gate's exit codes
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/acceptance/run.py

@@ -1,219 +1,239 @@
-"""Time of analyses 25, 26 and 31 at the size of the demo study, beside what a user would run instead.
+"""What an edge adds to gene-level features: analysis 31 beside a plain scikit-learn script with the same numbers.
 
-    python benchmarks/incremental.py [--perturbations 100] [--genes 1200] [--listed 1.0]
+The work is six cells, three splits under two learners: out-of-fold predictions from three gene-level features and from
+those with two of the edge, gains in three metrics, and the interval of every gain over 200 draws of perturbations, the
+same draws for both predictions. Folds, learners, their settings and draws are the same in both ways.
 
-Prints seconds of each analysis with nothing remembered and with a second release in the same process, and
-the ratio of one cell to the same cell by scikit-learn's ``cross_val_predict`` with a naive bootstrap.
+The fits themselves are scikit-learn's in both ways, one for one, and cost the same; a second release or edge finds the
+gene-only half remembered, which is not counted here. What is saved is the intervals: a draw of whole perturbations only
+changes how often a pair counts, so that one sort of the predictions serves all draws.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 
-from interp_assets.analyses.incremental_value import conditional_incremental_value, hard_generalisation_splits
-from interp_assets.analyses.inputs import AnalysisInputs, AnalysisOutput, RoleInputs
-from interp_assets.analyses.residualisation import cross_fitted_residualisation
-from interp_assets.edges.records import AttentionEdges, EdgeMatrix, Reference
-from interp_assets.stats.crossfit import Logistic, plan_folds
-from interp_assets.stats.fit_memory import FitMemory
-from interp_assets.stats.incremental import candidate_pairs, incremental_gains
-from qc_standards.records import TestSpec
+from benchmarks.growth import Growth
+from benchmarks.paired import Path, Ways
 
-SETTINGS = {
-    "analysis_depth": 13 / 17,
-    "bootstrap": 200,
-    "folds": 5,
-    "boosting": {"iterations": 60, "learning_rate": 0.15, "leaves": 15},
-    "power_gain": 0.005,
-    "power_simulations": 20,
-    "residual_seeds": 10,
-    "residual_boosting_seeds": 3,
-    "recall_at": [10, 50, 100],
-}
-ANALYSES: tuple[tuple[int, int, Callable[[AnalysisInputs], AnalysisOutput]], ...] = (
-    (25, 3, cross_fitted_residualisation),
-    (26, 2, conditional_incremental_value),
-    (31, 3, hard_generalisation_splits),
-)
+if TYPE_CHECKING:
+    from interp_assets.stats.crossfit import FoldPlan
+    from interp_assets.stats.fit_memory import FitMemory
+    from interp_assets.stats.incremental import CandidatePairs, Gain
+
+PERTURBATIONS, GENES = 100, 5_600
+FOLDS, DRAWS, DRAWS_PLAIN = 5, 200, 2
+BOOSTING: Final = {"iterations": 60, "learning_rate": 0.15, "leaves": 15}
+TOLERANCE: Final = 1e-9
+Cell = tuple[str, str]
 
 
-def edges(name: str, genes: np.ndarray, score: np.ndarray, layer: int | None = None) -> EdgeMatrix:
-    return EdgeMatrix(
-        name=name,
-        genes=genes,
-        score=score.astype(np.float32),
-        cells_behind=np.full(score.shape, 100, np.int32),
-        cells_hash="benchmark",
-        layer=layer,
-    )
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Pairs of a screen, features of genes (G x 3) and of the edge (pairs x 2), and the cells to be computed."""
+
+    pairs: CandidatePairs
+    gene: np.ndarray
+    edge: np.ndarray
+    plans: Mapping[str, FoldPlan]
+    learners: tuple[str, ...]
+    boosting: Mapping[str, float]
+    predicted: dict[Cell, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> Iterator[Cell]:
+        return ((split, learner) for split in self.plans for learner in self.learners)
+
+    def ours(self, draws: int, memory: FitMemory | None = None) -> tuple[dict[Cell, tuple[Gain, ...]], FitMemory]:
+        """Gains of every cell, and what was fitted for them."""
+        from interp_assets.stats.crossfit import Boosting, Logistic
+        from interp_assets.stats.fit_memory import FitMemory
+        from interp_assets.stats.incremental import incremental_gains
+
+        memory = memory or FitMemory()
+        by_name = {"logistic": Logistic(), "boosting": Boosting(**self.boosting)}
+        found = {
+            (split, learner): incremental_gains(
+                self.gene,
+                self.edge,
+                self.pairs,
+                self.plans[split],
+                by_name[learner],
+                recall_at=(),
+                resamples=draws,
+                seed=[1],
+                memory=memory,
+            )
+            for split, learner in self.cells
+        }
+        return found, memory
+
+    def warm(self) -> None:
+        """What a process pays once."""
+        self.ours(2)
+
+    def fit_plainly(self) -> None:
+        """Out-of-fold predictions of every cell, without and with the edge."""
+        alone = self.gene[self.pairs.target]
+        blocks = (alone, np.column_stack([alone, self.edge]))
+        for split, learner in self.cells:
+            self.predicted[split, learner] = tuple(
+                out_of_fold(plain_learner(learner, self.boosting), block, self.pairs.positive, self.plans[split])
+                for block in blocks
+            )
+
+    def gains_plainly(self, draws: int) -> dict[Cell, dict[str, np.ndarray]]:
+        """Gain in every metric, of all pairs first and then of every draw (1 + draws)."""
+        return {cell: plain_gains(*scores, self.pairs, draws) for cell, scores in self.predicted.items()}
 
 
-def screen(perturbations: int, size: int, listed: float, release: int) -> RoleInputs:
-    rng = np.random.default_rng(0)
-    genes = np.array([f"G{i:05d}" for i in range(size)])
-    source = np.sort(rng.choice(size, perturbations, replace=False)).astype(np.int32)
-    z = rng.normal(size=size)
-    network = rng.random((size, size)) < np.minimum(0.5, 0.012 * np.exp(1.2 * z))
-    network[~np.isin(np.arange(size), source)] = False
-    np.fill_diagonal(network, val=False)
-    label = (network[source] & (rng.random((perturbations, size)) < 0.7)).astype(np.int8)
-    label[rng.random(label.shape) >= listed] = -1
-    label[np.arange(perturbations), source] = -1
-    features = pd.DataFrame(
-        {
-            "mean": np.exp(0.6 * z + rng.normal(0, 0.8, size)),
-            "variance": np.exp(z),
-            "dropout": 1 / (1 + np.exp(0.5 * z + rng.normal(0, 1, size))),
-            "out_degree": rng.poisson(2, size),
-        },
-        index=genes,
-    )
-    noise = np.random.default_rng([1, release]).normal(0, 0.5, (size, size))
-    attention = AttentionEdges(
-        release=f"release-{release}",
-        dataset="benchmark",
-        genes=genes,
-        layers=1,
-        heads=1,
-        cells_hash="benchmark",
-        layer_matrix=lambda layer: edges("attention", genes, network + noise, layer),
-    )
-    regulator, target = np.nonzero(network)
-    reference = Reference(
-        name="planted",
-        genes=genes,
-        source=regulator.astype(np.int32),
-        target=target.astype(np.int32),
-        directed=True,
-        regulators=source,
-    )
-    return RoleInputs(
-        role="primary_screen",
-        dataset="benchmark",
-        data_origin="simulated",
-        role_fit="full",
-        genes=genes,
-        perturbations=genes[source],
-        source=source,
-        label=label,
-        informative=np.ones(size, bool),
-        features=features,
-        attention=attention,
-        correlation=edges("correlation", genes, np.abs(0.3 * z + rng.normal(0, 1, (size, size)))),
-        trivial={},
-        references={"planted": reference},
-        primary_reference="planted",
-        exclusions=pd.DataFrame(),
-        evaluability=pd.DataFrame(),
-    )
-
-
-def inputs(number: int, rows: int, role: RoleInputs) -> AnalysisInputs:
-    tests = tuple(
-        TestSpec(
-            test_id=f"A{number}.{i}",
-            analysis_no=number,
-            analysis="",
-            hypothesis="",
-            test_type="",
-            confirmatory=False,
-            family_c_primary=False,
-            roles=("primary_screen",),
-            effect_kind="",
-            alternative="",
-            resampling_unit="",
-            comparison="",
-        )
-        for i in range(1, rows + 1)
-    )
-    return AnalysisInputs(
-        study="benchmark",
-        release=role.attention.release,
-        tests=tests,
-        roles={"primary_screen": role},
-        settings=SETTINGS,
-    )
-
-
-@contextmanager
-def timed(what: str, into: dict[str, float]) -> Iterator[None]:
-    start, worked = time.perf_counter(), time.process_time()
-    yield
-    into[what] = time.perf_counter() - start
-    worked = time.process_time() - worked
-    print(f"{what:55s} {into[what]:7.2f} s, {worked:7.2f} s of one core", flush=True)
-
-
-def compare_with_scikit_learn(role: RoleInputs) -> None:
-    """Gene-only and gene + edge under the perturbation split, AUROC and its bootstrap, both ways."""
+def plain_learner(name: str, boosting: Mapping[str, float]) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    took: dict[str, float] = {}
-    pairs = candidate_pairs(role.label, role.source)
-    gene = role.features[["mean", "variance", "dropout"]].to_numpy()
-    edge = role.attention.layer_matrix(0).score[pairs.source, pairs.target].astype(np.float64)[:, None]
-    with timed("one logistic cell, all metrics", took):
-        plan = plan_folds("perturbation", pairs.perturbation, pairs.target, folds=5, seed=[0])
-        incremental_gains(
-            gene,
-            edge,
-            pairs,
-            plan,
-            Logistic(),
-            recall_at=[10, 50, 100],
-            resamples=200,
-            seed=[0],
-            memory=FitMemory(),
-        )
-    with timed("the same with scikit-learn, AUROC alone", took):
-        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
-        blocks = (gene[pairs.target], np.column_stack([gene[pairs.target], edge]))
-        scores = [
-            cross_val_predict(
-                model, x, pairs.positive, groups=pairs.perturbation, cv=GroupKFold(5), method="decision_function"
-            )
-            for x in blocks
-        ]
-        rng, units = np.random.default_rng(0), pairs.perturbations
-        members = [np.flatnonzero(pairs.perturbation == u) for u in range(units)]
-        for _ in range(200):
-            rows = np.concatenate([members[u] for u in rng.integers(0, units, units)])
-            for score in scores:
-                roc_auc_score(pairs.positive[rows], score[rows])
-    ours, theirs = took.values()
-    print(f"{'ratio':55s} {theirs / ours:7.1f} x")
+    if name == "logistic":
+        # Of the solvers of scikit-learn the quickest one for many pairs of few features.
+        quickest = LogisticRegression(class_weight="balanced", solver="newton-cholesky", tol=1e-8, max_iter=200)
+        return make_pipeline(StandardScaler(), quickest)
+    return HistGradientBoostingClassifier(
+        max_iter=boosting["iterations"],
+        learning_rate=boosting["learning_rate"],
+        max_leaf_nodes=boosting["leaves"],
+        early_stopping=False,
+        random_state=0,
+    )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--perturbations", type=int, default=100)
-    parser.add_argument("--genes", type=int, default=1200)
-    parser.add_argument("--listed", type=float, default=1.0, help="share of pairs that the screen lists")
-    asked = parser.parse_args()
-    took: dict[str, float] = {}
-    for release in (0, 1):
-        role = screen(asked.perturbations, asked.genes, asked.listed, release)
-        for number, rows, analysis in ANALYSES:
-            with timed(f"release {release}, analysis {number}", took):
-                analysis(inputs(number, rows, role))
-    for release in (0, 1):
-        total = sum(seconds for what, seconds in took.items() if what.startswith(f"release {release}"))
-        print(f"{f'release {release}, 25 + 26 + 31':55s} {total:7.2f} s")
-    compare_with_scikit_learn(screen(asked.perturbations, asked.genes, asked.listed, 0))
+def out_of_fold(model: Any, features: np.ndarray, positive: np.ndarray, plan: FoldPlan) -> np.ndarray:
+    """Log-odds of every pair that a fold tests, else NaN (``cross_val_predict`` refuses a split that leaves some)."""
+    found = np.full(positive.size, np.nan)
+    for fold in plan.folds:
+        model.fit(features[fold.train], positive[fold.train])
+        found[fold.test] = model.decision_function(features[fold.test])
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def plain_gains(alone: np.ndarray, both: np.ndarray, pairs: CandidatePairs, draws: int) -> dict[str, np.ndarray]:
+    """Gains by resampling whole perturbations and asking scikit-learn for every draw."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    tested = np.isfinite(alone)
+    positive, scores = pairs.positive[tested], [alone[tested], both[tested]]
+    names, perturbation = np.unique(pairs.perturbation[tested], return_inverse=True)
+    members = [np.flatnonzero(perturbation == name) for name in range(names.size)]
+    by_perturbation = [
+        np.array([precision_of_own(score[rows], positive[rows]) for rows in members]) for score in scores
+    ]
+    rng = np.random.default_rng([1])
+    found: dict[str, list[float]] = {"auroc": [], "auprc": [], "r_precision": []}
+    for draw in range(1 + draws):
+        times = rng.multinomial(names.size, np.full(names.size, 1 / names.size)) if draw else np.ones(names.size, int)
+        weight = times[perturbation]  # quicker than to repeat the pairs
+        for name, metric in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+            one, other = (metric(positive, score, sample_weight=weight) for score in scores)
+            found[name].append(other - one)
+        one, other = (np.nanmean(np.repeat(values, times)) for values in by_perturbation)
+        found["r_precision"].append(other - one)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def precision_of_own(score: np.ndarray, positive: np.ndarray) -> float:
+    """Share of positives among as many best pairs, in expectation over the orders of a tie; NaN without both kinds."""
+    count = int(positive.sum())
+    if count in (0, positive.size):
+        return float("nan")
+    threshold = np.sort(score)[-count]
+    above, level = score > threshold, score == threshold
+    return float((positive[above].sum() + (count - above.sum()) * positive[level].mean()) / count)
+
+
+def question(
+    perturbations: int, genes: int, splits: tuple[str, ...], learners: tuple[str, ...], boosting: Mapping[str, float]
+) -> Question:
+    """A screen whose positives follow the target's mean, and an edge that knows a little of them."""
+    from interp_assets.stats.crossfit import plan_folds
+    from interp_assets.stats.incremental import candidate_pairs
+
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=genes)
+    gene = np.column_stack(
+        [np.exp(z), np.exp(z + rng.normal(size=genes)), 1 / (1 + np.exp(-z - rng.normal(size=genes)))]
+    )
+    source = rng.choice(genes, perturbations, replace=False)
+    label = (rng.random((perturbations, genes)) < 0.03 * np.exp(0.7 * z)).astype(np.int8)
+    label[np.arange(perturbations), source] = -1
+    pairs = candidate_pairs(label, source)
+    edge = np.column_stack([rng.normal(size=pairs.size) + 0.3 * pairs.positive, rng.random(pairs.size) < 0.1])
+    plans = {split: plan_folds(split, pairs.perturbation, pairs.target, folds=FOLDS, seed=[0]) for split in splits}
+    return Question(pairs=pairs, gene=gene, edge=edge, plans=plans, learners=learners, boosting=boosting)
+
+
+def gain_ways(
+    perturbations: int = PERTURBATIONS,
+    genes: int = GENES,
+    draws: int = DRAWS,
+    plain: int = DRAWS_PLAIN,
+    boosting: Mapping[str, float] = BOOSTING,
+) -> Ways:
+    """All six cells in both ways; the plain way fits everything and does a share of the draws."""
+    asked = question(perturbations, genes, ("perturbation", "target_gene", "joint"), ("logistic", "boosting"), boosting)
+
+    def agree(ours: Any, theirs: dict[Cell, dict[str, np.ndarray]]) -> str:
+        # What was fitted is remembered: the first draws alone cost no fit.
+        return same_gains(asked.ours(plain, ours[1])[0], theirs)
+
+    return Ways(
+        ours=lambda: asked.ours(draws),
+        theirs=lambda: asked.gains_plainly(plain),
+        once=asked.fit_plainly,
+        agree=agree,
+        share=plain / draws,
+        warm=question(10, 60, ("perturbation",), ("logistic",), boosting).warm,
+    )
+
+
+def same_gains(ours: Mapping[Cell, tuple[Gain, ...]], theirs: Mapping[Cell, Mapping[str, np.ndarray]]) -> str:
+    """Gain and interval over the draws that both ways hold, of every cell and metric."""
+    largest, count = 0.0, 0
+    for cell, gains in ours.items():
+        for gain in gains:
+            values = theirs[cell][gain.metric]
+            expected = np.array([values[0], *np.quantile(values[1:], [0.025, 0.975])])
+            apart = float(np.abs(np.array([gain.delta, gain.ci_low, gain.ci_high]) - expected).max())
+            if not apart <= TOLERANCE:
+                raise AssertionError(f"{cell}, {gain.metric}: the two ways differ by {apart:.2g}")
+            largest, count = max(largest, apart), count + 1
+    return f"{count} gains and the bounds of their intervals differ by at most {largest:.0e} (tolerance {TOLERANCE:g})"
+
+
+def more_pairs(pairs: int) -> Callable[[], Any]:
+    """Both learners under the perturbation split, 5,600 genes and ever more perturbations."""
+    question(10, 60, ("perturbation",), ("logistic",), BOOSTING).warm()
+    asked = question(pairs // GENES, GENES, ("perturbation",), ("logistic", "boosting"), BOOSTING)
+    return lambda: asked.ours(DRAWS)
+
+
+PATHS: Final = (
+    Path(
+        path="incremental value, 560,000 pairs x 5 features, 3 splits x 2 learners x 3 metrics",
+        against="scikit-learn fits and metrics, 200 draws of perturbations resampled",
+        goal=3.0,
+        ways=gain_ways,
+        rounds=2,
+    ),
+)
+GROWTHS: Final = (
+    Growth(
+        path="incremental value, perturbation split, 2 learners, 200 draws",
+        of="pairs",
+        sizes=(140_000, 560_000, 2_240_000),
+        work=more_pairs,
+        promise="Time and memory grow with the pairs; most of the time is that of the fits.",
+    ),
+)

@@ -33,6 +33,7 @@ class Ways:
     ours, theirs : without arguments; what they return goes to ``agree``.
     agree : one sentence on how well the two results agree; raises where they do not.
     share : part of the whole work that a call of ``theirs`` does (10 draws of 10,000: .001); its time is divided by it.
+    once : what their way does once before its draws (fits), each time; its time is added whole.
     warm : what ``ours`` pays once a process (compilation); called before the first round.
     """
 
@@ -40,6 +41,7 @@ class Ways:
     theirs: Callable[[], Any]
     agree: Callable[[Any, Any], str]
     share: float = 1.0
+    once: Callable[[], Any] | None = None
     warm: Callable[[], Any] | None = None
 
 
@@ -93,14 +95,16 @@ def measure(path: Path, rounds: int | None = None) -> Measured:
     ways, wanted = path.ways(), rounds or path.rounds
     if ways.warm is not None:
         ways.warm()
+    if ways.once is not None:
+        ways.once()
     agreement = ways.agree(ways.ours(), ways.theirs())
     ours, theirs, rng = [], [], np.random.default_rng(0)
     for _ in range(wanted):
         taken = {}
         for name in rng.permutation(["ours", "theirs"]).tolist():
-            taken[name] = processor_seconds(getattr(ways, name))
+            taken[name] = _whole_seconds(ways, name)
         ours.append(taken["ours"])
-        theirs.append(taken["theirs"] / ways.share)
+        theirs.append(taken["theirs"])
     at_least = path.better == "at least"
     ratios = [b / a if at_least else a / b for a, b in zip(ours, theirs, strict=True)]
     ratio = statistics.median(ratios)
@@ -122,6 +126,14 @@ def measure(path: Path, rounds: int | None = None) -> Measured:
         agreement=agreement,
         why=path.why,
     )
+
+
+def _whole_seconds(ways: Ways, name: str) -> float:
+    """Processor seconds of the whole work in one way."""
+    if name == "ours":
+        return processor_seconds(ways.ours)
+    once = processor_seconds(ways.once) if ways.once is not None else 0.0
+    return once + processor_seconds(ways.theirs) / ways.share
 
 
 def processor_seconds(work: Callable[[], Any]) -> float:
@@ -148,6 +160,8 @@ def _peak_of(ways: Callable[[], Ways], name: str) -> float | None:
     if not forget_peak():
         return None
     before = peak_bytes()
+    if found.once is not None and name == "theirs":
+        found.once()
     getattr(found, name)()
     return (peak_bytes() - before) / MIB
 

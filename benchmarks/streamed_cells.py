@@ -3,9 +3,9 @@
 Once with counts read from an h5ad file by rows, once with the matrix in memory; each number of cells in a process of
 its own. Prints the traced peak (numpy and Python), the tokens that are kept, what remains beside them, and the peak of
 the whole process, which also holds what C libraries take. The file is made up: Poisson counts of genes of a shipped
-release and of others that it does not know.
+release and of others that it does not know. ``GROWTHS`` go to a million cells of fewer genes.
 
-    python benchmarks/streamed_cells.py [--cells 2048] [--times 1 4 16] [--genes 20000] [--expressed 1000]
+    python -m benchmarks.streamed_cells [--cells 2048] [--times 1 4 16] [--genes 20000] [--expressed 1000]
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from benchmarks.growth import Growth
 from interp_assets.cells.count_sources import BackedCounts, CountSource, HeldCounts, add_content, blocks
 from interp_assets.models.adapter import load_model
 from interp_assets.models.attention.encoded_blocks import encode_blocks
@@ -32,9 +35,11 @@ from interp_assets.models.files.releases import read_release
 
 RELEASE = Path(__file__).parents[1] / "releases" / "geneformer-small-4k"
 MIB = 2**20
+# Cells of the growth curves: few expressed genes each, so that a million is read in a minute.
+GENES, EXPRESSED = 2000, 32
 
 
-def write_cells(path: Path, cells: int, genes: int, expressed: int) -> None:
+def write_cells(path: Path, cells: int, genes: int, expressed: int, compression: str | None = "gzip") -> None:
     """CSR matrix in h5ad layout, written by rows; every cell expresses one gene of each of ``expressed`` groups."""
     rng, width = np.random.default_rng(0), genes // expressed
     with h5py.File(path, "w") as file:
@@ -42,10 +47,9 @@ def write_cells(path: Path, cells: int, genes: int, expressed: int) -> None:
         group.attrs["encoding-type"], group.attrs["shape"] = "csr_matrix", (cells, genes)
         group["indptr"] = np.arange(cells + 1, dtype=np.int64) * expressed
         kinds = {"indices": np.int32, "data": np.float32}
-        arrays = {
-            name: group.create_dataset(name, cells * expressed, kind, chunks=(65536,), compression="gzip")
-            for name, kind in kinds.items()
-        }
+        size = cells * expressed
+        stored = {"chunks": (min(65536, size),), "compression": compression}
+        arrays = {name: group.create_dataset(name, size, kind, **stored) for name, kind in kinds.items()}
         for start in range(0, cells, 512):
             rows = min(512, cells - start)
             span = slice(start * expressed, (start + rows) * expressed)
@@ -54,13 +58,41 @@ def write_cells(path: Path, cells: int, genes: int, expressed: int) -> None:
             arrays["data"][span] = 1 + rng.poisson(1.0, rows * expressed)
 
 
+def names_of(genes: int) -> np.ndarray:
+    """Names of the columns: genes of the release, half of the columns at most, among others that it does not know."""
+    words = json.loads((RELEASE / "token_dictionary.json").read_text())
+    known = [gene for gene in words if not gene.startswith("<")][: genes // 2]
+    names = np.array([f"unknown-{number}" for number in range(genes)])
+    names[np.linspace(0, genes - 1, len(known)).astype(np.int64)] = known
+    return names
+
+
+def read_by_rows(cells: int, *, keep: bool) -> Callable[[], None]:
+    """What happens to counts in a file before a model runs; tokens of a block are dropped, or all are kept."""
+    folder = tempfile.TemporaryDirectory()
+    path = Path(folder.name) / "cells.h5ad"
+    write_cells(path, cells, GENES, EXPRESSED, compression=None)
+    model, names = load_model(read_release(RELEASE)), names_of(GENES)
+
+    def run() -> None:
+        with folder, BackedCounts(path) as counts:
+            add_content(sha256(), counts)
+            if keep:
+                encode_blocks(model, counts, names)
+                return
+            known = model.known(names)
+            for block in blocks(counts):
+                model.encode(block, names)
+                known[block.indices].sum()
+
+    return run
+
+
 def measured(path: Path, way: str) -> dict[str, Any]:
     """Peaks of one way in this process, and a hash of the tokens."""
     model = load_model(read_release(RELEASE))
-    known = [gene for gene in json.loads((RELEASE / "token_dictionary.json").read_text()) if not gene.startswith("<")]
     with BackedCounts(path) as counts:
-        names = np.array([f"unknown-{number}" for number in range(counts.shape[1])])
-        names[np.linspace(0, names.size - 1, len(known)).astype(np.int64)] = known
+        names = names_of(counts.shape[1])
         started = time.perf_counter()
         tracemalloc.start()
         source: CountSource = counts
@@ -102,7 +134,10 @@ def main() -> None:
             write_cells(path, cells, options.genes, options.expressed)
             for way in ("by rows", "held"):
                 done = subprocess.run(
-                    [sys.executable, __file__, "--one", path, way], capture_output=True, text=True, check=True
+                    [sys.executable, "-m", "benchmarks.streamed_cells", "--one", path, way],
+                    capture_output=True,
+                    text=True,
+                    check=True,
                 )
                 row = json.loads(done.stdout.splitlines()[-1])
                 contents.add(row["content"])
@@ -114,6 +149,26 @@ def main() -> None:
                 )
             if len(contents) != 1:
                 raise SystemExit("the two ways gave other tokens or another key")
+
+
+GROWTHS = (
+    Growth(
+        path="cells read by rows: key, encoding, coverage",
+        of="cells",
+        sizes=(10_000, 100_000, 1_000_000),
+        work=partial(read_by_rows, keep=False),
+        promise=f"{EXPRESSED} expressed of {GENES:,} genes, tokens dropped block by block: memory is one block, and 24 "
+        "bytes a cell (rows of the file, lengths).",
+    ),
+    Growth(
+        path="cells read by rows, tokens kept",
+        of="cells",
+        sizes=(10_000, 100_000),
+        work=partial(read_by_rows, keep=True),
+        promise="What an extraction holds while it plans: 8 bytes a token here, 16 with the places of scored genes; "
+        "twice while blocks are joined.",
+    ),
+)
 
 
 if __name__ == "__main__":

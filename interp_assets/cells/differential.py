@@ -53,13 +53,13 @@ def welch_t(
     Where neither group varies, or a group has fewer than two cells, t is NaN and p is 1 (scanpy's rule):
     such a gene can never be called.
     """
-    from scipy.special import stdtr
+    from interp_assets.stats.student_t import two_sided_p
 
     a, b = variance / cells, control_variance / control_cells
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (mean - control_mean) / np.sqrt(a + b)
         freedom = (a + b) ** 2 / (a**2 / (cells - 1) + b**2 / (control_cells - 1))
-        p = 2.0 * stdtr(freedom, -np.abs(t))
+    p = two_sided_p(t, freedom)
     defined = np.isfinite(t) & np.isfinite(freedom)
     return np.where(defined, t, np.nan), np.where(defined, p, 1.0)
 
@@ -69,13 +69,18 @@ def benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Equal to ``scipy.stats.false_discovery_control`` on the finite entries of a row.
     """
-    q = np.full_like(p, np.nan, dtype=np.float64)
-    for row_p, row_q in zip(p.reshape(-1, p.shape[-1]), q.reshape(-1, p.shape[-1]), strict=True):
-        tested = np.flatnonzero(~np.isnan(row_p))
-        order = tested[np.argsort(row_p[tested], kind="stable")]
-        scaled = row_p[order] * tested.size / np.arange(1, tested.size + 1)
-        row_q[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
-    return q
+    table = p.reshape(-1, p.shape[-1])
+    tested = ~np.isnan(table)
+    # Equal entries get the same q in whatever order they stand; what is no test stands last.
+    ranked = np.where(tested, table, np.inf)
+    order = np.argsort(ranked, axis=1)
+    tests = np.maximum(1, np.count_nonzero(tested, axis=1))
+    scaled = np.take_along_axis(ranked, order, axis=1) * tests[:, None]
+    scaled /= np.arange(1, table.shape[1] + 1)
+    least = np.minimum(1.0, np.minimum.accumulate(scaled[:, ::-1], axis=1)[:, ::-1])
+    q = np.empty_like(ranked)
+    np.put_along_axis(q, order, least, axis=1)
+    return np.where(tested, q, np.nan).reshape(p.shape)
 
 
 def differential_expression(
@@ -104,9 +109,9 @@ def differential_expression(
         If there are fewer than two control cells, or a control cell carries a perturbation.
     """
     _check_control(group, control)
-    members = membership(group, perturbed_gene.shape[0])
-    everyone = membership(np.where(control, 0, -1), 1)
-    return compared(cell_sums(log, members), cell_sums(log, everyone), perturbed_gene)
+    perturbations = perturbed_gene.shape[0]
+    sums = cell_sums(log, membership(np.where(control, perturbations, group), perturbations + 1))
+    return compared(sums[:perturbations], sums[perturbations:], perturbed_gene)
 
 
 def expression_against_the_rest(
@@ -234,6 +239,10 @@ def _rank_sums(
     wanted = order < groups
     u[order[wanted]] = found["statistic"].to_numpy().reshape(shape)[wanted]
     p[order[wanted]] = found["p_value"].to_numpy().reshape(shape)[wanted]
+    # Where U is what no difference gives, the package takes the continuity correction for a difference: p below 1.
+    size = np.bincount(group, minlength=groups + 1)
+    others = group.size - size[:groups] if reference is None else size[reference]
+    p[u == (size[:groups] * others / 2.0)[:, None]] = 1.0
     return u, p
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class CellSums:
         """Sums over the cells of these groups that are not in the other ones, which they must contain."""
         return CellSums(self.total - other.total, self.squares - other.squares, self.cells - other.cells)
 
+    def __getitem__(self, groups: slice) -> CellSums:
+        """Sums of some of the groups."""
+        return CellSums(self.total[groups], self.squares[groups], self.cells[groups])
+
     def moments(self) -> tuple[Float, Float]:
         """Mean and sample variance (ddof 1), groups x genes; NaN for no cell, variance NaN for one."""
         n = self.cells[:, None].astype(np.float64)
@@ -61,7 +65,7 @@ def membership(group: NDArray[np.integer], groups: int) -> csr_matrix:
 
 
 def cell_sums(matrix: csr_matrix | Float, members: csr_matrix) -> CellSums:
-    """Sums of every gene over the cells of every group, by one indicator product each.
+    """Sums of every gene over the cells of every group, in float64 and without a copy of the cells.
 
     Parameters
     ----------
@@ -70,17 +74,17 @@ def cell_sums(matrix: csr_matrix | Float, members: csr_matrix) -> CellSums:
     members
         Groups x cells indicator of ones; a cell may be in several groups.
     """
-    values: Any = matrix.astype(np.float64)
-    if isinstance(values, np.ndarray):
-        squares: Any = values**2
-    else:
-        squares = values.copy()
-        squares.data = squares.data**2
-    total, square = (
-        product if isinstance(product, np.ndarray) else product.toarray()
-        for product in (members @ values, members @ squares)
-    )
-    return CellSums(total, square, np.diff(members.indptr).astype(np.int64))
+    groups = members.tocsr()
+    cells = np.diff(groups.indptr).astype(np.int64)
+    if isinstance(matrix, np.ndarray):
+        dense = matrix.astype(np.float64)
+        return CellSums(groups @ dense, groups @ dense**2, cells)
+    from interp_assets.stats.grouped_sums import grouped_sums
+
+    rows = matrix.tocsr()
+    walk = (rows.data, rows.indices, rows.indptr, groups.indices, groups.indptr)
+    total, squares = np.moveaxis(grouped_sums(*walk, rows.shape[1]), 2, 0)
+    return CellSums(np.ascontiguousarray(total), np.ascontiguousarray(squares), cells)
 
 
 def grouped_moments(

@@ -23,6 +23,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from interp_assets.stats.compiled import compiled
+from interp_assets.stats.grouped_sums import labelled_sums
+
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
@@ -37,7 +40,7 @@ AGGREGATORS: Final = (
     "scenic",
 )
 _FEWEST: Final = 4  # cells behind a correlation with a Fisher interval: n - 3 must be positive
-_CHUNK: Final = 4_000_000  # numbers of an indicator matrix held at once
+_CHUNK: Final = 4_000_000  # comparisons of pairs held at once
 _FEW_PAIRS: Final = 10_000  # true-false pairs up to which comparing all is quicker than sorting
 _RANK_DRAWS: Final = 4000
 
@@ -65,7 +68,8 @@ def edge_products(regulators: ArrayLike, targets: ArrayLike) -> EdgeProducts:
     x, y = _standardised(regulators), _standardised(targets)
     pairs = (x[:, :, None] * y[:, None, :]).reshape(x.shape[0], -1)
     columns = np.concatenate([np.ones((x.shape[0], 1)), x, y, x**2, y**2, pairs], axis=1)
-    return EdgeProducts(columns=columns, regulators=x.shape[1], targets=y.shape[1])
+    # Chosen columns of a table lie gene by gene, and so would these: sums by stratum read cell by cell.
+    return EdgeProducts(columns=np.ascontiguousarray(columns), regulators=x.shape[1], targets=y.shape[1])
 
 
 def _standardised(values: ArrayLike) -> Float:
@@ -83,7 +87,11 @@ def weighted_correlations(products: EdgeProducts, weights: ArrayLike) -> Float:
     Weights are multiplicities: 1 for a cell of the stratum, 0 for others, more for a cell drawn repeatedly. A gene
     without variance, or fewer than 2 cells, gives NaN.
     """
-    sums = np.asarray(weights, dtype=np.float64) @ products.columns
+    return _correlations(products, np.asarray(weights, dtype=np.float64) @ products.columns)
+
+
+def _correlations(products: EdgeProducts, sums: Float) -> Float:
+    """Correlation of every edge (S x E) from sums of the columns over the cells of S strata."""
     t, p = products.regulators, products.targets
     cuts = np.cumsum([1, t, p, t, p])
     n, x, y, xx, yy, xy = np.split(sums, cuts, axis=1)
@@ -101,23 +109,16 @@ def weighted_correlations(products: EdgeProducts, weights: ArrayLike) -> Float:
 def stratum_correlations(products: EdgeProducts, labels: ArrayLike, strata: int) -> tuple[Float, Int]:
     """Correlation within every stratum of every label set: D x K x E, and cells of the strata (D x K).
 
-    ``labels`` is D x N (or N) with numbers from 0 to K - 1, or -1 for a cell of no stratum. Nothing is computed once
-    per draw: label sets share one product of their indicators with the per-cell products.
+    ``labels`` is D x N (or N) with numbers from 0 to K - 1, or -1 for a cell of no stratum. What is computed from the
+    cells is computed once: a label set only adds up the per-cell products.
     """
     table = np.atleast_2d(np.asarray(labels, dtype=np.int64))
     cells = products.columns.shape[0]
     if table.shape[1] != cells or (table.size and (table.max() >= strata or table.min() < -1)):
         raise ValueError(f"labels of shape {table.shape} are not numbers from -1 to {strata - 1} of {cells} cells")
-    found = np.empty((table.shape[0], strata, products.edges))
-    size = np.empty((table.shape[0], strata), dtype=np.int64)
-    step = max(1, _CHUNK // max(1, strata * cells))
-    for first in range(0, table.shape[0], step):
-        part = slice(first, first + step)
-        indicator = table[part, None, :] == np.arange(strata)[None, :, None]
-        size[part] = indicator.sum(axis=2)
-        flat = indicator.reshape(-1, cells)
-        found[part] = weighted_correlations(products, flat).reshape(-1, strata, products.edges)
-    return found, size
+    sums = labelled_sums(products.columns, np.ascontiguousarray(table), strata)
+    found = _correlations(products, sums.reshape(-1, products.columns.shape[1]))
+    return found.reshape(-1, strata, products.edges), sums[:, :, 0].astype(np.int64)
 
 
 def kept_strata(score: Float, size: Int, minimum: int) -> Float:
@@ -176,11 +177,32 @@ def _mean(values: Float, weight: Float) -> Float:
 
 def _scenic(strength: Float, size: Int, minimum: int) -> Float:
     """Size-weighted mean over kept strata of the rank of each edge, as a share of the edges (mid-ranks)."""
-    from scipy.stats import rankdata
+    edges, strata = strength.shape[-1], strength.shape[-2]
+    weight = np.where(size >= minimum, size, 0).astype(np.float64).reshape(-1, strata)
+    tables = np.ascontiguousarray(strength).reshape(-1, strata, edges)
+    return _weighted_ranks(tables, np.argsort(tables, axis=-1), weight).reshape(*strength.shape[:-2], edges)
 
-    weight = np.where(size >= minimum, size, 0).astype(np.float64)[..., None]
-    rank = rankdata(strength, axis=-1) / strength.shape[-1]
-    return _mean(rank, np.broadcast_to(weight, rank.shape))
+
+@compiled
+def _weighted_ranks(values: Float, order: NDArray[np.intp], weight: Float) -> Float:  # pragma: no cover - compiled
+    """Weighted mean over K of the mid-ranks of E values, as shares of E (D x K x E, weights D x K); D x E."""
+    draws, strata, edges = values.shape
+    found = np.zeros((draws, edges))
+    for draw in range(draws):
+        total = weight[draw].sum()
+        for stratum in range(strata):
+            share, row, places = weight[draw, stratum], values[draw, stratum], order[draw, stratum]
+            first = 0
+            while share > 0 and first < edges:
+                last = first + 1
+                while last < edges and row[places[last]] == row[places[first]]:
+                    last += 1
+                for at in range(first, last):
+                    found[draw, places[at]] += share * (0.5 * (first + 1 + last) / edges)
+                first = last
+        if total > 0:
+            found[draw] /= total
+    return found
 
 
 def recovery(score: ArrayLike, true: ArrayLike) -> tuple[Float, Float]:

@@ -6,6 +6,8 @@ checks around one run of a library cost several times the run itself at 600 cell
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -13,6 +15,8 @@ from interp_assets.stats.compiled import compiled
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+
+_BLOCK: Final = 128  # points whose distances are held at once
 
 
 def kmeans_labels(points: ArrayLike, clusters: int, rng: np.random.Generator, *, rounds: int = 30) -> Int:
@@ -59,44 +63,53 @@ def spread_centres(points: Float, clusters: int, rng: np.random.Generator) -> Fl
 @compiled
 def lloyd(points: Float, start: Float, rounds: int) -> Int:  # pragma: no cover - compiled
     """Labels after Lloyd's rounds from given centres: until nothing moves, at most ``rounds``."""
-    centres = start.T.copy()
+    coordinates, centres = points.T.copy(), start.copy()
     label = np.full(points.shape[0], -1, dtype=np.int64)
     for _ in range(rounds):
-        if _assign(points, centres, label) == 0:
+        if _assign(coordinates, centres, label) == 0:
             break
-        _move(points, centres, label)
+        _move(coordinates, centres, label)
     return label
 
 
 @compiled
-def _assign(points: Float, centres: Float, label: Int) -> int:  # pragma: no cover - compiled
-    """Give every point its nearest centre (centres C x K, so that the innermost loop runs over clusters)."""
-    clusters, moved = centres.shape[1], 0
-    distance = np.empty(clusters)
-    for i in range(points.shape[0]):
-        distance[:] = 0.0
-        for j in range(points.shape[1]):
-            for k in range(clusters):
-                gap = points[i, j] - centres[j, k]
-                distance[k] += gap * gap
-        best = 0
-        for k in range(1, clusters):
-            if distance[k] < distance[best]:
-                best = k
-        moved += label[i] != best
-        label[i] = best
+def _assign(coordinates: Float, centres: Float, label: Int) -> int:  # pragma: no cover - compiled
+    """Give every point its nearest centre, the first of equally near ones; how many labels changed.
+
+    ``coordinates`` is C x N, so that the innermost loops run over a block of points and few clusters cost little.
+    """
+    moved, count = 0, coordinates.shape[1]
+    distance, nearest, best = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK, dtype=np.int64)
+    for first in range(0, count, _BLOCK):
+        size = min(_BLOCK, count - first)
+        nearest[:size], best[:size] = np.inf, 0
+        for k in range(centres.shape[0]):
+            distance[:size] = 0.0
+            for j in range(centres.shape[1]):
+                row, centre = coordinates[j][first : first + size], centres[k, j]
+                for i in range(size):
+                    gap = row[i] - centre
+                    distance[i] += gap * gap
+            for i in range(size):
+                closer = distance[i] < nearest[i]
+                nearest[i] = distance[i] if closer else nearest[i]
+                best[i] = k if closer else best[i]
+        for i in range(size):
+            moved += label[first + i] != best[i]
+            label[first + i] = best[i]
     return moved
 
 
 @compiled
-def _move(points: Float, centres: Float, label: Int) -> None:  # pragma: no cover - compiled
+def _move(coordinates: Float, centres: Float, label: Int) -> None:  # pragma: no cover - compiled
     """Put every centre at the mean of its points; a centre without points stays."""
-    size = np.zeros(centres.shape[1])
+    size = np.zeros(centres.shape[0])
     total = np.zeros(centres.shape)
-    for i in range(points.shape[0]):
+    for i in range(label.size):
         size[label[i]] += 1.0
-        for j in range(points.shape[1]):
-            total[j, label[i]] += points[i, j]
-    for k in range(centres.shape[1]):
+    for j in range(coordinates.shape[0]):
+        for i in range(label.size):
+            total[label[i], j] += coordinates[j, i]
+    for k in range(centres.shape[0]):
         if size[k] > 0:
-            centres[:, k] = total[:, k] / size[k]
+            centres[k] = total[k] / size[k]

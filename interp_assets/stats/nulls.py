@@ -266,11 +266,10 @@ def curveball(
     first = rng.integers(0, rows.size, trades_per_regulator * rows.size)
     second = rng.integers(0, rows.size - 1, first.size)
     second += second >= first
-    # One number a dealt position: a trade never deals more than both regulators' targets together.
-    longest = 2 * int(net.out_degree[rows].max())
-    target = net.target.copy()
-    mark = np.zeros(net.genes, dtype=np.int8)
-    _trade(net.start, target, net.regulator, rows[first], rows[second], mark, np.empty(longest, np.int64), rng)
+    # A trade never deals more than both regulators' targets together: each of them, and its place.
+    dealt = np.empty(4 * int(net.out_degree[rows].max()), dtype=np.int64)
+    target, seen = net.target.copy(), np.zeros(net.genes, dtype=np.int64)
+    _trade(net.start, target, net.regulator, rows[first], rows[second], seen, dealt, rng)
     return Network(start=net.start, target=target, regulator=net.regulator, genes=net.genes)
 
 
@@ -287,73 +286,73 @@ def tradeable_regulators(net: Network) -> Int:
 
 def same_degrees(one: Network, other: Network) -> bool:
     """Whether two networks have equal out-degrees, equal in-degrees, and no pair twice or with itself."""
-    member = other.member()
     return bool(
-        np.array_equal(one.out_degree, member.sum(axis=1))
-        and np.array_equal(one.in_degree, member.sum(axis=0))
-        and not member[np.arange(other.regulator.size), other.regulator].any()
+        np.array_equal(one.out_degree, other.out_degree)
+        and np.array_equal(one.in_degree, other.in_degree)
+        and _pairs_are_distinct(other.start, other.target, other.regulator, np.full(other.genes, -1))
     )
 
 
 def jaccard_distance(one: Network, other: Network) -> float:
     """Mean over regulators of 1 - shared / joint targets between two networks of equal regulators."""
-    shared = (one.member() & other.member()).sum(axis=1)
+    shared = _shared_targets(one.start, one.target, other.start, other.target, np.full(one.genes, -1))
     joint = one.out_degree + other.out_degree - shared
     return float((1.0 - shared / joint).mean())
 
 
 @compiled
-def _pool_exclusive(
-    start: Int, target: Int, row: int, only: int, other: int, mark: NDArray[np.int8], pool: Int, pooled: int
-) -> int:  # pragma: no cover - compiled
-    """Append the targets that only this row has, but for the other regulator itself; new pool size."""
-    for i in range(start[row], start[row + 1]):
-        if mark[target[i]] == only and target[i] != other:
-            pool[pooled] = target[i]
-            pooled += 1
-    return pooled
+def _pairs_are_distinct(start: Int, target: Int, regulator: Int, last: Int) -> bool:  # pragma: no cover - compiled
+    """Whether no row holds a target twice or its own regulator; ``last`` starts as -1 for every gene."""
+    for row in range(start.size - 1):
+        for i in range(start[row], start[row + 1]):
+            if last[target[i]] == row or target[i] == regulator[row]:
+                return False
+            last[target[i]] = row
+    return True
 
 
 @compiled
-def _deal(
-    start: Int, target: Int, row: int, only: int, other: int, mark: NDArray[np.int8], pool: Int, dealt: int
-) -> int:  # pragma: no cover - compiled
-    """Put pooled targets on the places of this row's exclusive ones; position in the pool afterwards."""
-    for i in range(start[row], start[row + 1]):
-        if mark[target[i]] == only and target[i] != other:
-            target[i] = pool[dealt]
-            dealt += 1
-    return dealt
+def _shared_targets(
+    start: Int, target: Int, other_start: Int, other_target: Int, last: Int
+) -> Int:  # pragma: no cover - compiled
+    """Number of targets that each row has in both networks; ``last`` starts as -1 for every gene."""
+    shared = np.zeros(start.size - 1, dtype=np.int64)
+    for row in range(start.size - 1):
+        for i in range(start[row], start[row + 1]):
+            last[target[i]] = row
+        for i in range(other_start[row], other_start[row + 1]):
+            shared[row] += last[other_target[i]] == row
+    return shared
 
 
 @compiled
 def _trade(
-    start: Int,
-    target: Int,
-    regulator: Int,
-    first: Int,
-    second: Int,
-    mark: NDArray[np.int8],
-    pool: Int,
-    rng: np.random.Generator,
+    start: Int, target: Int, regulator: Int, first: Int, second: Int, seen: Int, dealt: Int, rng: np.random.Generator
 ) -> None:  # pragma: no cover - compiled
-    """Carry out the trades in place; ``mark`` is all zero before and after each."""
+    """Carry out the trades in place. ``seen`` is zero for every gene; ``dealt`` holds the targets of a trade twice."""
+    pool, place = dealt[: dealt.size // 2], dealt[dealt.size // 2 :]
     for t in range(first.size):
         a, b = first[t], second[t]
-        for i in range(start[a], start[a + 1]):
-            mark[target[i]] += 1
+        # Two marks of this trade alone: nothing has to be cleared for the next one.
+        of_second, of_both = 2 * t + 1, 2 * t + 2
         for i in range(start[b], start[b + 1]):
-            mark[target[i]] += 2
-        pooled = _pool_exclusive(start, target, a, 1, regulator[b], mark, pool, 0)
-        pooled = _pool_exclusive(start, target, b, 2, regulator[a], mark, pool, pooled)
+            seen[target[i]] = of_second
+        pooled = 0
+        for i in range(start[a], start[a + 1]):
+            if seen[target[i]] == of_second:
+                seen[target[i]] = of_both
+            elif target[i] != regulator[b]:
+                pool[pooled], place[pooled] = target[i], i
+                pooled += 1
+        for i in range(start[b], start[b + 1]):
+            if seen[target[i]] == of_second and target[i] != regulator[a]:
+                pool[pooled], place[pooled] = target[i], i
+                pooled += 1
         for i in range(pooled - 1, 0, -1):
             j = int(rng.random() * (i + 1))
             pool[i], pool[j] = pool[j], pool[i]
-        dealt = _deal(start, target, a, 1, regulator[b], mark, pool, 0)
-        _deal(start, target, b, 2, regulator[a], mark, pool, dealt)
-        # Both rows together hold the same genes as before, so this clears every mark.
-        mark[target[start[a] : start[a + 1]]] = 0
-        mark[target[start[b] : start[b + 1]]] = 0
+        for i in range(pooled):
+            target[place[i]] = pool[i]
 
 
 @compiled

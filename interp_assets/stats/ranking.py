@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from interp_assets.stats.compiled import compiled
+
 Float = NDArray[np.float64]
 Labels = NDArray[np.int8]
 
@@ -72,17 +74,11 @@ class RankedRows:
 
         Ties count one half, which equals the rank formula with mid-ranks (paper section 4):
         sum over tie runs of positives x (negatives below + negatives in the run / 2), over all pairs.
-        Numbers are exact multiples of one half until the final division.
+        Counts are whole numbers until the final division.
         """
-        sorted_labels = self._sorted(labels)
-        positive, row = self._run_sums(sorted_labels == 1)
-        negative, _ = self._run_sums(sorted_labels == 0)
-        rows = sorted_labels.shape[0]
-        n_positive = np.bincount(row, positive, rows)
-        n_negative = np.bincount(row, negative, rows)
-        before = np.cumsum(negative) - negative - (np.cumsum(n_negative) - n_negative)[row]
-        in_order = np.bincount(row, positive * (before + negative / 2.0), rows)
-        return _divide(in_order, n_positive * n_negative)
+        table = np.atleast_2d(np.asarray(labels))
+        _check_labels(table, (self.order.shape[0], self.order.shape[1]))
+        return _auroc_of_rows(self.order, self.first, table.astype(np.int8, copy=False))
 
     def average_precision(self, labels: ArrayLike) -> Float:
         """Average precision of each row (P): sum of recall steps times precision, one step per tie run.
@@ -195,6 +191,29 @@ def _top(scores: ArrayLike, labels: ArrayLike, k: int | None) -> tuple[Float, Fl
     hits = (above & (table == 1)).sum(axis=1) + (taken - above.sum(axis=1)) * share
     both = (positives > 0) & (positives < available)
     return np.where(both, hits, np.nan), taken.astype(np.float64), positives.astype(np.float64)
+
+
+@compiled
+def _auroc_of_rows(
+    order: NDArray[np.intp], first: NDArray[np.bool_], labels: Labels
+) -> Float:  # pragma: no cover - compiled
+    found = np.empty(labels.shape[0])
+    for row in range(labels.shape[0]):
+        own = row if order.shape[0] > 1 else 0
+        positives, negatives, run_positives, run_negatives, twice_in_order = 0, 0, 0, 0, 0
+        for place in range(order.shape[1]):
+            if first[own, place]:
+                twice_in_order += run_positives * (2 * negatives + run_negatives)
+                positives += run_positives
+                negatives += run_negatives
+                run_positives = run_negatives = 0
+            label = labels[row, order[own, place]]
+            run_positives += label == 1
+            run_negatives += label == 0
+        twice_in_order += run_positives * (2 * negatives + run_negatives)
+        pairs = (positives + run_positives) * (negatives + run_negatives)
+        found[row] = twice_in_order / (2.0 * pairs) if pairs > 0 else np.nan
+    return found
 
 
 def _finite(scores: ArrayLike) -> Float:

@@ -232,6 +232,23 @@ def test_rank_sum_counts_pairs_like_a_naive_loop(screen):
     assert np.isnan(found.q[2, own[2]])
 
 
+@pytest.mark.parametrize("against", ["control", "the rest"])
+def test_groups_without_any_difference_have_p_one_as_in_scipy(against):
+    # U of gene 0 is exactly half of all pairs; gene 1 differs.
+    log = sparse.csr_matrix(np.array([[0.0, 1.0], [3.0, 2.0], [1.0, 3.0], [2.0, 4.0], [1.0, 5.0], [2.0, 6.0]]))
+    group, own = np.array([0, 0, 1, 1, 1, 1]), np.array([-1])
+    if against == "control":
+        found = rank_sum_expression(log, np.where(group == 1, -1, 0), group == 1, own)
+    else:
+        found = ranks_against_the_rest(log, group, 2, np.array([-1, -1]))
+    dense = log.toarray()
+    expected = stats.mannwhitneyu(dense[group == 0], dense[group == 1], method="asymptotic")
+    assert expected.statistic[0] == 4.0
+    assert found.t[0].tolist() == expected.statistic.tolist()
+    assert found.p[0] == pytest.approx(expected.pvalue)
+    assert found.p[0, 0] == 1.0
+
+
 def test_rank_sum_and_welch_share_the_fold(screen):
     log, group, own = screen
     ranks = rank_sum_expression(log, group, group == -1, own)

@@ -57,6 +57,14 @@ def test_spearman_equals_scipy_on_the_control_cells(cells):
     assert found.facts["constant_genes"] == 1
 
 
+def test_correlations_made_by_blocks_of_genes_are_those_made_at_once(cells, monkeypatch):
+    whole = spearman_edges(cells)
+    monkeypatch.setattr("interp_assets.edges.scores.BLOCK", 3)
+    by_blocks = spearman_edges(cells)
+    np.testing.assert_allclose(by_blocks.score, whole.score, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(by_blocks.score, by_blocks.score.T)
+
+
 @pytest.mark.parametrize("make", [spearman_edges, rank_distance_edges, co_detection_edges])
 def test_scores_carry_cells_and_genes(cells, make):
     found = make(cells)
