@@ -31,7 +31,7 @@ from interp_assets.automation.notices import notice_sensors  # noqa: E402
 from interp_assets.automation.schedules import reevaluation  # noqa: E402
 from interp_assets.deployment import read_deployment  # noqa: E402
 from interp_assets.executors import chosen_executor, executor_settings  # noqa: E402
-from interp_assets.io_managers import AttentionIOManager, FilesIOManager, RecordsIOManager  # noqa: E402
+from interp_assets.io_managers import io_managers  # noqa: E402
 from interp_assets.layout import Layout, read_layout  # noqa: E402
 
 JUDGED_GROUPS = (
@@ -67,17 +67,12 @@ def build_definitions(layout: Layout) -> dg.Definitions:
         *judgement_assets(layout),
         *history_assets(layout),
     ]
-    store = str(layout.folders.store)
     judged = dg.AssetSelection.groups(*map(placed, JUDGED_GROUPS)) | dg.AssetSelection.assets("layer_choice")
     judged -= dg.AssetSelection.assets("leaderboard", "verdict_changes", dg.AssetKey(["random_weights", "attention"]))
     schedule = reevaluation(layout, judged)
     return dg.Definitions(
         assets=presented(assets),
-        resources={
-            "records": RecordsIOManager(store=store),
-            "files": FilesIOManager(store=store),
-            "attention_store": AttentionIOManager(store=store),
-        },
+        resources=io_managers(layout.folders.store),
         sensors=[release_sensor(layout), condition_sensor(), failure_sensor(layout), *notice_sensors(layout)],
         schedules=[schedule],
         executor=chosen_executor(executor_settings(read_deployment(layout.folders))),

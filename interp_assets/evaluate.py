@@ -16,22 +16,24 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import dagster as dg
+import yaml
+from dagster._core.instance.ref import InstanceRef
 
 from interp_assets.analyses.analysis_row import AnalysisRow
 from interp_assets.assets.datasets import archive
 from interp_assets.automation.conditions import release_in
-from interp_assets.automation.launcher import this_process
+from interp_assets.automation.launcher import end_lost_runs, this_process
 from interp_assets.automation.run_tags import Dimension, run_tags
 from interp_assets.battery import results_from_json
 from interp_assets.cells.artefacts import raw_file
 from interp_assets.cells.records import Unavailable
 from interp_assets.exclusive import alone
-from interp_assets.io_managers import read_records
+from interp_assets.io_managers import STORED, io_managers, read_records
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
-from interp_assets.run_history import keep_open
+from interp_assets.run_history import kept_open
 from interp_assets.settings import PROJECT, SettingsError
 from interp_assets.stages import Stage, Wave, of_another, stages, waves
-from interp_assets.storage import write_bytes
+from interp_assets.storage import check_writable, write_bytes
 from qc_standards.records import TestResult
 
 # The run history keeps every event; the terminal shows stages, not Dagster's own log.
@@ -40,8 +42,37 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 FORMER_CONFIGURATIONS = ("1c599b80fccdf7014110ab81c24315a4199618243e1272c7b362d4331c4d96b1",)
 
 
+# What sqlite says, and the way out; a damaged history loses what was run, and nothing that is stored.
+HISTORY_FAULTS = {
+    "is full": "free space on that disk, then ask again: what is finished stays",
+    "disk I/O error": "free space on that disk, or mend it, then ask again: what is finished stays",
+    "readonly": "make that folder writable, or set INTERP_STORE to one that is",
+    "malformed": "move that folder away and ask again: steps are run anew, extracted attention is kept",
+    "not a database": "move that folder away and ask again: steps are run anew, extracted attention is kept",
+}
+
+
 class EvaluationError(RuntimeError):
-    """A step failed; the message names it and its error."""
+    """A step failed, or the run history could not be read or written; the message names it and its error."""
+
+
+@contextmanager
+def history_faults(layout: Layout) -> Iterator[None]:
+    """Name the run history, and the way out, where it cannot be read or written.
+
+    Raises
+    ------
+    EvaluationError
+        Instead of the error of the database.
+    """
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        told = str(error.orig)
+        way = next((way for said, way in HISTORY_FAULTS.items() if said in told), "mend that, then ask again")
+        raise EvaluationError(f"run history {layout.folders.dagster_home}: {told}; {way}") from error
 
 
 Steps = list[tuple[str, str | None]]
@@ -84,7 +115,12 @@ def dagster_instance(layout: Layout) -> dg.DagsterInstance:
     ------
     SettingsError
         When ``INTERP_DAGSTER_YAML`` names no file.
+    NotWrittenError
+        When nothing can be written to the store.
+    EvaluationError
+        When the run history is damaged.
     """
+    check_writable(layout.folders.store)
     home = layout.folders.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
@@ -93,13 +129,13 @@ def dagster_instance(layout: Layout) -> dg.DagsterInstance:
     if not source.is_file():
         raise SettingsError(f"INTERP_DAGSTER_YAML={named}: no such file; name a dagster.yaml or unset the variable")
     wanted = source.read_bytes()
-    keep_open(home)
     # Dagster makes the tables of a new history without asking whether another process makes them at the same time.
-    with alone(configuration):
+    with history_faults(layout), alone(configuration):
         found = configuration.read_bytes() if configuration.exists() else b""
         if not found or (named and found != wanted) or sha256(found).hexdigest() in FORMER_CONFIGURATIONS:
             write_bytes(configuration, wanted)
-        return dg.DagsterInstance.from_config(str(home))
+        overrides: Any = kept_open(str(home), yaml.safe_load(configuration.read_bytes()) or {})
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
 
 
 class Beside(Protocol):
@@ -122,6 +158,7 @@ class Evaluator:
         self.instance = instance
         self._job = defs.resolve_implicit_global_asset_job_def()
         self._graph = defs.resolve_asset_graph()
+        self._managers = io_managers(layout.folders.store)
         self._resolver: Any = None
         self.progress = Progress()
 
@@ -135,9 +172,13 @@ class Evaluator:
         Raises
         ------
         EvaluationError
-            When a step fails that all releases share, or every release has failed; what was finished stays and is not
-            run again.
+            When a step fails that all releases share, every release failed, or the run history is at fault; what was
+            finished stays and is not run again.
         """
+        with history_faults(self.layout):
+            return self._evaluated(study, releases, beside)
+
+    def _evaluated(self, study: str, releases: Sequence[str], beside: Beside | None) -> Progress:
         self._register(releases)
         self._resolver = None
         for wave in waves(self.layout, self._graph.materializable_asset_keys, study, releases):
@@ -172,8 +213,9 @@ class Evaluator:
         before = len(self.progress.steps)
         self._resolver = None  # other processes may have run something since the last chain
         try:
-            for stage in chain:
-                self._run(stage)
+            with history_faults(self.layout):
+                for stage in chain:
+                    self._run(stage)
         except EvaluationError as error:
             return ChainRun(self.progress.steps[before:], str(error))
         return ChainRun(self.progress.steps[before:])
@@ -201,7 +243,8 @@ class Evaluator:
         return results_from_json(file.read_bytes())
 
     def _register(self, releases: Sequence[str]) -> None:
-        """Make partitions of the controls and of releases that have none yet."""
+        """Make partitions of the controls and of releases that have none yet, after what a killed command left."""
+        end_lost_runs(self.instance)
         known = set(self.instance.get_dynamic_partitions(RELEASE.name or ""))
         new = [name for name in (*CONTROLS, *releases) if name not in known]
         if new:
@@ -226,6 +269,8 @@ class Evaluator:
             if not told:
                 self.progress.tell(stage.title)
                 told = True
+            for fault in filter(None, (self._fault(key, stage.partition) for key in stale)):
+                self.progress.tell(f"{fault}; made again")
             self._materialise(self._settled(stale, stage), stage.partition, stage.title)
         names = ", ".join(key.to_user_string() for key in self._stale(stage))
         raise EvaluationError(f"{stage.title}: still not fresh after running: {names}")
@@ -241,7 +286,7 @@ class Evaluator:
         return [key for key in stale if not upstream[key] & moving]
 
     def _stale(self, stage: Stage) -> list[dg.AssetKey]:
-        """Assets of the stage to run now: all missing ones, else those that Dagster calls stale."""
+        """Assets of the stage to run now: missing ones, those that Dagster calls stale, those whose files changed."""
         from dagster._core.definitions.data_version import StaleStatus
 
         status = {key: self._statuses().get_status(key, stage.partition) for key in stage.keys}
@@ -249,6 +294,7 @@ class Evaluator:
             key
             for key, found in status.items()
             if found is not StaleStatus.FRESH
+            or self._fault(key, stage.partition)
             or self._came_since(key, stage.partition)
             or (stage.partition is None and self._made_since(key))
         ]
@@ -262,6 +308,24 @@ class Evaluator:
             context = LoadingContextForTest(self.instance)
             self._resolver = CachingStaleStatusResolver(self.instance, self._graph, context)
         return self._resolver
+
+    def _fault(self, key: dg.AssetKey, partition: str | None) -> str:
+        """Why what lies in the store is not what the last run of an asset left there; empty where it is, or none was.
+
+        Files are hashed once a process. Bad sectors, a copy that broke off and a hand that edited a table are found
+        before anything is made from them.
+        """
+        from dagster._core.definitions.events import AssetKeyPartitionKey
+
+        record = self._statuses()._get_latest_data_version_record(key=AssetKeyPartitionKey(key, partition))
+        made = record.asset_materialization if record is not None else None
+        if made is None:
+            return ""
+        node, told = self._graph.get(key), made.metadata.get(STORED)
+        manager = self._managers.get(node.io_manager_key or "")
+        if manager is None:  # stored by none of the platform's managers, which know no hash of it
+            return ""
+        return manager.fault(key, node.metadata, partition, str(told.value) if told is not None else "")
 
     def _came_since(self, key: dg.AssetKey, name: str | None) -> bool:
         """Whether a declared file that was not there when it was last looked for is there now."""

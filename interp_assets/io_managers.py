@@ -1,5 +1,8 @@
 """Typed, atomic IO managers: where each asset's files lie is part of its definition, not of its code.
 
+What was written is stored with hashes, and nothing that differs from them is handed to an asset. The run history holds
+one hash over all of it (`STORED`), so that an evaluation can ask whether what lies there is what the last run left.
+
 Every asset names its folder by a template in its metadata (`PATH`), filled with the partition's dimensions. An
 `Unavailable` is stored like any other record, so an absent dataset travels downstream with its reason.
 """
@@ -20,19 +23,27 @@ import pandas as pd
 
 from interp_assets.cells.records import PreparedCells, ScreenLabels, Unavailable
 from interp_assets.edges.records import EdgeMatrix, Reference
+from interp_assets.exclusive import alone
 from interp_assets.storage import (
+    DamagedError,
     StorageError,
     canonical_json,
     content_hash,
+    fault_in,
+    fault_in_records,
     load_record,
+    records_digest,
     save_records,
+    sha256_of,
     stored_kind,
     write_bytes,
     write_text,
+    writing,
 )
 
 PATH = "interp/path"
 MANY = "interp/many"
+STORED = "sha256 of what is stored"
 RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (Unavailable, PreparedCells, ScreenLabels, EdgeMatrix, Reference)
 }
@@ -68,6 +79,9 @@ class _Placed(dg.ConfigurableIOManager):
         names = tuple(part.split("}")[0] for part in str(value).split("{")[1:])
         return Path(self.store) / str(value).format(**partition_fields(key, names))
 
+    def _place(self, folder: Path) -> str:
+        return folder.relative_to(self.store).as_posix()
+
     def _output_folder(self, context: dg.OutputContext) -> Path:
         return self._folder(context.definition_metadata, context.partition_key if context.has_partition_key else None)
 
@@ -77,6 +91,26 @@ class _Placed(dg.ConfigurableIOManager):
         keys = context.asset_partition_keys if context.has_asset_partitions else [None]
         for key in keys:
             yield key, self._folder(metadata, key)
+
+    def fault(self, key: dg.AssetKey, metadata: Mapping[str, Any], partition: str | None, told: str) -> str:
+        """Why what is stored is not what the last run of an asset left there, in words; empty where it is.
+
+        ``told`` is the hash that the run history keeps of it; empty where it keeps none.
+        """
+        folder = self._folder(metadata, partition)
+        try:
+            found = self._fault(folder, key)
+            if not found and told and told != self._digest(folder, key):
+                found = f"{folder}: holds something else than its last run left there"
+        except (OSError, ValueError) as error:
+            return f"{folder}: cannot be read ({error})"
+        return found
+
+    def _fault(self, folder: Path, key: dg.AssetKey) -> str:
+        raise NotImplementedError
+
+    def _digest(self, folder: Path, key: dg.AssetKey) -> str:
+        raise NotImplementedError
 
     def _load(self, context: dg.InputContext, read: Callable[[Path], Any]) -> Any:
         loaded = {key: read(folder) for key, folder in self._inputs(context)}
@@ -93,11 +127,19 @@ class RecordsIOManager(_Placed):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write the records; the folder is replaced in one rename."""
         records = {"unavailable": obj} if isinstance(obj, Unavailable) else obj
-        save_records(self._output_folder(context), records)
+        folder = self._output_folder(context)
+        save_records(folder, records, self._place(folder))
+        context.add_output_metadata({STORED: records_digest(folder)})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Mapping of records by name, or the `Unavailable` that was stored instead."""
         return self._load(context, read_records)
+
+    def _fault(self, folder: Path, key: dg.AssetKey) -> str:
+        return fault_in_records(folder)
+
+    def _digest(self, folder: Path, key: dg.AssetKey) -> str:
+        return records_digest(folder)
 
 
 def read_records(folder: Path) -> dict[str, Any] | Unavailable:
@@ -111,7 +153,12 @@ def read_records(folder: Path) -> dict[str, Any] | Unavailable:
     parts = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if not parts:
         raise StorageError(f"{folder}: nothing stored; materialise the asset that writes it")
-    records = {part.name: load_record(part, RECORDS[stored_kind(part) or ""]) for part in parts}
+    records = {}
+    for part in parts:
+        kind = stored_kind(part) or "record"
+        if kind not in RECORDS:
+            raise StorageError(f"{part}: no {kind} that is known is stored; materialise the asset that writes it")
+        records[part.name] = load_record(part, RECORDS[kind])
     unavailable = records.get("unavailable")
     return unavailable if isinstance(unavailable, Unavailable) else records
 
@@ -156,16 +203,17 @@ class FilesIOManager(_Placed):
     """
 
     def handle_output(self, context: dg.OutputContext, obj: Mapping[str, bytes]) -> None:
-        """Write changed files one by one, each atomically, and the list of them last."""
+        """Write the files one by one, each atomically, and the list of them last."""
         folder = self._output_folder(context)
         listing = self._listing(folder, context.asset_key)
-        before = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else {}
-        for name in set(before) - set(obj):
-            (folder / name).unlink(missing_ok=True)
-        for name, content in obj.items():
-            write_bytes(folder / name, content)
-        write_text(listing, canonical_json({name: hashlib.sha256(obj[name]).hexdigest() for name in obj}))
-        context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder))})
+        with writing(listing), alone(listing):
+            for name in set(_listed(listing) or {}) - set(obj):
+                (folder / name).unlink(missing_ok=True)
+            for name, content in obj.items():
+                write_bytes(folder / name, content)
+            write_text(listing, canonical_json({name: hashlib.sha256(obj[name]).hexdigest() for name in obj}))
+        digest = self._digest(folder, context.asset_key)
+        context.add_output_metadata({"folder": dg.MetadataValue.path(str(folder)), STORED: digest})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """`StoredFiles` of the upstream asset, or a mapping of them by partition."""
@@ -180,10 +228,38 @@ class FilesIOManager(_Placed):
         return Path(self.store) / ".files" / folder.relative_to(self.store) / f"{'.'.join(key.path)}.json"
 
     def _stored(self, folder: Path, key: dg.AssetKey) -> StoredFiles:
+        """Files of an asset, each what its hash in the list says.
+
+        Raises
+        ------
+        StorageError
+            When the asset has stored nothing there, and `DamagedError` where a file or the list was changed since.
+        """
         listing = self._listing(folder, key)
         if not listing.is_file():
             raise StorageError(f"{folder}: {key.to_user_string()} has stored nothing here; materialise it first")
-        return StoredFiles(folder, tuple(sorted(json.loads(listing.read_text(encoding="utf-8")))))
+        if fault := self._fault(folder, key):
+            raise DamagedError(f"{fault}; materialise {key.to_user_string()} again")
+        return StoredFiles(folder, tuple(sorted(_listed(listing) or {})))
+
+    def _fault(self, folder: Path, key: dg.AssetKey) -> str:
+        listing = self._listing(folder, key)
+        listed = _listed(listing)
+        return f"{listing}: is missing or damaged" if listed is None else fault_in(folder, listed)
+
+    def _digest(self, folder: Path, key: dg.AssetKey) -> str:
+        return sha256_of(self._listing(folder, key))
+
+
+def _listed(listing: Path) -> dict[str, str] | None:
+    """Files and hashes that a list names; None where it is not there or not as it was written."""
+    try:
+        text = listing.read_text(encoding="utf-8")
+        listed: dict[str, str] = json.loads(text)
+        whole = text == canonical_json(listed) and all(isinstance(value, str) for value in listed.values())
+    except (OSError, ValueError, AttributeError):
+        return None
+    return listed if whole else None
 
 
 def files_version(files: Mapping[str, bytes]) -> dg.DataVersion:
@@ -215,13 +291,37 @@ class AttentionIOManager(_Placed):
 
         folder = self._output_folder(context)
         if isinstance(obj, Unavailable):
-            save_records(folder, {"unavailable": obj})
+            save_records(folder, {"unavailable": obj}, self._place(folder))
         else:
             shutil.rmtree(folder / "unavailable", ignore_errors=True)  # of a time when there was no attention here
             open_edges(folder)
+        context.add_output_metadata({STORED: _attention_digest(folder)})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """`AttentionEdges`, or the `Unavailable` stored instead."""
         from interp_assets.models.sourcing import open_edges
 
         return self._load(context, open_edges)
+
+    def _fault(self, folder: Path, key: dg.AssetKey) -> str:
+        from interp_assets.models.sourcing import open_edges
+
+        open_edges(folder)  # raises where a file is not what was written
+        return ""
+
+    def _digest(self, folder: Path, key: dg.AssetKey) -> str:
+        return _attention_digest(folder)
+
+
+def _attention_digest(folder: Path) -> str:
+    manifest = folder / "manifest.json"
+    return sha256_of(manifest) if manifest.is_file() else records_digest(folder)
+
+
+def io_managers(store: Path) -> dict[str, RecordsIOManager | FilesIOManager | AttentionIOManager]:
+    """The managers of a store, by the names that assets know them under."""
+    return {
+        "records": RecordsIOManager(store=str(store)),
+        "files": FilesIOManager(store=str(store)),
+        "attention_store": AttentionIOManager(store=str(store)),
+    }

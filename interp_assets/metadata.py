@@ -120,8 +120,12 @@ def _number(value: float | None) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that stays text in markdown: nothing in it is taken for markup."""
-    return re.sub(r"([\\`*_\[\]<>#|$~])", r"\\\1", text)
+    r"""Text that stays text on one line of markdown: nothing in it is taken for markup.
+
+    >>> print(plain("[x](javascript:y)\n# A&amp;B"))
+    \[x\](javascript:y) \# A\&amp;B
+    """
+    return re.sub(r"([\\`*_\[\]<>#|$~&])", r"\\\1", " ".join(text.split()))
 
 
 def report_metadata(link: str, store: str, study: str, release: str, anchor: str = "") -> dict[str, dg.MetadataValue]:
@@ -142,7 +146,7 @@ def picture(png: bytes, alt: str) -> dg.MetadataValue:
     if len(png) > INLINE_PNG_LIMIT:
         return dg.MetadataValue.text(f"{alt} (picture of {len(png) // 1000} kB: see the file)")
     encoded = base64.b64encode(png).decode("ascii")
-    return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")
+    return dg.MetadataValue.md(f"![{plain(alt)}](data:image/png;base64,{encoded})")
 
 
 def standard_metadata(judgement: Judgement, result: StandardResult) -> dict[str, str]:

@@ -19,6 +19,7 @@ from interp_assets.cells.sources import SourceContext, download_path, source_con
 from interp_assets.layout import Layout, check_kinds
 from interp_assets.models.files.releases import Release, find_releases
 from interp_assets.settings import Folders, SettingsError, Study, load_study, study_files
+from qc_standards.json_text import plain_json
 from qc_standards.registry import declared_tests
 
 GIB = float(1 << 30)
@@ -273,7 +274,7 @@ def _shapes(releases: Sequence[Release], study: Study) -> Iterator[Shape]:
     for release in releases:
         file = "args.json" if release.family == "scgpt" else "config.json"
         try:
-            told = json.loads((release.folder / file).read_text(encoding="utf-8"))
+            told = plain_json((release.folder / file).read_bytes())
             layers, heads, width, inner, tokens = (
                 int(told.get(keys[0], told.get(keys[-1]))) for keys in SHAPE_KEYS[file]
             )

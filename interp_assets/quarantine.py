@@ -9,7 +9,6 @@ code or the data does. It is one of the few files of the store with a time in it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -20,6 +19,7 @@ from interp_assets.models.files.checkpoints import ReleaseFile, listed_files, re
 from interp_assets.models.files.file_rules import ReleaseFileError
 from interp_assets.models.files.releases import MANIFEST, MANIFEST_LIMIT, release_id, usable_name
 from interp_assets.storage import canonical_json, write_text
+from qc_standards.json_text import plain_json
 
 FOLDER = "quarantine"
 LONGEST_REASON = 2000
@@ -61,7 +61,7 @@ def _record(path: Path) -> Quarantined:
     """Record of one file; what cannot be read is told as its reason, since a gate fails closed."""
     names = [field.name for field in fields(Quarantined)]
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = plain_json(path.read_bytes())
         values = {name: str(content[name]) for name in names if name in content}
         record = Quarantined(**values)  # type: ignore[arg-type]
         if record.kind not in get_args(Kind) or record.release != path.stem:

@@ -1,86 +1,145 @@
-"""How the run history in a store's sqlite files is written: without waiting for the disk at every event.
+"""How the run history in a store's sqlite files is written: over connections that stay open.
 
 What belongs here: the connections to those files. What does not: Dagster's instance (`evaluate`), or other databases.
 
-Dagster opens a connection for every event it stores and closes it again. The last connection to a database in
-write-ahead mode copies the log back and waits for the disk, so that every event of a run cost two such waits. Here
-one more connection to each of the files used last stays open, and a commit leaves the waiting to that copy. A process
-that is killed loses nothing; a machine that loses its power may lose the last events, and what they told of is
-computed again.
+Dagster's own storages make an engine and a connection for every event they store and every question they ask, and throw
+both away. Each engine compiles its statements anew and each connection reads the schema anew, a seventh of the
+processor time of a small evaluation; and the last connection to a database in write-ahead mode copies the log back and
+waits for the disk, so that every event of a run cost two such waits. Here the engines of the files used last stay, and
+a commit leaves the waiting to that copy. A process that is killed loses nothing; a machine that loses its power may
+lose the last events, and what they told of is computed again. The files are Dagster's own: web server and daemon read
+and write the same ones in their way.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import OrderedDict
-from functools import cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
-# The files of the run in progress, the index of all runs, runs, schedules; and the run before, whose end is still told.
-KEPT_OPEN = 6
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import create_engine, event
+from sqlalchemy.pool import QueuePool
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+# The index of all runs, the run in progress, and the one before, whose end is still told.
+KEPT = 3
+STORAGES = ("storage", "run_storage", "event_log_storage", "schedule_storage")
 
 
-class OpenFiles:
-    """One idle connection to each of the databases used last, oldest closed first."""
+class Engines:
+    """Engines of the sqlite files used last, the oldest closed first; a connection is lent to one user at a time."""
 
-    def __init__(self, most: int = KEPT_OPEN) -> None:
+    def __init__(self, most: int = KEPT) -> None:
         self._most = most
-        self._open: OrderedDict[str, sqlite3.Connection] = OrderedDict()
+        self._open: OrderedDict[str, Engine] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __contains__(self, file: object) -> bool:
-        return str(file) in self._open
+    def __contains__(self, address: object) -> bool:
+        return address in self._open
 
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def touch(self, file: str) -> None:
-        """Have a connection to ``file`` that has read it, so that no other one is the last to close."""
+    def of(self, address: str) -> Engine:
+        """The engine of a database."""
         with self._lock:
-            if file not in self._open:
-                self._open[file] = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-            self._open.move_to_end(file)
-            try:
-                self._open[file].execute("SELECT count(*) FROM sqlite_master").fetchone()
-            except sqlite3.OperationalError:  # locked by its maker for a moment: the next connection asks again
-                return
-            finally:
-                while len(self._open) > self._most:
-                    self._open.popitem(last=False)[1].close()
+            if address not in self._open:
+                self._open[address] = _engine(address)
+            self._open.move_to_end(address)
+            while len(self._open) > self._most:
+                self._open.popitem(last=False)[1].dispose()
+            return self._open[address]
 
     def close(self) -> None:
         """Close all; sqlite then copies what lies in the logs."""
         with self._lock:
             while self._open:
-                self._open.popitem()[1].close()
+                self._open.popitem()[1].dispose()
 
 
-def database_of(connection: sqlite3.Connection) -> str:
-    """Path of the file behind a connection; empty for one in memory."""
-    found = connection.execute("PRAGMA database_list").fetchall()
-    return str(next((file for _, name, file in found if name == "main"), "") or "")
+def _engine(address: str) -> Engine:
+    engine = create_engine(address, poolclass=QueuePool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=NORMAL"))
+    return engine
 
 
-@cache
-def keep_open(home: Path) -> OpenFiles:
-    """From now on connect to the sqlite files below ``home`` in this way; once a process and folder.
+class EventLog(SqliteEventLogStorage):
+    """Dagster's event log in sqlite files, over engines that stay."""
 
-    Other databases, PostgreSQL among them, are left alone.
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> EventLog:
+        """Event log in the folder that the configuration names."""
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        if shard not in self._initialized_dbs:
+            with super()._connect(shard):  # makes the tables of a new file
+                pass
+        with self._db_lock, self._engines.of(self.conn_string_for_shard(shard)).begin() as connection:
+            yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table; asked within transactions too, so over a connection of its own."""
+        engine = self._engines.of(self.conn_string_for_shard(INDEX_SHARD_NAME))
+        with engine.connect() as connection:
+            return bool(engine.dialect.has_table(connection, table_name))
+
+    def dispose(self) -> None:
+        """Stop watching and close every file."""
+        super().dispose()
+        self._engines.close()
+
+
+class Runs(SqliteRunStorage):
+    """Dagster's list of runs in a sqlite file, over an engine that stays."""
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(conn_string, inst_data)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Runs:
+        """List of runs in the folder that the configuration names."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection within a transaction."""
+        with self._engines.of(self._conn_string).begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        """Close the file."""
+        super().dispose()
+        self._engines.close()
+
+
+def kept_open(home: str, configured: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides of an instance's configuration that make these the storages of ``home``, in Dagster's own places.
+
+    Empty where ``configured`` names a storage: a server's PostgreSQL is left alone.
     """
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
+    from dagster._core.instance.ref import InstanceRef
 
-    kept, folder = OpenFiles(), home.resolve()
-
-    def connected(connection: Any, _: Any) -> None:
-        if not isinstance(connection, sqlite3.Connection):
-            return
-        file = database_of(connection)
-        if file and folder in Path(file).resolve().parents:
-            connection.execute("PRAGMA synchronous=NORMAL")
-            kept.touch(file)
-
-    event.listen(Engine, "connect", connected)
-    return kept
+    if any(name in configured for name in STORAGES):
+        return {}
+    defaults = InstanceRef.config_defaults(home)
+    classes = {"event_log_storage": EventLog, "run_storage": Runs}
+    return {
+        name: {
+            "module": kind.__module__,
+            "class": kind.__name__,
+            "config": cast("ConfigurableClassData", defaults[name]).config_dict,
+        }
+        for name, kind in classes.items()
+    }

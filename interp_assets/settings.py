@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
-ROLE = re.compile(r"^[a-z_]+(\[[1-9]\])?$")
+ROLE = re.compile(r"[a-z_]+(\[[1-9]\])?")
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+STORE_ROOMS = (
+    "attention",
+    "calibration",
+    "cells",
+    "history",
+    "quarantine",
+    "releases",
+    "studies",
+)  # folders beside those of studies
 FITS = ("full", "partial")
 SELECTION_ROLE = "layer_selection"
 PAIRED_ROLES = ("species_pair",)
@@ -177,9 +187,14 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
     Raises
     ------
     SettingsError
-        Naming file, key and remedy: unreadable YAML, unknown or missing keys, an unknown role fit, or a
-        dataset that ``known_datasets`` does not hold.
+        Naming file, key and remedy: a file name that is no name of a folder, unreadable YAML, unknown or missing keys,
+        an unknown role fit, or a dataset that ``known_datasets`` does not hold.
     """
+    if not STUDY_NAME.fullmatch(path.stem) or path.stem in STORE_ROOMS:
+        raise SettingsError(
+            f"{path}: the name of the file is that of the study and of its folder in the store; use letters, digits, "
+            f"- and _, and none of {', '.join(STORE_ROOMS)}"
+        )
     raw = _mapping(path)
     _only(path, "study", raw, {item.name for item in fields(Study)} - {"name", "path"})
     for key in ("title", "roles", "primary_reference"):
@@ -193,13 +208,13 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
     named = {key: _named(path, raw, key, known_datasets) for key in ("layer_reference", "tf_catalogue")}
     return Study(
         name=path.stem,
-        title=str(raw["title"]),
+        title=_title(path, raw),
         roles=MappingProxyType(roles),
         primary_reference=primary,
         references=references,
         attention=_section(path, "attention", raw.get("attention", {}), AttentionSettings),
         battery=_section(path, "battery", raw.get("battery", {}), BatterySettings),
-        seed=int(raw.get("seed", 0)),
+        seed=_seed(path, raw),
         for_tests=_truth(path, raw, "for_tests"),
         path=path,
         compared_screens=compared,
@@ -213,7 +228,7 @@ def load_study(path: Path, known_datasets: frozenset[str] | None = None) -> Stud
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        raw = plain_yaml(path.read_text(encoding="utf-8"))
+        raw = plain_yaml(path.read_bytes())
     except (OSError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: cannot be read as YAML ({error})") from error
     if not isinstance(raw, dict):
@@ -222,7 +237,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _only(path: Path, where: str, given: Mapping[str, Any], allowed: set[str]) -> None:
-    unknown = sorted(set(given) - allowed)
+    unknown = sorted(map(str, set(given) - allowed))
     if unknown:
         raise SettingsError(
             f"{path}: {where} has unknown key(s) {', '.join(unknown)}; known: {', '.join(sorted(allowed))}"
@@ -302,7 +317,7 @@ def _check_dataset(path: Path, key: str, name: str, known: frozenset[str] | None
 
 
 def _filling(path: Path, role: str, value: Any, known: frozenset[str] | None) -> RoleFilling:
-    if not ROLE.match(role):
+    if not ROLE.fullmatch(role):
         raise SettingsError(f"{path}: `{role}` is no role name; write it like primary_screen or tissues[1]")
     entry = {"dataset": value} if isinstance(value, str) else value
     if not isinstance(entry, dict) or "dataset" not in entry:
@@ -334,25 +349,46 @@ def _section(path: Path, name: str, given: Any, kind: type[Any]) -> Any:
         raise SettingsError(f"{path}: `{name}` must be a mapping")
     defaults = kind()
     _only(path, name, given, {item.name for item in fields(kind)})
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        wanted = getattr(defaults, key)
-        if isinstance(wanted, tuple):
-            values[key] = tuple(value)
-        elif isinstance(wanted, Mapping):
-            values[key] = MappingProxyType({**wanted, **value})
-        elif isinstance(wanted, float) and isinstance(value, int | float):
-            values[key] = float(value)
-        elif type(value) is type(wanted):
-            values[key] = value
-        else:
-            raise SettingsError(
-                f"{path}: {name}.{key} is {value!r}; expected a {type(wanted).__name__} such as {wanted!r}"
-            )
+    values = {key: _setting(f"{path}: {name}.{key}", getattr(defaults, key), value) for key, value in given.items()}
     try:
         return kind(**values)
     except ValueError as error:
         raise SettingsError(f"{path}: {name}: {error}") from error
+
+
+def _setting(where: str, wanted: Any, value: Any) -> Any:
+    """A value as the default has it: a number, a list of whole numbers, or some numbers of a mapping by name."""
+    shaped = type(value) is type(wanted)
+    if isinstance(wanted, tuple):
+        shaped = isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
+    elif isinstance(wanted, Mapping):
+        shaped = isinstance(value, dict) and all(type(item) in (int, float) for item in value.values())
+        shaped = shaped and set(value) <= set(wanted)
+    elif isinstance(wanted, float):
+        shaped = type(value) in (int, float)
+    if not shaped:
+        kind = {"tuple": "list", "mappingproxy": "mapping"}.get(type(wanted).__name__, type(wanted).__name__)
+        raise SettingsError(f"{where} is {value!r:.80}; expected a {kind} such as {wanted!r}")
+    numbers = value if isinstance(value, list) else value.values() if isinstance(value, dict) else [value]
+    # A comparison that no NaN holds; larger numbers than these are no counts that a float keeps.
+    if any(not isinstance(item, str | bool) and not 0 <= item < 2**53 for item in numbers):
+        raise SettingsError(f"{where} is {value!r:.80}; no setting is negative, infinite or NaN")
+    if isinstance(wanted, tuple):
+        return tuple(value)
+    return MappingProxyType({**wanted, **value}) if isinstance(wanted, Mapping) else type(wanted)(value)
+
+
+def _title(path: Path, raw: Mapping[str, Any]) -> str:
+    if not isinstance(raw["title"], str) or not raw["title"].strip():
+        raise SettingsError(f"{path}: `title` must be a text, found {raw['title']!r:.80}")
+    return raw["title"]
+
+
+def _seed(path: Path, raw: Mapping[str, Any]) -> int:
+    found = raw.get("seed", 0)
+    if type(found) is not int or not 0 <= found < 2**32:
+        raise SettingsError(f"{path}: `seed` must be a whole number from 0 to {2**32 - 1}, found {found!r:.80}")
+    return found
 
 
 def study_files(config: Path | None) -> dict[str, Path]:

@@ -76,21 +76,24 @@ def stages(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: 
 def waves(layout: Layout, assets: Iterable[dg.AssetKey], study: str, releases: Sequence[str]) -> Iterator[Wave]:
     """Stages as waves of chains: chains of one wave need nothing of each other, only of the waves before.
 
-    Every battery comes before the first verdict: a verdict reads the outcome of all controls.
+    Every battery comes before the first verdict: a verdict reads the outcome of all controls. Model and battery of one
+    name are one chain, and releases, which cost most, come before the controls, so that processes end together.
     """
     present = set(assets)
     datasets = layout.used_by(study)
     feeds = [name for name, fed in layout.raw_feeds.items() if set(fed) & set(datasets)]
     yield [tuple(Stage(f"raw data: {name}", (_key(f"raw/{name}"),), name) for name in feeds)]
     yield [(Stage(f"cells and outcomes: {name}", tuple(map(_key, DATASET_ASSETS)), name),) for name in datasets]
-    yield [(Stage(f"inputs of study {study}", tuple(map(_key, INPUT_ASSETS)), study),)]
-    everyone = (*CONTROLS, *releases)
     of_study = tuple(sorted(key for key in present if key.path[0] == "of_study"))
     simulated = (Stage(f"analyses of study {study} that read no release", of_study, study),) if of_study else ()
-    yield [simulated, *(tuple(_read_stages(layout, study, release)) for release in everyone)]
+    yield [(Stage(f"inputs of study {study}", tuple(map(_key, INPUT_ASSETS)), study), *simulated)]
+    everyone = (*releases, *CONTROLS)
     battery = tuple(sorted(key for key in present if _is_battery(key)))
     yield [
-        (Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study)),)
+        (
+            *_read_stages(layout, study, release),
+            Stage(f"battery of {release} in {study}", battery, grid_key(release=release, study=study)),
+        )
         for release in everyone
     ]
     judged = tuple(sorted(key for key in present if key.path[0] in (*AFTER_CONTROLS, *JUDGED)))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from qc_standards.claims import Claim, ClaimsError, EvidenceLevel, claims_registry, levels_up_to, words_above
+from qc_standards.yaml_text import yaml_nodes
 
 if TYPE_CHECKING:
     from qc_standards.results import Results
@@ -80,7 +81,7 @@ def _root(path: Path) -> yaml.Node | None:
     if not path.is_file():
         raise ClaimsFileError(path, [Problem(line=0, text="no such claims file")])
     try:
-        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return yaml_nodes(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ClaimsFileError(path, [Problem(line=0, text=f"not UTF-8 text ({error.reason})")]) from error
     except yaml.YAMLError as error:

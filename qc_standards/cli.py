@@ -67,13 +67,14 @@ def _write(path: Path | None, text: Callable[[], str]) -> None:
 def _deliver(report: Report, options: argparse.Namespace, own: Iterable[Standard] = ()) -> int:
     """Write the report in every format that was asked for; returns the exit code."""
     from qc_standards.outputs import annotations, junit, machine, sarif, text
+    from qc_standards.sentences import plain
 
     _write(options.junit, lambda: junit.junit(report))
     _write(options.sarif, lambda: sarif.sarif(report, own))
     _write(options.json, lambda: machine.json_report(report))
     _write(options.markdown, lambda: text.markdown(report))
     for problem in report.problems:
-        print(f"qc-gate: invalid input: {problem.text}", file=sys.stderr)
+        print(f"qc-gate: invalid input: {plain(problem.text)}", file=sys.stderr)
     if not report.problems:
         print(text.terminal(report), end="")
     if _in_workflow(options):

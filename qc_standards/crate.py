@@ -11,7 +11,6 @@ forgery: whoever can write a crate can also write its hashes. The verdict is rec
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import stat
 import struct
@@ -27,6 +26,7 @@ from typing import IO, Any, Final
 from urllib.parse import unquote
 
 from qc_standards.extended import EXTENDED_FILE
+from qc_standards.json_text import plain_json
 from qc_standards.results import JUDGED_FILES, PROVENANCE_FILE, TABLES_FOLDER, TESTS_FILE
 
 METADATA: Final = "ro-crate-metadata.json"
@@ -199,11 +199,11 @@ def _described(
     if members[METADATA].file_size > LARGEST_METADATA:
         raise CrateError(f"{path}: {METADATA} is larger than {LARGEST_METADATA} bytes")
     try:
-        content = json.loads(archive.read(members[METADATA]).decode("utf-8"))
+        content = plain_json(archive.read(members[METADATA]))
         graph = content["@graph"]
         files = [entity for entity in graph if "File" in _listed(entity["@type"]) and "sha256" in entity]
         described = {_name(str(entity["@id"])): entity for entity in files}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         told = f"{type(error).__name__}: {error}"
         raise CrateError(f"{path}: {METADATA} does not describe a crate ({told})") from error
     if len(described) != len(files):

@@ -21,6 +21,7 @@ from qc_standards.multiplicity import (
     RESULT_COLUMNS,
     benjamini_hochberg,
     check_emitted,
+    mistyped,
     row_hashes,
     typed_frame,
 )
@@ -167,6 +168,8 @@ def check_extended(frame: pd.DataFrame, where: str = EXTENDED_FILE) -> None:
     """Raise `ValueError` unless a stored frame is complete, undamaged, and holds the q its p-values give."""
     if list(frame.columns) != list(EXTENDED_COLUMNS):
         raise ValueError(f"{where}: columns differ from {', '.join(EXTENDED_COLUMNS)}")
+    if odd := mistyped(frame):
+        raise ValueError(f"{where}: column {', '.join(odd)} holds another kind of values than results do")
     specs = extended_tests()
     check_emitted(frame["test_id"].astype(str), [spec.test_id for spec in specs], where)
     again = add_local_q(frame, specs)

@@ -102,6 +102,21 @@ def row_hashes(frame: pd.DataFrame) -> list[str]:
     return hashes
 
 
+def mistyped(frame: pd.DataFrame) -> list[str]:
+    """Columns of a results frame, with or without those added to it, that hold another kind of values than declared."""
+    return [str(name) for name in frame.columns if not _is_kind(str(name), frame[name])]
+
+
+def _is_kind(name: str, values: pd.Series[Any]) -> bool:
+    if name in _INTEGERS or name == "family_size":
+        return pd.api.types.is_integer_dtype(values.dtype)
+    if name in _FLOATS or name.startswith("q_"):
+        return values.dtype == np.float64
+    if name.startswith("significant_"):
+        return values.dtype == np.bool_
+    return all(isinstance(value, str) for value in values)
+
+
 def typed_frame(records: Sequence[TestResult]) -> pd.DataFrame:
     """Records as a frame of `RESULT_COLUMNS` with fixed dtypes, in the order given."""
     data: dict[str, Any] = {}

@@ -20,11 +20,13 @@ import pandas as pd
 from qc_standards import documents
 from qc_standards.evidence import TABLE_COLUMNS
 from qc_standards.extended import EXTENDED_FILE, check_extended
+from qc_standards.json_text import plain_json
 from qc_standards.multiplicity import (
     ADDED_COLUMNS,
     FRAME_COLUMNS,
     add_multiplicity,
     check_emitted,
+    mistyped,
     records_of,
     row_hashes,
 )
@@ -65,7 +67,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise ResultsError(f"{path}: missing; {_AGAIN}")
     try:
         return pd.read_parquet(path)
-    except (ArrowException, OSError, ValueError) as error:
+    except (ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ResultsError(f"{path}: truncated or no parquet file ({error}); {_AGAIN}") from error
 
 
@@ -73,8 +75,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ResultsError(f"{path}: missing; {_AGAIN}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = plain_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise ResultsError(f"{path}: not JSON ({error}); {_AGAIN}") from error
     if not isinstance(content, dict):
         raise ResultsError(f"{path}: expected a JSON object; {_AGAIN}")
@@ -91,6 +93,8 @@ def check_tests(frame: pd.DataFrame, where: str = TESTS_FILE) -> None:
         lacking = [column for column in FRAME_COLUMNS if column not in frame.columns]
         extra = [column for column in frame.columns if column not in FRAME_COLUMNS]
         raise ResultsError(f"{where}: columns differ; missing {lacking}, not expected {extra}")
+    if odd := mistyped(frame):
+        raise ResultsError(f"{where}: column {', '.join(odd)} holds another kind of values than results do; {_AGAIN}")
     if len(frame) != DECLARED_TESTS:
         raise ResultsError(f"{where}: {len(frame)} rows, {DECLARED_TESTS} tests are declared; {_AGAIN}")
     try:

@@ -46,6 +46,10 @@ _REQUIRED: Final = (
     "examples",
 )
 _OPTIONAL: Final = ("applies_when", "select", "keys", "tests", "deprecated_by", "row", "columns")
+_TEXTS: Final = (
+    *("id", "version", "title", "status", "kind", "severity", "applies_to", "rationale", "how_to_fix"),
+    *("deprecated_by", "row"),
+)
 _CHOICES: Final = MappingProxyType(
     {
         "kind": ("integrity", "validity"),
@@ -219,6 +223,9 @@ def _check_fields(content: Mapping[str, Any], name: str) -> None:
     unknown = sorted(set(content) - set(_REQUIRED) - set(_OPTIONAL))
     if missing or unknown:
         raise StandardError(f"{name}: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}")
+    for key in _TEXTS:
+        if not isinstance(content.get(key, "-"), str) or not content.get(key, "-").strip():
+            raise StandardError(f"{name}: {key} must be a text, found {content[key]!r:.80}")
     for key, allowed in _CHOICES.items():
         if content[key] not in allowed:
             raise StandardError(f"{name}: {key} is {content[key]!r}, not one of {', '.join(allowed)}")
@@ -288,6 +295,17 @@ def read_standard(path: Path) -> Standard:
     Whether its version was published is not asked. Raises `StandardError` naming the file and the rule it breaks.
     """
     raw, content = _content(path)
+    try:
+        return _standard(path, raw, content)
+    except (AttributeError, KeyError, TypeError) as error:
+        # Fields are read as their format has them; a list where a mapping belongs shows where it is used.
+        told = f"{type(error).__name__}: {error}"
+        raise StandardError(
+            f"{path.name}: a field has another form than those of the shipped standards ({told})"
+        ) from error
+
+
+def _standard(path: Path, raw: bytes, content: Mapping[str, Any]) -> Standard:
     _check_fields(content, path.name)
     _check_texts(content, path.name)
     _check_expectations(content, path.name)

@@ -8,8 +8,10 @@ row per metric or unit, with the columns that ``qc-gate explain`` shows; it is n
 from __future__ import annotations
 
 import difflib
+import io
 import re
 import shlex
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +21,7 @@ import pandas as pd
 from qc_standards.standards import Standard, required_columns
 
 _TEXT_FILES: Final = {".csv": ",", ".tsv": "\t"}
+_MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "None", "null", "NULL", "<NA>")  # of a number that is not there
 _READABLE: Final = "parquet, csv, tsv or h5ad"
 
 
@@ -53,19 +56,48 @@ def read_table(path: Path, place: str = "obs") -> pd.DataFrame:
     try:
         if kind == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep=_TEXT_FILES[kind])
-    except (ArrowException, OSError, ValueError) as error:
+        return _text_table(path, _TEXT_FILES[kind])
+    except (ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise UserTableError(f"{path}: cannot be read as {kind[1:]} ({error})") from error
 
 
+def _text_table(path: Path, separator: str) -> pd.DataFrame:
+    """Columns of a text file: of numbers or of yes and no where every word is one, otherwise of words.
+
+    A column of numbers may say NA for a missing one; in a column of words NA and nan are names, as those of genes.
+    """
+    content = path.read_bytes()
+    if b"\0" in content:  # pandas would cut the field there
+        raise ValueError("a NUL character; a table is plain text")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            raw = pd.read_csv(io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+        except pd.errors.ParserWarning as error:
+            raise ValueError("lines have more fields than the first one") from error
+    return pd.DataFrame({name: _typed(raw[name]) for name in raw.columns})
+
+
+def _typed(words: pd.Series[str]) -> pd.Series[Any]:
+    stripped = words.str.strip()
+    missing = stripped.isin(_MISSING)
+    numbers = pd.to_numeric(stripped.mask(missing), errors="coerce")
+    if (numbers.notna() | missing).all():
+        return numbers
+    truth = stripped.str.casefold().map({"true": True, "false": False})
+    if (truth.notna() | missing).all():
+        return truth.astype(object if missing.any() else bool)
+    return words.mask(stripped == "")
+
+
 def _from_h5ad(path: Path, place: str) -> pd.DataFrame:
+    from qc_standards.h5ad_files import open_h5ad
+
     try:
-        import anndata
+        data = open_h5ad(path, backed="r")
     except ImportError as error:
         raise UserTableError(f'{path}: reading h5ad needs anndata; pip install "interp-assets[h5ad]"') from error
-    try:
-        data = anndata.read_h5ad(path, backed="r")
-    except (OSError, ValueError, KeyError) as error:
+    except ValueError as error:
         raise UserTableError(f"{path}: cannot be read as h5ad ({error})") from error
     try:
         found = _within(data, place)

@@ -104,7 +104,7 @@ def read_lock(folder: Path) -> tuple[PublishedVersion, ...] | None:
     if not path.is_file():
         return None
     try:
-        content = plain_yaml(path.read_text(encoding="utf-8"))
+        content = plain_yaml(path.read_bytes())
     except yaml.YAMLError as error:
         raise StandardError(f"{LOCK_FILE}: not YAML ({error})") from error
     if not isinstance(content, dict) or set(content) != {"published"} or not isinstance(content["published"], list):

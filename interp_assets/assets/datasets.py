@@ -20,7 +20,7 @@ from interp_assets.io_managers import (
     register_record,
 )
 from interp_assets.layout import Layout, content_version
-from interp_assets.metadata import TEAM, source_link
+from interp_assets.metadata import TEAM, plain, source_link
 
 register_record(artefacts.RawFile)
 register_record(artefacts.GeneFeatures)
@@ -63,7 +63,7 @@ def raw_asset(layout: Layout, name: str) -> dg.AssetsDefinition:
         group_name="raw_data",
         kinds={"file"},
         owners=[TEAM],
-        description="\n\n".join([spec.title, *spec.traps]),
+        description="\n\n".join(map(plain, [spec.title, *spec.traps])),
         automation_condition=incremental(),
     )
     def raw(context: dg.AssetExecutionContext) -> dg.Output[Any]:

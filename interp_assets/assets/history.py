@@ -17,7 +17,7 @@ from interp_assets.code_version import code_version
 from interp_assets.comparison.snapshot import JUDGING
 from interp_assets.io_managers import PATH, StoredFiles, files_version, parquet_bytes
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
-from interp_assets.metadata import TEAM
+from interp_assets.metadata import TEAM, plain
 from interp_assets.readings.catalogue import READINGS
 from interp_assets.storage import StorageError, canonical_json
 
@@ -118,7 +118,7 @@ def verdict_changes_asset(layout: Layout) -> dg.AssetsDefinition:
             "verdict_changes.parquet": parquet_bytes(frame),
             "verdict_changes.json": canonical_json({"format": 1, "changes": rows}).encode("utf-8"),
         }
-        told = "\n".join(f"- {line}" for line in frame["sentence"].head(MOST_SHOWN)) or "nothing changed yet"
+        told = "\n".join(f"- {plain(line)}" for line in frame["sentence"].head(MOST_SHOWN)) or "nothing changed yet"
         shown = {"changes": len(frame), "lost": int((frame["direction"] == "lost").sum())}
         return dg.Output(
             files, data_version=files_version(files), metadata={**shown, "sentences": dg.MetadataValue.md(told)}

@@ -9,6 +9,7 @@ the commits and downloads in a process of its own, however long that takes. A se
 """
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import dagster as dg
 
 from interp_assets.automation.run_tags import CAUSE_TAG, run_tags
 from interp_assets.layout import CONTROLS, RELEASE, Layout
+from qc_standards.json_text import plain_json
 
 if TYPE_CHECKING:
     from interp_assets.discovery.sources import HubSource, Source
@@ -57,10 +59,12 @@ class SensorCursor:
     def read(cls, text: str | None) -> "SensorCursor":
         """Cursor from its JSON; an empty one where there is none or it cannot be read."""
         try:
-            content = json.loads(text or "{}")
+            content = plain_json(text or "{}")
             asked = {str(key): float(when) for key, when in content.get("asked", {}).items()}
+            if not all(math.isfinite(when) for when in asked.values()):
+                return cls()  # no time comes after NaN, so that the source would never be asked again
             releases = {str(name): (str(own), int(times)) for name, (own, times) in content.get("releases", {}).items()}
-        except (ValueError, TypeError, AttributeError):
+        except (ArithmeticError, ValueError, TypeError, AttributeError):
             return cls()
         return cls(asked, releases)
 

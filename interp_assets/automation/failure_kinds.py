@@ -16,7 +16,8 @@ from interp_assets.quarantine import Kind
 
 STEP_FAILURE = "STEP_FAILURE"
 # Classes by name: the history keeps the names of errors, not the errors. Databases, workers, memory, connections, steps
-# that a dask scheduler lost or handed to a wrong worker; a verdict that was made again while something spoke from it.
+# that a dask scheduler lost or handed to a wrong worker; a verdict that was made again while something spoke from it;
+# stored files that something changed, which an evaluation makes again.
 PASSING = frozenset(
     {
         "MemoryError",
@@ -42,6 +43,8 @@ PASSING = frozenset(
         "DagsterUserCodeUnreachableError",
         "KeyboardInterrupt",
         "StaleVerdictError",
+        "DamagedError",
+        "AttentionStoreError",
     }
 )
 PASSING_ERRNO = frozenset(

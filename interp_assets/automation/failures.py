@@ -11,6 +11,7 @@ asked for again here, after a delay that doubles. What failed for its own reason
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from interp_assets.automation.run_settings import ATTEMPT_TAG, RunSettings, read
 from interp_assets.automation.run_tags import CAUSE_TAG
 from interp_assets.layout import CONTROLS, Layout
 from interp_assets.quarantine import Kind, Quarantined
+from qc_standards.json_text import plain_json
 
 FAILED_RUNS_A_TICK = 100
 OVERLAP_SECONDS = 60
@@ -47,9 +49,17 @@ class Memory:
     def of(cls, cursor: str | None) -> Memory:
         """Memory of a cursor; one that cannot be read starts anew, since every step can be repeated."""
         try:
-            return cls(**json.loads(cursor)) if cursor else cls()
-        except (ValueError, TypeError):
+            told: Any = plain_json(cursor) if cursor else {}
+            found = cls(
+                read_until=float(told.get("read_until", 0.0)),
+                seen=[str(run) for run in told.get("seen", [])],
+                waiting={str(name): float(due) for name, due in told.get("waiting", {}).items()},
+                changing={str(name): str(files) for name, files in told.get("changing", {}).items()},
+            )
+        except (ArithmeticError, AttributeError, TypeError, ValueError):
             return cls()
+        # no time comes after NaN, so that nothing would be read or tried again
+        return found if all(map(math.isfinite, (found.read_until, *found.waiting.values()))) else cls()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ in dagster.yaml). What does not: deciding what to do then (``run_retries`` and `
 
 Dagster's default launcher notices a dead worker as long as the code server that started it lives. When both are killed,
 as by a power cut or an out-of-memory killer, the run would stay "started" for ever and hold its slot of the gpu pool.
+At the command line, where no daemon runs, the next command looks for such runs (`end_lost_runs`).
 """
 
 from __future__ import annotations
@@ -72,6 +73,26 @@ class WatchedRunLauncher(DefaultRunLauncher):
 def this_process() -> dict[str, str]:
     """Tags of a run that this very process carries out."""
     return {HOST_TAG: socket.gethostname(), PROCESS_TAG: f"{os.getpid()}:{_born(os.getpid())}"}
+
+
+def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
+    """End runs of `interp evaluate` whose process is gone, and free what they hold; their ids.
+
+    The daemon does so by itself. Without one, the slot of a killed run in the pool ``gpu`` would stay taken, and the
+    next evaluation wait for it for ever.
+    """
+    from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+    ended = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):
+        if HOST_TAG not in run.tags:
+            continue
+        health = _of_process(run.tags[HOST_TAG], run.tags.get(PROCESS_TAG, ""))
+        if health.status is WorkerStatus.NOT_FOUND:
+            instance.report_run_canceled(run, message=f"ended by the next command: {health.msg}")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            ended.append(run.run_id)
+    return ended
 
 
 def _of_process(host: str, process: str) -> CheckRunHealthResult:

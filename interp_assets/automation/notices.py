@@ -8,6 +8,7 @@ import time
 import dagster as dg
 
 from interp_assets.layout import Layout
+from qc_standards.json_text import plain_json
 
 SENSOR = "tell_people"
 
@@ -53,7 +54,7 @@ def notice_sensors(layout: Layout) -> list[dg.SensorDefinition]:
 def _nothing_to_do(cursor: str | None, seen: str, now: float) -> bool:
     """Whether the files are those of the last look and no message is due; a cursor of another version asks to look."""
     try:
-        last = json.loads(cursor or "{}")
+        last = plain_json(cursor or "{}")
         due = last["due"]
         return bool(last["seen"] == seen and (due is None or due > now))
     except (ValueError, TypeError, KeyError):

@@ -116,7 +116,7 @@ class BackedCounts:
             group: Any = self._file[inside]
             self._refuse_other_layouts(group)
             self._width = int(group.attrs["shape"][1] if "shape" in group.attrs else group.attrs["h5sparse_shape"][1])
-            self._indptr: NDArray[np.int64] = group["indptr"][:].astype(np.int64)
+            self._indptr: NDArray[np.int64] = group["indptr"][:].astype(np.int64, copy=False)
             self._values, self._indices = group["data"], group["indices"]
             self._cells = self._chosen(cells, self._indptr.size - 1, "cell")
             self._columns = None if columns is None else self._chosen(columns, self._width, "column")
@@ -195,10 +195,15 @@ def add_content(digest: _Hash, source: CountSource) -> None:
     three turns, because offsets come before indices and indices before values. Offsets and indices count as int32 where
     their number allows it, whatever width they are held in.
     """
-    lengths = [np.diff(block.indptr) for block in blocks(source)]
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), *lengths]).cumsum()
-    kind = np.dtype(np.int32 if offsets[-1] <= np.iinfo(np.int32).max else np.int64)
-    digest.update(str(kind).encode() + offsets.astype(kind).tobytes())
+    lengths = [np.diff(block.indptr).astype(np.int32) for block in blocks(source)]
+    end = sum(int(part.sum(dtype=np.int64)) for part in lengths)
+    kind = np.dtype(np.int32 if end <= np.iinfo(np.int32).max else np.int64)
+    digest.update(str(kind).encode() + np.zeros(1, dtype=kind).tobytes())
+    before = 0
+    for part in lengths:  # never the offsets of all cells at once
+        offsets = before + part.cumsum(dtype=np.int64)
+        digest.update(offsets.astype(kind).tobytes())
+        before = int(offsets[-1])
     for number, block in enumerate(blocks(source)):
         digest.update((b"" if number else str(kind).encode()) + block.indices.astype(kind).tobytes())
     for number, block in enumerate(blocks(source)):

@@ -6,31 +6,17 @@ that kind of file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from qc_standards.yaml_text import plain_yaml
+
 
 class DeclarationError(ValueError):
     """A declared YAML file is malformed; the message names the file, the key and the way out."""
-
-
-class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Safe YAML loader, libyaml's where it is there, that refuses a key written twice.
-
-    Plain YAML keeps the last one in silence.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key written twice: {', '.join(repeated)}", node.start_mark
-            )
-        return super().construct_mapping(node, deep=deep)
 
 
 def read_declaration(path: Path) -> Declaration:
@@ -48,7 +34,7 @@ def read_declaration(path: Path) -> Declaration:
     except UnicodeDecodeError as error:
         raise DeclarationError(f"{path}: is not UTF-8 text. Save it as UTF-8 YAML.") from error
     try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader subclass)
+        content = plain_yaml(text)
     except yaml.YAMLError as error:
         raise DeclarationError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not content:

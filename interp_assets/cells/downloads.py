@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from interp_assets.cells.dataset_records import LOCKED, DownloadSource
 from interp_assets.cells.dataset_sections import LOOPBACK, check_address
 from interp_assets.cells.integrity import DataFileError, WrongHashError, verify_file
+from qc_standards.json_text import plain_json
 
 if TYPE_CHECKING:
     import requests
@@ -81,7 +82,7 @@ class _Partial:
     def known(self, source: DownloadSource) -> dict[str, Any]:
         """What was written when the transfer began; nothing if it was of another address or cannot be read."""
         try:
-            found = json.loads(self.note.read_text(encoding="utf-8"))
+            found = plain_json(self.note.read_bytes())
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) and found.get("url") == source.url else {}

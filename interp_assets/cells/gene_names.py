@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interp_assets.cells.integrity import DataFileError
+from interp_assets.cells.text_tables import plain_names, text_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +56,11 @@ def read_name_pairs(path: Path) -> pd.DataFrame:
     """
     tabbed = ".tsv" in path.suffixes
     try:
-        frame = pd.read_csv(
-            path,
-            sep="\t" if tabbed else ",",
-            header=0 if tabbed else None,
-            usecols=[0, 1],
-            dtype=str,
-            keep_default_na=False,
-        )
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raw = text_table(path, separator="\t" if tabbed else ",", header=tabbed, columns=(0, 1))
+        names = [plain_names(raw[column], "name") for column in raw]
+        frame = pd.DataFrame(dict(zip(("identifier", "symbol"), names, strict=True)), dtype=object)
+    except ValueError as error:
         raise DataFileError(f"{path}: not a readable table of two columns of names ({error}). Replace it.") from error
-    frame.columns = ["identifier", "symbol"]
     return frame[(frame["identifier"] != "") & (frame["symbol"] != "")]
 
 

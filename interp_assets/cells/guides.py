@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from interp_assets.cells.dataset_records import DatasetSpec, GuidesFormat
 from interp_assets.cells.integrity import DataFileError
+from interp_assets.cells.text_tables import plain_names, refuse_unusable, text_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,8 +34,8 @@ def read_guide_table(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     if form is None:
         raise DataFileError(f"{spec.file}: key `kind`: dataset {spec.id!r} is {spec.kind}, guide_table is needed.")
     try:
-        raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raw = text_table(path)
+    except ValueError as error:
         raise DataFileError(f"{path}: not a readable table ({error}). Replace it (dataset {spec.id}).") from error
     for key in COLUMNS:
         column = getattr(form, key)
@@ -44,7 +44,10 @@ def read_guide_table(spec: DatasetSpec, path: Path) -> pd.DataFrame:
                 f"{path}: no column {column!r} (key `guide_table.{key}` of {spec.file}); "
                 f"columns: {', '.join(raw.columns)}."
             )
-    table = pd.DataFrame({key: raw[getattr(form, key)] for key in COLUMNS})
+    try:
+        table = pd.DataFrame({key: plain_names(raw[getattr(form, key)], key) for key in COLUMNS}, dtype=object)
+    except ValueError as error:
+        raise DataFileError(f"{path}: {error}. Correct the row (dataset {spec.id}).") from error
     repeated = table.loc[table["guide"].duplicated(), "guide"]
     if len(repeated):
         raise DataFileError(f"{path}: guide {repeated.iloc[0]} is listed more than once. Keep one row a guide.")
@@ -70,9 +73,10 @@ def held_guides(data: AnnData, form: GuidesFormat, table: pd.DataFrame) -> tuple
         Naming the absent part of the file, a guide the table does not know, or UMI counts that are none.
     """
     matrix = _part(data.obsm, form.matrix)
-    names = [str(name) for name in np.asarray(_part(data.uns, form.names)).ravel()]
+    names = [str(name).strip() for name in np.asarray(_part(data.uns, form.names)).ravel()]
     if matrix.shape[1] != len(names):
         raise ValueError(f"{form.matrix} has {matrix.shape[1]} columns and {form.names} {len(names)} names")
+    refuse_unusable(names, "guide")
     if len(set(names)) != len(names):
         raise ValueError(f"{form.names} repeats a guide")
     known = table.set_index("guide", drop=False)

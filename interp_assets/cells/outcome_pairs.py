@@ -10,6 +10,7 @@ import pandas as pd
 from interp_assets.cells.dataset_records import DatasetSpec, OutcomeFormat
 from interp_assets.cells.differential import benjamini_hochberg
 from interp_assets.cells.outcome_tables import OutcomesError, perturbed_genes
+from interp_assets.cells.text_tables import plain_names, text_table
 
 SELF_PAIRS = "self_pairs_dropped"
 
@@ -57,8 +58,8 @@ def screen_genes(pairs: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.str_
 def _columns(spec: DatasetSpec, form: OutcomeFormat, path: Path) -> pd.DataFrame:
     """The declared columns under our names, as text."""
     try:
-        raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raw = text_table(path)
+    except ValueError as error:
         raise OutcomesError(f"{path}: not a readable table ({error}). Replace it by an intact copy.") from error
     keys = ("perturbation", "gene", "label", "p", "split", "direction")
     wanted = {key: column for key in keys if (column := getattr(form, key))}
@@ -72,7 +73,11 @@ def _columns(spec: DatasetSpec, form: OutcomeFormat, path: Path) -> pd.DataFrame
         raise OutcomesError(f"{path}: the table lists no pair (dataset {spec.id}). Name another file.")
     named = pd.DataFrame({key: raw[column] for key, column in wanted.items()})
     for key in ("perturbation", "gene"):
-        empty = named[key].str.strip() == ""
+        try:
+            named[key] = plain_names(named[key], key)
+        except ValueError as error:
+            raise OutcomesError(f"{path}: column {wanted[key]!r}: {error}. Correct the row.") from error
+        empty = named[key] == ""
         if empty.any():
             raise OutcomesError(
                 f"{path}: column {wanted[key]!r} is empty in line {_line(empty)}, {int(empty.sum())} such rows. Every "

@@ -23,6 +23,8 @@ from interp_assets.cells.guides import held_guides
 from interp_assets.cells.integrity import DataFileError
 from interp_assets.cells.outcome_tables import PAIRED, perturbed_genes
 from interp_assets.cells.perturbation_labels import gene_labels
+from interp_assets.cells.text_tables import plain_names, refuse_unusable
+from qc_standards.h5ad_files import open_h5ad
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -101,7 +103,7 @@ def read_cells(
     summed = len(cells.genes) - len(unique)
     cells = replace(cells, facts=cells.facts | {"genes_summed": summed})
     if summed:
-        counts, genes = _sum_duplicates(cells.counts, cells.genes, position)
+        counts, genes = _sum_duplicates(cells.counts, cells.genes, position, where)
         cells = replace(cells, counts=counts, genes=genes)
     return cells
 
@@ -113,8 +115,8 @@ def _opened(where: Where) -> AnnData:
         with warnings.catch_warnings():
             # Files of older anndata versions warn once an element; they read the same.
             warnings.simplefilter("ignore", anndata.OldFormatWarning)
-            data = anndata.read_h5ad(where.path)
-    except (OSError, KeyError, ValueError) as error:
+            data = open_h5ad(where.path)
+    except ValueError as error:
         raise DataFileError(
             f"{where.path}: not a readable h5ad file ({error}). Replace it by an intact copy (dataset {where.spec.id})."
         ) from error
@@ -124,17 +126,34 @@ def _opened(where: Where) -> AnnData:
         )
     if not data.obs_names.is_unique:
         raise where.error("sources", "cell names repeat. Make obs_names unique.")
+    try:
+        refuse_unusable(map(str, data.obs_names), "cell")
+    except ValueError as error:
+        raise where.error("sources", f"{error}. Rename it in obs_names.") from error
     return data
 
 
 def _identifiers(data: AnnData, form: CellsFormat, where: Where) -> list[str]:
-    """How the file names its genes: by its index, or by the column that is named."""
-    if not form.gene_column:
-        return list(map(str, data.var_names))
+    """How the file names its genes: by its index, or by the column that is named.
+
+    A gene without an entry in that column keeps the name it has in the index.
+    """
+    column = _gene_column(data, form, where) if form.gene_column else data.var_names
+    try:
+        own, named = (plain_names(names, "gene") for names in (data.var_names, column))
+    except ValueError as error:
+        raise where.error("cells.gene_column" if form.gene_column else "sources", f"{error}. Rename it.") from error
+    genes = np.where(named == "", own, named)
+    if (genes == "").any():
+        raise where.error("sources", f"{int((genes == '').sum())} genes have no name. Name them in var_names.")
+    return [str(gene) for gene in genes]
+
+
+def _gene_column(data: AnnData, form: CellsFormat, where: Where) -> pd.Series:
     if form.gene_column not in data.var.columns:
         columns = ", ".join(map(str, data.var.columns)) or "none"
         raise where.error("cells.gene_column", f"genes have no column {form.gene_column}; columns: {columns}.")
-    return list(map(str, data.var[form.gene_column]))
+    return data.var[form.gene_column]
 
 
 def _raw(data: AnnData, form: CellsFormat, where: Where) -> AnnData:
@@ -251,11 +270,18 @@ def _counts(data: AnnData, form: CellsFormat, where: Where) -> csr_matrix:
     kind, _, name = form.counts.partition("/")
     layers = sorted(data.layers.keys())
     if kind in ("X", "raw") and data.X is not None:
-        matrix = csr(data.X)
+        held = data.X
     elif kind == "layers" and name in layers:
-        matrix = csr(data.layers[name])
+        held = data.layers[name]
     else:
         raise where.error("cells.counts", f"the file has no {form.counts}; layers: {', '.join(layers) or 'none'}.")
+    try:
+        matrix = csr(held)
+        matrix.check_format(full_check=True)  # an index outside the matrix would be read from anywhere in memory
+    except (TypeError, ValueError) as error:
+        raise where.error("cells.counts", f"{form.counts} is no matrix of numbers ({error}).") from error
+    if matrix.dtype.kind not in "biuf":
+        raise where.error("cells.counts", f"{form.counts} holds {matrix.dtype}, no numbers.")
     hint = f"; layers: {', '.join(layers) or 'none'}"
     return checked_counts(matrix, lambda problem: where.error("cells.counts", problem), hint)
 
@@ -314,19 +340,22 @@ def _obs(obs: pd.DataFrame, form: CellsFormat, where: Where) -> pd.DataFrame:
                 f"cells.obs.{ours}",
                 f"no column {' or '.join(theirs)}; columns: {', '.join(map(str, obs.columns)) or 'none'}.",
             )
-        text = obs[found].astype(str).str.strip()
-        if (obs[found].isna() | (text == "")).any():
+        try:
+            text = plain_names(obs[found], "label")
+        except ValueError as error:
+            raise where.error(f"cells.obs.{ours}", f"column {found}: {error}. Rename it.") from error
+        if (text == "").any():
             raise where.error(
                 f"cells.obs.{ours}", f"column {found} has missing or empty values. Fill or drop those cells."
             )
-        columns[ours] = text.to_numpy(dtype=object)
+        columns[ours] = text
     return pd.DataFrame(columns, index=pd.Index(obs.index.astype(str), name="cell"))
 
 
 def _sum_duplicates(
-    counts: csr_matrix, genes: NDArray[np.str_], position: NDArray[np.intp]
+    counts: csr_matrix, genes: NDArray[np.str_], position: NDArray[np.intp], where: Where
 ) -> tuple[csr_matrix, NDArray[np.str_]]:
-    """Counts with columns of one name added up, names in order of first appearance."""
+    """Counts with columns of one name added up, names in order of first appearance; a sum too large is refused."""
     from scipy.sparse import csr_matrix as csr
 
     _, first = np.unique(genes, return_index=True)
@@ -334,9 +363,9 @@ def _sum_duplicates(
     rank = np.empty_like(order)
     rank[order] = np.arange(order.size)
     adder = csr(
-        (np.ones(genes.size, dtype=np.int32), (np.arange(genes.size), rank[position])),
+        (np.ones(genes.size, dtype=np.int64), (np.arange(genes.size), rank[position])),
         shape=(genes.size, order.size),
     )
-    summed = (counts @ adder).tocsr().astype(np.int32)
-    summed.sort_indices()
+    summed = (counts.astype(np.int64) @ adder).tocsr()
+    summed = checked_counts(summed, lambda problem: where.error("sources", f"genes of one name are summed: {problem}"))
     return summed, genes[first[order]]

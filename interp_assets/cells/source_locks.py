@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any
 
 from interp_assets.cells.integrity import DataFileError
 from interp_assets.exclusive import alone
+from qc_standards.json_text import plain_json
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 OWN_FILE = "lock.json"
 GIVEN_FILE = "locks.json"
@@ -98,12 +102,17 @@ class Locks:
         temporary.replace(self.own)
 
 
+def _is_lock(entry: Any) -> bool:
+    digest, size = entry["sha256"], entry["size"]
+    return isinstance(digest, str) and bool(_SHA256.fullmatch(digest)) and type(size) is int and size >= 0
+
+
 def _entries(file: Path) -> dict[str, dict[str, Any]]:
     """Sources of one lock file; none where there is no file."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = plain_json(file.read_bytes())
         entries = content["files"]
-        if all({"sha256", "size"} <= set(entry) for entry in entries.values()):
+        if all(_is_lock(entry) for entry in entries.values()):
             return dict(entries)
     except FileNotFoundError:
         return {}

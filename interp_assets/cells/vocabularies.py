@@ -7,11 +7,10 @@ import json
 import zlib
 from pathlib import Path
 
-import pandas as pd
-
 from interp_assets.cells.dataset_records import DatasetSpec, VocabularyFormat
 from interp_assets.cells.gene_names import GeneNames, symbols_of
 from interp_assets.cells.integrity import DataFileError
+from interp_assets.cells.text_tables import text_table
 
 
 def read_vocabulary(spec: DatasetSpec, path: Path, names: GeneNames | None = None) -> tuple[str, ...]:
@@ -41,7 +40,7 @@ def read_vocabulary(spec: DatasetSpec, path: Path, names: GeneNames | None = Non
 def _listed(form: VocabularyFormat, path: Path, spec: DatasetSpec) -> list[str]:
     try:
         if form.format == "tsv":
-            table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+            table = text_table(path)
         else:
             opened = gzip.open if path.suffix == ".gz" else open
             with opened(path, "rt", encoding="utf-8") as text:

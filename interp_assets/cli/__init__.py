@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["INTERP_CONFIG_DIR"] = str(options.config_dir)
     try:
         return int(options.run(options))
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 

@@ -43,9 +43,12 @@ def add_operation_commands(commands: Any) -> None:
 
 def _export_screens(options: argparse.Namespace) -> int:
     from interp_assets.models.controls.catalogue import is_control
+    from interp_assets.models.files.releases import usable_name
     from interp_assets.report.screens import read_screens, screens_page
     from interp_assets.storage import write_text
 
+    if not usable_name(options.study):
+        raise ValueError(f"{options.study!r:.80} is no name of a study; `interp studies list` names them")
     store = Folders.from_environment().store
     folders = sorted(path.name for path in (store / options.study).glob("*") if path.is_dir())
     results = read_screens(store, options.study, [name for name in folders if not is_control(name)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp_assets.cli.watching import add_watch_command
 from interp_assets.settings import Folders, SettingsError
+from qc_standards.json_text import plain_json
 
 if TYPE_CHECKING:
     from interp_assets.models.files.adding import Added, Request
@@ -92,7 +93,7 @@ def _facts(stated: Sequence[str]) -> dict[str, Any]:
         if not key.isidentifier() or not equals or key in ("name", "family", "files", "kind", "dictionaries"):
             raise SettingsError(f"--fact {text}: write KEY=VALUE; name, family and files have options of their own")
         try:
-            facts[key] = json.loads(value)
+            facts[key] = plain_json(value)
         except ValueError:
             facts[key] = value
     return facts

@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,16 +119,25 @@ def _stated_names(folders: Iterable[Path]) -> set[str]:
 
 
 def _now(store: Path) -> float:
-    """Time by the clock that stamps files in the store, which on a network disk is another machine's."""
-    with tempfile.NamedTemporaryFile(dir=store, prefix=".clock-") as probe:
-        return Path(probe.name).stat().st_mtime
+    """Time by the clock that stamps files in the store, which on a network disk is another machine's.
+
+    A store that cannot be written to stamps none; what may go is still listed, by this machine's clock.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=store, prefix=".clock-") as probe:
+            return Path(probe.name).stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def _in_progress(instance: dg.DagsterInstance) -> list[str]:
-    """Ids of runs that have begun or wait to begin."""
+    """Ids of runs that have begun or wait to begin; those of killed commands are ended."""
     import dagster as dg
     from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+    from interp_assets.automation.launcher import end_lost_runs
+
+    end_lost_runs(instance)
     found = instance.get_run_records(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
     return [record.dagster_run.run_id for record in found]
 

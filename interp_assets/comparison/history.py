@@ -9,7 +9,6 @@ An entry is never altered but for its ``code``: where other code gave the same j
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from interp_assets.comparison.snapshot import JUDGING, Made, digest, evidence_archive, read_evidence, snapshot
 from interp_assets.storage import StorageError, canonical_json
+from qc_standards.json_text import plain_json
 
 FORMAT = 1
 FOLDER = "history"
@@ -105,7 +105,7 @@ def read_history(store: Path, study: str, release: str) -> History:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = plain_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise StorageError(f"{path}: cannot be read ({error}); {WAY_OUT}") from error
     if not isinstance(content, dict):

@@ -11,7 +11,6 @@ newest commit and recognises by their ids the releases that are there.
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from interp_assets.storage import canonical_json, write_text
+from qc_standards.json_text import plain_json
 
 FOLDER: Final = ".sources"
 Outcome = Literal["here", "refused", "failed"]
@@ -74,9 +74,9 @@ def remembered(releases: Path, key: str) -> Memory:
     """
     path = memory_file(releases, key)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = plain_json(path.read_bytes())
         settled = {str(name): Settled(**entry) for name, entry in content["settled"].items()}
-        if any(entry.outcome not in get_args(Outcome) for entry in settled.values()):
+        if not all(map(_is_settled, settled.values())):
             raise ValueError("an outcome is none of this platform's")
         return Memory(str(content["commit"]), settled, {str(a): str(b) for a, b in content["places"].items()})
     except FileNotFoundError:
@@ -84,6 +84,12 @@ def remembered(releases: Path, key: str) -> Memory:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         told = f"{path}: what was settled cannot be read ({type(error).__name__}: {error})"
         raise ValueError(f"{told}; remove the file, then the next look starts from the newest commit") from error
+
+
+def _is_settled(entry: Settled) -> bool:
+    texts = (entry.release_id, entry.name, entry.place, entry.commit, entry.reason)
+    whole = type(entry.attempts) is int and entry.attempts >= 0
+    return entry.outcome in get_args(Outcome) and whole and all(isinstance(text, str) for text in texts)
 
 
 def remember(releases: Path, key: str, told: str, memory: Memory) -> None:

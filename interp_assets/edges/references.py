@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from interp_assets.cells.dataset_records import DatasetSpec, NetworkFormat
 from interp_assets.cells.records import ScreenLabels
+from interp_assets.cells.text_tables import plain_names, text_table
 from interp_assets.edges.records import Reference
 
 PLANTED = "planted"
@@ -83,9 +84,10 @@ def _pairs(file: _File) -> pd.DataFrame:
         raw = raw[_column(raw, column, path, spec, f"levels.{column}").astype(str).isin(allowed)]
     pairs = pd.DataFrame(
         {
-            "tf": _column(raw, form.source, path, spec, "source").astype(str),
-            "target": _column(raw, form.target, path, spec, "target").astype(str),
-        }
+            "tf": _names(raw, form.source, path, spec, "source"),
+            "target": _names(raw, form.target, path, spec, "target"),
+        },
+        index=raw.index,
     )
     if form.direction:
         pairs["direction"] = _directions(raw, form, path, spec)
@@ -339,7 +341,7 @@ def _read_rows(spec: DatasetSpec, form: NetworkFormat, path: Path) -> pd.DataFra
         if form.format == "parquet":
             return pd.read_parquet(path)
         if form.format == "tsv":
-            return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+            return text_table(path)
         if form.format == "gmt":
             return pd.DataFrame(_gene_sets(path), columns=[form.set_name, form.members], dtype=object)
         rows = _relation_rows(path, form.relation)
@@ -383,6 +385,15 @@ def _column(frame: pd.DataFrame, column: str, path: Path, spec: DatasetSpec, key
         columns = ", ".join(map(str, frame.columns))
         raise NetworkError(f"{path}: no column {column!r} (key `network.{key}` of {spec.file}); columns: {columns}.")
     return frame[column]
+
+
+def _names(frame: pd.DataFrame, column: str, path: Path, spec: DatasetSpec, key: str) -> NDArray[np.object_]:
+    """Genes of a column; those that are missing are empty and drop out with their pairs."""
+    stated = _column(frame, column, path, spec, key)
+    try:
+        return plain_names(stated, column)
+    except ValueError as error:
+        raise NetworkError(f"{path}: {error}. Correct the row (dataset {spec.id}).") from error
 
 
 def _numbers(frame: pd.DataFrame, column: str, path: Path, spec: DatasetSpec) -> pd.Series:

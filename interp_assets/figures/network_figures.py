@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from interp_assets.figures.wording import (
     is_missing,
     label,
     number,
+    short,
     span,
 )
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Tables = Mapping[str, pd.DataFrame]
+_PANEL_LETTERS = 34  # of a line in one of three panels; a longer one would leave the axes no room
 GAIN = 0.005
 RETAINED = 0.8
 POWER = 0.8
@@ -237,7 +240,7 @@ def degree_null(tables: Tables, context: FigureContext) -> tuple[Figure, str]:
 def _null_panel(axis: Axes, rows: pd.DataFrame, draws: pd.DataFrame, reference: str, null: str) -> str:
     title = label(NULL_LABELS, null)
     axis.set_title(title)
-    axis.set_xlabel(f"AUROC, {reference}")
+    axis.set_xlabel(short(f"AUROC, {reference}", _PANEL_LETTERS))
     same = draws[(draws["edge"] == "attention") & (draws["reference"] == reference) & (draws["null"] == null)]
     values = same["auroc"].to_numpy(dtype=float)
     values = values[np.isfinite(values)]
@@ -249,13 +252,13 @@ def _null_panel(axis: Axes, rows: pd.DataFrame, draws: pd.DataFrame, reference: 
     observed = shapes.finite(row["observed"])
     reason = row.get("reason", "")
     if shapes.finite(row["z"]) is None:
-        verdict = f"z not evaluable\n{'' if is_missing(reason) else reason}"
+        verdict = "\n".join(["z not evaluable", *textwrap.wrap("" if is_missing(reason) else reason, _PANEL_LETTERS)])
     else:
         verdict = f"z = {row['z']:.1f}, p = {number(row['p'])}"
     shapes.null_histogram(axis, values, observed, f"{verdict}\nobserved {number(observed)} (line)")
     axis.set_ylabel(f"networks (n = {len(values):,})")
-    null_mean = number(row["null_mean"])
-    return f"{title}, {reference}: observed AUROC {number(observed)}, null mean {null_mean}, {verdict}."
+    told = f"observed AUROC {number(observed)}, null mean {number(row['null_mean'])}, {' '.join(verdict.split())}"
+    return f"{title}, {reference}: {told}."
 
 
 def _decomposition(axis: Axes, rows: pd.DataFrame, reference: str) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 
 from interp_assets.figures.entries import Entry, EntryKind, Panel, entries, split_name
 from interp_assets.figures.entry_states import Answer, EntryRow, EntryState, answers, answers_of, stored_entries
+from interp_assets.figures.wording import plain
 
 COMMAND: Final = "python -m interp_assets.figures.page docs/figures.md"
 _HEAD: Final = f"""\
@@ -88,7 +89,7 @@ def _line(entry: Entry) -> str:
         shows += f" {'; '.join(map(_panel, entry.panels))}."
     found = [_answer(answer, entry) for answer in answers_of(entry)]
     answered = "; ".join(found) or "no picture here"
-    return f"| {entry.entry_id} | {_cell(shows)} | {', '.join(entry.labels)} | {answered} |"
+    return f"| {entry.entry_id} | {plain(shows)} | {', '.join(entry.labels)} | {answered} |"
 
 
 def _panel(panel: Panel) -> str:
@@ -105,17 +106,12 @@ def _answer(answer: Answer, entry: Entry) -> str:
 def _of_ours() -> str:
     """Pictures that answer no entry of the paper."""
     own = [answer for answer in answers() if not answer.published]
-    lines = "\n".join(f"- `{answer.name}`: {_cell(answer.title)}" for answer in own)
+    lines = "\n".join(f"- `{answer.name}`: {plain(answer.title)}" for answer in own)
     return f"## Pictures of this project alone\n\n{lines}\n\n"
 
 
 def _state(row: EntryRow) -> str:
-    return f"| {row.entry.entry_id} | {row.state} | {_cell('; '.join(row.lacking)) or '–'} |"
-
-
-def _cell(text: str) -> str:
-    """Text that stays in its cell and is no markup, whatever a reason holds."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return f"| {row.entry.entry_id} | {row.state} | {plain('; '.join(row.lacking)) or '–'} |"
 
 
 def main(arguments: Sequence[str]) -> int:

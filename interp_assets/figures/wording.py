@@ -248,3 +248,13 @@ def listing(items: list[str]) -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def plain(words: str) -> str:
+    r"""Words of a Markdown page on one line that cannot open a cell, a tag or a link.
+
+    >>> print(plain("a\nb | [x](javascript:y)"))
+    a b \| [x]\(javascript:y)
+    """
+    told = " ".join(words.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return told.replace("<", "&lt;").replace("](", "]\\(")

@@ -200,19 +200,25 @@ def keep_table(edges: AttentionEdges, cells: PreparedCells, folder: Path) -> Att
             f"write cells_hash {cells.cells_hash} into release.json if they do",
         )
     facts = {**edges.facts, "release": edges.release, "dataset": edges.dataset}
-    save_records(folder, {TABLE: replace(edges.layer_matrix(0), facts=facts)})
+    save_records(folder, {TABLE: replace(edges.layer_matrix(0), facts=facts)}, "/".join(folder.parts[-3:]))
     return open_edges(folder)
 
 
 def open_edges(folder: Path) -> AttentionEdges | Unavailable:
-    """Whatever stands for attention in ``folder``: extracted sums, a kept edge table, or why there is none."""
+    """Whatever stands for attention in ``folder``: extracted sums, a kept edge table, or why there is none.
+
+    Raises
+    ------
+    AttentionStoreError, StorageError
+        When the folder is unfinished, or a file in it is not what was written.
+    """
     from interp_assets.models.attention.store import open_attention
 
     finished = (folder / "manifest.json").is_file()  # written after any reason that still lies beside it
     if not finished and stored_kind(folder / "unavailable"):
         return load_record(folder / "unavailable", Unavailable)
     if stored_kind(folder / TABLE) is None:
-        return open_attention(folder)
+        return open_attention(folder, verify=True)
     matrix = load_record(folder / TABLE, EdgeMatrix)
     return AttentionEdges(
         release=str(matrix.facts["release"]),

@@ -13,7 +13,6 @@ it is given up and named in the log: a message that brings its sender down must 
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -23,6 +22,7 @@ from typing import Any, Literal, get_args
 
 from interp_assets.notices.records import Kind, Level, Notice
 from interp_assets.storage import canonical_json, write_text
+from qc_standards.json_text import plain_json
 
 FOLDER = ".notices"
 LOCK = ".lock"
@@ -100,7 +100,7 @@ class Outbox:
         found, problems = [], []
         for path in sorted(self.folder.glob("*.json")):
             try:
-                found.append(_entry(json.loads(path.read_text(encoding="utf-8"))))
+                found.append(_entry(plain_json(path.read_bytes())))
             except (OSError, ValueError, TypeError, KeyError) as error:
                 problems.append(f"{path}: no message can be read from it ({error}); what it told is told again")
         taken_over = {name for entry in found for name in entry.replaces}

@@ -10,7 +10,6 @@ the ``provenance.json`` of its folder cites is never touched.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Literal, get_args
 from interp_assets.models.attention.store import PARTIAL
 from interp_assets.models.controls.catalogue import base_release
 from interp_assets.models.files.releases import RESERVED_NAME
+from qc_standards.json_text import plain_json
 from qc_standards.results import PROVENANCE_FILE, TESTS_FILE
 
 Kind = Literal["leftover", "partial attention", "attention of a release that is gone", "uncited file", "run log"]
@@ -158,8 +158,8 @@ def cited(store: Path, folder: Path) -> set[Path] | None:
         return None
     try:
         for listing in listings:
-            named |= set(json.loads(listing.read_text(encoding="utf-8")))
-        graph = json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))["@graph"]
+            named |= set(plain_json(listing.read_bytes()))
+        graph = plain_json((folder / PROVENANCE_FILE).read_bytes())["@graph"]
         named |= {str(entity["@id"]) for entity in graph}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -38,13 +38,18 @@ JUDGED_ROLE: Final = "primary_screen"
 GIBIBYTE: Final = 2**30
 NO_MODEL: Final = "a table of finished scores has no model whose single cells could be read"
 NO_HIDDEN: Final = "the adapter of this model hands over attention only, so cells have no embedding"
+NOT_ASKED: Final = "none: no strata are estimated here, and blocks behind the frozen layer are not run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What is read from one dataset: its encoded cells, the genes, which of them are rows, and the layers kept."""
+    """What is read from one dataset: its encoded cells, the genes, which of them are rows, and the layers kept.
+
+    ``embedded``: whether the last hidden state is wanted too.
+    """
 
     layers: tuple[int, ...]
+    embedded: bool
     cells: ScoredCells
     genes: NDArray[np.str_]
     rows: NDArray[np.int64]
@@ -71,7 +76,8 @@ def read(context: ReadingContext) -> Reading | str:
     - ``genes`` (G) names of the evaluable scored genes; ``rows`` (R) numbers of the regulators among them: those the
       reference networks list, and perturbed genes;
     - ``cells`` (N) positions of the cells among the prepared cells, ascending; ``embedding`` (N x D float32) mean of
-      the last hidden state over the gene tokens of a cell (no such array where the adapter runs no blocks);
+      the last hidden state over the gene tokens of a cell (no such array where the adapter runs no blocks, nor on
+      `JUDGED_ROLE`);
     - ``offsets`` (N + 1), ``row`` (E, place in ``rows``), ``column`` (E, number in ``genes``), ``value`` (L x E
       float32): entries of cell i are ``offsets[i]:offsets[i + 1]``, every pair of a row and a gene it holds;
     - ``order`` (E float32), of a model that looks back only: what the order of tokens alone gives an entry
@@ -127,7 +133,7 @@ def _role(
     if isinstance(asked, str):
         return asked
     arrays = _read_cells(model, asked, label)
-    embedded = "embedding" in arrays
+    embedded, without = "embedding" in arrays, NO_HIDDEN if asked.embedded else NOT_ASKED
     facts = {
         "dataset": data.cells.dataset,
         "cells_hash": data.cells.cells_hash,
@@ -140,7 +146,7 @@ def _role(
         "entries": int(asked.entries.sum()),
         "layers": list(layers),
         "references": sorted(_networks(data)),
-        "embedding": "mean of the last hidden state over gene tokens" if embedded else NO_HIDDEN,
+        "embedding": "mean of the last hidden state over gene tokens" if embedded else without,
     }
     return Reading(arrays=arrays, facts=facts)
 
@@ -179,6 +185,7 @@ def _asked(
     control = np.flatnonzero(cells.control)
     return _Asked(
         layers=layers,
+        embedded=data.role != JUDGED_ROLE,
         cells=subset(scored, chosen),
         genes=genes,
         rows=rows.astype(np.int64),
@@ -242,37 +249,36 @@ def _read_cells(model: AttentionModel, asked: _Asked, label: str) -> dict[str, N
 
     facts = model.describe()
     kept = _Kept(asked)
-    run = _blocks if isinstance(model, InterventionModel) else _attend
-    embedding = np.zeros((asked.positions.size, facts.width), dtype=np.float32)
+    blocks = isinstance(model, InterventionModel)
+    embedding = np.zeros((asked.positions.size, facts.width), dtype=np.float32) if blocks and asked.embedded else None
+    last = facts.layers if asked.embedded else max(asked.layers) + 1
     plan = plan_batches(asked.cells, BATCH_TOKENS, BATCH_TOKENS)
     with tqdm(total=asked.positions.size, unit="cell", desc=f"single cells of {label}", disable=None) as bar:
         for cells in plan.batches:
             batch = token_batch(asked.cells, cells, facts.padding)
             rows = cell_rows(asked.cells, cells, asked.rows)
             kept.place(cells, rows)
-            hidden = run(model, batch, kept.sink(cells, rows, batch, facts.dtype))
-            if hidden is not None:
-                embedding[cells] = _gene_mean(asked.cells, cells, hidden)
+            sink = kept.sink(cells, rows, batch, facts.dtype)
+            if not blocks:
+                model.attend(batch, sink, form=facts.forms[0])
+            elif embedding is None:
+                _blocks(model, batch, sink, last)
+            else:
+                embedding[cells] = _gene_mean(asked.cells, cells, _blocks(model, batch, sink, last))
             bar.update(cells.size)
     found: dict[str, NDArray[Any]] = {"offsets": kept.offsets, "row": kept.row, "column": kept.column}
     found |= {"value": kept.value, "cells": asked.positions, "genes": asked.genes, "rows": asked.rows}
     found |= {} if kept.order is None else {"order": kept.order}
-    return found | ({"embedding": embedding} if run is _blocks else {})
+    return found | ({} if embedding is None else {"embedding": embedding})
 
 
-def _blocks(model: Any, batch: TokenBatch, sink: Callable[[int, LayerAttention], None]) -> torch.Tensor | None:
-    """Run block by block: the last hidden state (B x S x D) is at hand."""
+def _blocks(model: Any, batch: TokenBatch, sink: Callable[[int, LayerAttention], None], layers: int) -> torch.Tensor:
+    """Hidden state (B x S x D) behind the first ``layers`` blocks, run one by one."""
     blocks = model.blocks(batch, form=model.describe().forms[0])
     hidden: torch.Tensor = blocks.start()
-    for layer in range(model.describe().layers):
+    for layer in range(layers):
         hidden = blocks.step(layer, hidden, sink)
     return hidden
-
-
-def _attend(model: Any, batch: TokenBatch, sink: Callable[[int, LayerAttention], None]) -> torch.Tensor | None:
-    """Run as a whole, which hands over attention only."""
-    model.attend(batch, sink, form=model.describe().forms[0])
-    return None
 
 
 def _gene_mean(cells: ScoredCells, batch: NDArray[np.int64], hidden: torch.Tensor) -> NDArray[np.float32]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from interp_assets.figures.wording import plain
+
+__all__ = ["header", "line", "plain"]
+
 
 def header(titles: Sequence[str]) -> list[str]:
     """The two lines that open a table."""
@@ -17,8 +21,3 @@ def line(cells: Sequence[str]) -> str:
     | a | &lt;i> |
     """
     return "| " + " | ".join(plain(cell) for cell in cells) + " |"
-
-
-def plain(words: str) -> str:
-    """Words that cannot open a cell or a tag."""
-    return words.replace("|", "\\|").replace("<", "&lt;")

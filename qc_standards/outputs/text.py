@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from qc_standards.outputs.findings import Finding, Report
 from qc_standards.outputs.said import markdown_lines, terminal_lines
-from qc_standards.sentences import markdown_text
+from qc_standards.sentences import markdown_text, plain
 
 
 def terminal(report: Report) -> str:
     """What decides, with its reasons most important first, then one verdict line each."""
-    lines = [report.title]
+    # Names come from the folder: one that held a line break could write a verdict line of its own.
+    lines = [plain(report.title)]
     for finding in report.deciding:
-        lines += ["", f"{finding.rule}: {finding.title}"]
-        lines += [f"  because  {reason}" for reason in finding.reasons]
-        lines += [f"  note     {note}" for note in finding.notes]
-        lines += [f"  {name:7}  {text}" for name, text in finding.facts]
+        lines += ["", f"{finding.rule}: {plain(finding.title)}"]
+        lines += [f"  because  {plain(reason)}" for reason in finding.reasons]
+        lines += [f"  note     {plain(note)}" for note in finding.notes]
+        lines += [f"  {name:7}  {plain(text)}" for name, text in finding.facts]
         lines.append(f"  VERDICT  {finding.label.upper()}")
     if report.statement is not None:
         lines += ["", *terminal_lines(report.statement, brief=True)]

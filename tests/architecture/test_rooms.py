@@ -16,7 +16,7 @@ FLOORS = {
     "stats": set(),
     "cells": {"edges", "exclusive", "stats", "models", "settings"},
     "edges": {"cells"},
-    "models": {"cells", "edges", "settings", "stats", "storage"},
+    "models": {"cells", "edges", "exclusive", "settings", "stats", "storage"},
     "interventions": {"cells", "edges", "models", "stats"},
     "readings": {"cells", "edges", "interventions", "models", "stats"},
     "analyses": {"cells", "edges", "interventions", "readings", "settings", "stats"},
@@ -52,6 +52,7 @@ DAGSTER_ROOMS = {
     "metadata",
     "cli",
     "parallel",
+    "run_history",
     "stages",
 }
 HEAVY = (

@@ -21,6 +21,7 @@ from interp_assets.models.adapter import WITHOUT_ATTENTION
 from interp_assets.models.attention.store import head_matrix
 from interp_assets.models.files.adding import Request, add_release
 from interp_assets.models.files.releases import find_releases
+from interp_assets.storage import canonical_json, sha256_of
 from qc_standards.gate import check_folder
 from qc_standards.records import Outcome, VerdictState
 from qc_standards.registry import declared_ids
@@ -193,10 +194,14 @@ def alone(
 
 @pytest.mark.parametrize("key", ["claim/survives_confounds_and_degree", "figure/*", "supplement/table_s11", "report"])
 def test_nothing_speaks_from_a_verdict_after_a_standard_failed(tiny, instance, results, release: str, key: str) -> None:
-    """Materialised alone after the lineage went wrong: refused, and what was said before is left as it is."""
+    """Materialised alone after the lineage went wrong: refused, and what was said before is left as it is.
+
+    The wrong table is one that a run has stored: it is in the list of what its asset wrote.
+    """
     folder = results / release
     lineage = folder / "tables" / "lineage.parquet"
-    kept = lineage.read_bytes()
+    listing = tiny.layout.folders.store / ".files" / "tiny" / release / "test_results.json"
+    kept, listed = lineage.read_bytes(), listing.read_bytes()
     definitions = build_definitions(tiny.layout)
     if key == "figure/*":
         key = sorted(
@@ -209,6 +214,7 @@ def test_nothing_speaks_from_a_verdict_after_a_standard_failed(tiny, instance, r
         frame = pd.read_parquet(lineage)
         frame.loc[frame["score"] == "correlation", "cells_hash"] = "0" * 64
         frame.to_parquet(lineage, index=False)
+        listing.write_text(canonical_json(json.loads(listed) | {"tables/lineage.parquet": sha256_of(lineage)}))
         done = alone(definitions, instance, key, release)
         assert not done.success
         (failure,) = [event for event in done.all_events if event.is_step_failure]
@@ -219,6 +225,7 @@ def test_nothing_speaks_from_a_verdict_after_a_standard_failed(tiny, instance, r
         assert {path: path.read_bytes() for path in said} == said
     finally:
         lineage.write_bytes(kept)
+        listing.write_bytes(listed)
     assert alone(definitions, instance, key, release).success
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from interp_assets.models.edge_tables.reading import EdgeTableError, load_edge_table
+from tests.properties.laws import REFUSED, reader
 
 # A few names, so that pairs repeat and genes meet themselves; blanks and commas, so that quoting matters.
 NAMES = st.sampled_from(["A", "B", "C", "NA", "nan", " D", 'E"q', "F,g", "HLA-A", "ge\u0301ne", "", " "])
@@ -69,7 +70,7 @@ def written(folder: Path, name: str, header: tuple[str, ...], rows: list[list[st
     return path
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@reader("edge tables: any rows in four formats, read as a plain loop reads them", 150)
 @given(
     st.sampled_from(list(HEADERS)),
     st.sampled_from(["t.csv", "t.tsv", "t.parquet", "t.h5ad"]),
@@ -83,16 +84,17 @@ def test_a_table_is_read_as_a_plain_loop_reads_it_or_refused(kind, name, rows):
             table = load_edge_table(path)
         except EdgeTableError:
             assert expected is None
-            return
+            return REFUSED
     assert expected is not None
     edges = table.edges
     assert list(zip(edges["source"], edges["target"], strict=True)) == list(expected)
     np.testing.assert_allclose(edges["score"], list(expected.values()), rtol=1e-12)
     told = table.facts["table"]
     assert told["rows_read"] == len(rows) == len(edges) + sum(told["rows_left_out"].values())
+    return None
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@reader("edge tables: any matrix of genes by genes, read entry by entry", 100)
 @given(
     st.integers(2, 4),
     st.integers(2, 5),
@@ -114,7 +116,7 @@ def test_a_matrix_is_read_entry_by_entry_or_refused(rows, columns, values, name)
             scored = [value for value in frame.to_numpy().ravel() if not math.isnan(value)]
             off = [(i, j) for i in range(rows) for j in range(columns) if i != j and not math.isnan(frame.iat[i, j])]
             assert rows > columns or not off or (max(scored) <= 0 and min(scored) < 0)
-            return
+            return REFUSED
     read = {(row.source, row.target): (row.score, row.sign) for row in table.edges.itertuples()}
     expected = {
         (source, target): (abs(frame.at[source, target]), np.sign(frame.at[source, target]))
@@ -123,9 +125,10 @@ def test_a_matrix_is_read_entry_by_entry_or_refused(rows, columns, values, name)
         if source != target and not math.isnan(frame.at[source, target])
     }
     assert read == expected
+    return None
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@reader("edge tables: damaged bytes in four formats", 150)
 @given(
     st.sampled_from(["t.csv", "t.csv.gz", "t.parquet", "t.h5ad"]),
     st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 255)), min_size=1, max_size=8),
@@ -146,6 +149,7 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(name, changes, cut):
         try:
             edges = load_edge_table(path).edges
         except EdgeTableError:
-            return
+            return REFUSED
     assert np.isfinite(edges["score"]).all()
     assert not edges.duplicated(["source", "target"]).any()
+    return None

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qc_standards.claims import required_controls
@@ -32,12 +32,10 @@ from qc_standards.metrics import VIEWS
 from qc_standards.multiplicity import results_frame
 from qc_standards.records import skipped
 from qc_standards.results import JUDGED_FILES
+from tests.properties.laws import law
 
 CLAIMS = ("beats_gene_level_baselines", "adds_incremental_value", "survives_confounds_and_degree")
 UNJUDGED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-quick = functools.partial(
-    settings, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 def _builders() -> ModuleType:
@@ -157,7 +155,7 @@ def test_the_unchanged_folder_is_cleared(stored, claims_file):
     assert main(["check", str(stored), "--claims", str(claims_file)]) == 0
 
 
-@quick(max_examples=20)
+@law("gate: a changed table of a stored folder is invalid input, and stays so", 20)
 @given(first=change_of_a_table, more=st.lists(change_of_a_table, max_size=1))
 def test_a_changed_table_is_invalid_and_stays_so(copied, claims_file, first, more):
     folder = copied()
@@ -183,7 +181,7 @@ def edited(value: Any) -> Any:
     return "supported" if value != "supported" else "refuted"
 
 
-@quick(max_examples=12)
+@law("gate: an edited stored verdict is invalid input", 12)
 @given(name=st.sampled_from(JUDGED_FILES), place=st.integers(0, 10_000), gone=st.booleans())
 def test_an_edited_stored_verdict_is_invalid(copied, claims_file, name, place, gone):
     folder = copied()
@@ -268,7 +266,7 @@ def test_the_evaluations_are_what_their_names_say():
 
 
 @pytest.mark.parametrize("name", BASES)
-@quick(max_examples=4)
+@law("gate: missing or damaged evidence opens no claim", 4)
 @given(change=change_of_a_table)
 def test_missing_or_damaged_evidence_opens_no_claim(name, change):
     make, place, seed = change
@@ -295,7 +293,7 @@ def test_no_unstated_cell_of_the_evaluation_opens_a_claim(name, columns):
         assert cleared(base(name).tests, tables) <= cleared_before(name), column
 
 
-@quick(max_examples=5)
+@law("gate: withdrawn rows open no claim", 5)
 @given(name=st.sampled_from(sorted(BASES)), places=st.lists(st.integers(0, 152), min_size=1, max_size=5))
 def test_withdrawn_rows_open_no_claim(name, places):
     rows = list(base(name).rows)
@@ -324,7 +322,7 @@ def content(frame: pd.DataFrame) -> list[str]:
     return sorted(map(repr, frame.astype(object).where(frame.notna(), None).to_dict(orient="records")))
 
 
-@quick(max_examples=3)
+@law("gate: the order of rows changes no criterion and no metric", 3)
 @given(name=st.sampled_from(["cleared", "refuted", "undecided"]), seed=st.integers(0, 2**32 - 1))
 def test_the_order_of_rows_changes_no_criterion_and_no_metric(name, seed):
     one, other = base(name), mixed(base(name), seed)

@@ -1,63 +1,107 @@
-"""Connections to the run history: which stay open, and that nothing written through them waits for their end."""
+"""The run history in sqlite files: connections stay open, nothing waits for their end, the files are Dagster's own."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 
+import dagster as dg
 import pytest
-import sqlalchemy
-from sqlalchemy.pool import NullPool
+from dagster._core.instance.ref import InstanceRef
 
-from interp_assets.run_history import OpenFiles, keep_open
+from interp_assets.run_history import Engines, EventLog, Runs, kept_open
+
+NAMES = dg.DynamicPartitionsDefinition(name="name")
+
+
+@dg.asset(partitions_def=NAMES)
+def judged() -> int:
+    """An asset with a partition for each name."""
+    return 7
 
 
 @pytest.fixture()
-def home(tmp_path):
-    folder = tmp_path / "history"
-    folder.mkdir()
-    kept = keep_open(folder)
-    yield folder, kept
-    kept.close()
+def history(tmp_path):
+    """An instance over the kept connections, after one run."""
+    overrides = kept_open(str(tmp_path), {})
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path), overrides=overrides)) as instance:
+        instance.add_dynamic_partitions("name", ["one"])
+        run = dg.materialize([judged], instance=instance, partition_key="one")
+        yield tmp_path / "history", instance, run
 
 
-def engine_of(file):
-    engine = sqlalchemy.create_engine(f"sqlite:///{file}", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
-        connection.execute(sqlalchemy.text("CREATE TABLE event (id INTEGER)"))
-        connection.commit()
-    return engine
+def test_the_history_of_a_run_stays_open_and_a_strange_reader_sees_every_event(history):
+    folder, instance, run = history
+    events = folder / "runs" / f"{run.run_id}.db"
+    assert (events.parent / f"{events.name}-wal").stat().st_size > 0  # the last connection to close copies it back
+    with closing(sqlite3.connect(events)) as reader:
+        told = [name for (name,) in reader.execute("SELECT dagster_event_type FROM event_logs ORDER BY id")]
+    assert "PIPELINE_START" in told
+    assert told[-1] == "PIPELINE_SUCCESS"
+    with closing(sqlite3.connect(folder / "runs.db")) as reader:
+        assert reader.execute("SELECT status FROM runs").fetchall() == [("SUCCESS",)]
+    instance.dispose()
+    assert not list(folder.rglob("*-wal"))
 
 
-def test_the_log_of_a_history_stays_and_a_strange_reader_sees_every_event(home):
-    folder, kept = home
-    engine = engine_of(folder / "run.db")
-    with engine.connect() as connection:
-        assert connection.execute(sqlalchemy.text("PRAGMA synchronous")).scalar() == 1  # NORMAL
-        connection.execute(sqlalchemy.text("INSERT INTO event VALUES (7)"))
-        connection.commit()
-    assert (folder / "run.db-wal").stat().st_size > 0  # the last connection to close would have copied it back
-    with closing(sqlite3.connect(folder / "run.db")) as reader:
-        assert reader.execute("SELECT id FROM event").fetchall() == [(7,)]
-    kept.close()
-    assert not (folder / "run.db-wal").exists()
+def test_a_history_is_one_that_dagster_reads_and_writes_in_its_own_way(history, tmp_path):
+    _, _, run = history
+    with dg.DagsterInstance.from_config(str(tmp_path)) as plain:
+        assert type(plain.event_log_storage).__module__.startswith("dagster.")
+        assert plain.get_run_by_id(run.run_id).is_success
+        again = dg.materialize([judged], instance=plain, partition_key="one")
+    _, kept, _ = history
+    assert kept.get_run_by_id(again.run_id).is_success
+    latest = kept.get_latest_materialization_event(judged.key)
+    assert latest.run_id == again.run_id
 
 
-def test_databases_elsewhere_are_left_alone(home, tmp_path):
-    _, kept = home
-    engine = engine_of(tmp_path / "other.db")
-    with engine.connect() as connection:
-        assert connection.execute(sqlalchemy.text("PRAGMA synchronous")).scalar() == 2  # FULL
-    assert len(kept) == 0
-    assert not (tmp_path / "other.db-wal").exists()
+def test_a_commit_leaves_the_waiting_for_the_disk_to_the_copy(history):
+    _, instance, run = history
+    log = instance.event_log_storage
+    assert isinstance(log, EventLog)
+    for opened in (log.index_connection(), log.run_connection(run.run_id)):
+        with opened as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1  # NORMAL
+
+
+def test_threads_ask_one_history_side_by_side(history):
+    _, instance, _ = history
+    found = []
+    asking = [
+        threading.Thread(target=lambda: found.append(instance.has_dynamic_partition("name", "one"))) for _ in range(8)
+    ]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert found == [True] * 8
+
+
+def test_what_failed_in_a_transaction_is_undone_and_the_next_one_begins_clean(history):
+    _, instance, _ = history
+    log = instance.event_log_storage
+    with pytest.raises(ZeroDivisionError), log.index_connection() as connection:
+        connection.exec_driver_sql("DELETE FROM dynamic_partitions")
+        1 / 0  # noqa: B018
+    assert instance.get_dynamic_partitions("name") == ["one"]
+
+
+def test_a_storage_that_a_deployment_names_is_left_alone(tmp_path):
+    assert kept_open(str(tmp_path), {"storage": {"postgres": {}}}) == {}
+    assert kept_open(str(tmp_path), {"event_log_storage": {}}) == {}
+    chosen = kept_open(str(tmp_path), {"telemetry": {"enabled": False}})
+    assert {entry["class"] for entry in chosen.values()} == {EventLog.__name__, Runs.__name__}
 
 
 def test_only_the_files_used_last_stay_open(tmp_path):
-    files = [str(tmp_path / f"{number}.db") for number in range(4)]
-    kept = OpenFiles(most=2)
-    for file in (*files[:3], files[1], files[3]):
-        kept.touch(file)
-    assert [file in kept for file in files] == [False, True, False, True]
-    kept.close()
-    assert len(kept) == 0
+    addresses = [f"sqlite:///{tmp_path / f'{number}.db'}" for number in range(4)]
+    engines = Engines(most=2)
+    first = engines.of(addresses[0])
+    assert engines.of(addresses[0]) is first
+    for address in (*addresses[1:3], addresses[1], addresses[3]):
+        engines.of(address)
+    assert [address in engines for address in addresses] == [False, True, False, True]
+    engines.close()
+    assert not any(address in engines for address in addresses)

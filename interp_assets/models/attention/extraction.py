@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from interp_assets.cells.count_sources import CountSource, control_counts
 from interp_assets.cells.records import PreparedCells
 from interp_assets.edges.records import AttentionEdges
+from interp_assets.exclusive import alone
 from interp_assets.models.adapter import AttentionModel, Duplicates, encoded_by, load_model
 from interp_assets.models.attention.agreement import EDGE_TOLERANCE
-from interp_assets.models.attention.check import MASS_TOLERANCE, AttentionMassError, check_mass
+from interp_assets.models.attention.check import MASS_TOLERANCE, AttentionMassError, AttentionNotFiniteError, check_mass
 from interp_assets.models.attention.cluster import shard_workers
 from interp_assets.models.attention.edge_rules import unreadable
 from interp_assets.models.attention.encoded_blocks import encode_blocks
@@ -35,15 +36,23 @@ from interp_assets.models.attention.pooling import order_control, possible_count
 from interp_assets.models.attention.run import Extracted, ExtractionRun
 from interp_assets.models.attention.settings import (
     ExtractionSettings,
+    RequestKeys,
     library_versions,
     request_keys,
     resolve_device,
 )
-from interp_assets.models.attention.store import open_attention, stored_manifest, take_over, write_attention
+from interp_assets.models.attention.store import finished_with, open_attention, take_over, write_attention
 from interp_assets.models.files.releases import Release
 from interp_assets.models.records import NothingToReadError
 
-__all__ = ["MASS_TOLERANCE", "AttentionMassError", "ExtractionSettings", "check_mass", "extract_attention"]
+__all__ = [
+    "MASS_TOLERANCE",
+    "AttentionMassError",
+    "AttentionNotFiniteError",
+    "ExtractionSettings",
+    "check_mass",
+    "extract_attention",
+]
 
 LoadModel = Callable[..., AttentionModel]
 
@@ -60,10 +69,10 @@ def extract_attention(
 ) -> AttentionEdges:
     """Attention edges of a release on the control cells of a dataset, extracted unless already in ``folder``.
 
-    A finished folder with the same key (release id, counts, universe, settings, device, library versions) is
-    opened at once, without loading the model; arrays of a finished folder among ``neighbours`` that read the same
-    cells and genes are taken over. A killed run continues after its last checkpoint and ends with the same bytes as an
-    undisturbed one.
+    A finished folder with the same key (release id, counts, universe, settings, device, library versions) whose files
+    are what was written is opened at once, without loading the model; arrays of a finished folder among ``neighbours``
+    that read the same cells and genes are taken over. A killed run continues after its last checkpoint and ends with
+    the same bytes as an undisturbed one. Of several processes that ask for one folder at once, one fills it.
 
     ``counts`` hands out the counts of the control cells by rows, in their order and over ``cells.genes``; the matrices
     of ``cells`` are not looked at then. None takes them from ``cells``: same key, same bytes.
@@ -72,24 +81,38 @@ def extract_attention(
     ------
     ValueError
         If no control cell, or fewer than two genes of the universe, can be read by the model
-        (`NothingToReadError`); if weights do not sum to one (`AttentionMassError`); or from the adapter.
+        (`NothingToReadError`); if weights do not sum to one or are no numbers (`AttentionMassError`,
+        `AttentionNotFiniteError`); or from the adapter.
     """
     settings = settings or ExtractionSettings()
     device = resolve_device(settings.device)
     source = _control_counts(cells, counts)
     keys = request_keys(release, cells, settings, device, source)
-    stored = stored_manifest(folder)
-    if stored is not None and stored.get("key") == keys.key:
-        return open_attention(folder)
-    if take_over(folder, neighbours, keys.key, keys.content, cells.dataset):
-        return open_attention(folder)
+    with alone(folder):
+        finished = finished_with(folder, keys.key)
+        if not finished and not take_over(folder, neighbours, keys.key, keys.content, cells.dataset):
+            _extract(release, cells, folder, settings, keys, source, device, load)
+    return open_attention(folder)
+
+
+def _extract(
+    release: Release,
+    cells: PreparedCells,
+    folder: Path,
+    settings: ExtractionSettings,
+    keys: RequestKeys,
+    source: CountSource,
+    device: str,
+    load: LoadModel,
+) -> None:
+    """Run the model over the cells and fill the folder."""
     model = encoded_by(load(release, device=device, dtype=settings.dtype), settings.encoding)
     scored, genes = _scored_cells(model, cells, source, settings.duplicates)
     if lacking := unreadable(settings.edge_rule, model.describe(), several=scored.encoded.several):
         raise NothingToReadError(cells.dataset, lacking)
     run = ExtractionRun(model=model, cells=scored, settings=settings, folder=folder, key=keys.key, label=release.name)
     with _thread_limits(settings.threads) as threads, _full_precision(device):
-        with shard_workers(release, settings, device, load) as run.workers:
+        with shard_workers(release, settings, device, load) as run.workers, _named(release, cells):
             done = run.run()
         threads = run.workers.told_threads(threads) if run.workers else threads
         read = reading_facts(model, cells, scored.encoded, genes, run.form, source)
@@ -105,6 +128,16 @@ def extract_attention(
         counts = possible_counts(scored)
     write_attention(folder, arrays=done.layers, counts=counts, genes=genes, facts=facts)
     return open_attention(folder)
+
+
+@contextmanager
+def _named(release: Release, cells: PreparedCells) -> Iterator[None]:
+    """Put the release and the dataset before what a check of a batch says."""
+    try:
+        yield
+    except AttentionMassError as error:
+        told = f"release {release.name}, dataset {cells.dataset}: {error}"
+        raise type(error)(told).with_traceback(error.__traceback__) from None
 
 
 def _control_counts(cells: PreparedCells, counts: CountSource | None) -> CountSource:

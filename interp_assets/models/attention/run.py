@@ -34,12 +34,21 @@ from interp_assets.models.attention.kernel import Kernel, heads_part, kernel_for
 from interp_assets.models.attention.plan import BatchPlan, ScoredCells, batch_positions, plan_batches, token_batch
 from interp_assets.models.attention.progress import Progress
 from interp_assets.models.attention.settings import ExtractionSettings
-from interp_assets.models.attention.store import PARTIAL, canonical_json, clear_partial, replace_bytes, write_layer
+from interp_assets.models.attention.store import (
+    PARTIAL,
+    clear_partial,
+    finished_pass,
+    read_document,
+    write_document,
+    write_layer,
+    write_pass,
+)
 from interp_assets.models.attention.sums import ShardSums, ShardTotals
-from interp_assets.models.files.checkpoints import read_json
 from interp_assets.models.interventions import InterventionModel
 
 LAYERS = "layers"
+# Below, weights are what is left of zero in single precision: exp(-87) in the kernels, 0 in full softmax weights.
+_LEAST_WEIGHT = 1e-30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +114,7 @@ class ExtractionRun:
         batch_tokens = self._continued(partial)
         while True:
             plan = plan_batches(self.cells, batch_tokens, self.settings.cells_per_shard)
-            replace_bytes(
-                partial / "plan.json", canonical_json({"key": self.key, "batch_tokens": batch_tokens}).encode()
-            )
+            write_document(partial / "plan.json", {"key": self.key, "batch_tokens": batch_tokens})
             try:
                 kept = self._passes(plan, partial)
                 return Extracted(plan=plan, batch_tokens=batch_tokens, kept_mass=kept, layers=partial / LAYERS)
@@ -125,11 +132,9 @@ class ExtractionRun:
 
     def _continued(self, partial: Path) -> int:
         """Batch size of an earlier run with the same key, or that of the settings in an emptied folder."""
-        plan = partial / "plan.json"
-        if plan.is_file():
-            earlier = read_json(plan)
-            if earlier.get("key") == self.key:
-                return int(earlier["batch_tokens"])
+        earlier = read_document(partial / "plan.json")
+        if earlier is not None and earlier.get("key") == self.key:
+            return int(earlier["batch_tokens"])
         clear_partial(partial)
         return self.settings.batch_tokens
 
@@ -141,12 +146,13 @@ class ExtractionRun:
         with Progress(f"attention of {self.label}", cells, self.sums, shown=self.settings.progress) as progress:
             for layers in self.sums.passes:
                 finished = partial / f"pass-{layers.start}-{layers.stop - 1}.json"
-                if finished.is_file():
+                own = finished_pass(finished, self.key, partial / LAYERS)
+                if own is not None:
                     progress.skip(layers, cells)
                 else:
                     own = self._pass(plan, layers, partial / finished.stem, partial / LAYERS, progress)
-                    replace_bytes(finished, canonical_json(own).encode())
-                kept += read_json(finished)
+                    write_pass(finished, self.key, own, partial / LAYERS, layers)
+                kept += own
         return kept
 
     def _pass(
@@ -154,7 +160,9 @@ class ExtractionRun:
     ) -> list[float | None]:
         """Sums of some layers over all shards, from the last checkpoint on, written layer by layer."""
         shape = self.sums.shape(layers)
-        totals = ShardTotals(working, len(plan.shards), shape, self.sums.totals, self.settings.checkpoint_seconds)
+        seconds = self.settings.checkpoint_seconds
+        owner = f"{self.key} {plan.plan_hash}"
+        totals = ShardTotals(working, len(plan.shards), shape, self.sums.totals, seconds, owner)
         progress.skip(
             layers, sum(plan.batches[number].size for shard in plan.shards[: totals.done] for number in shard)
         )
@@ -189,7 +197,12 @@ class ExtractionRun:
         summed = slabs.sum(axis=0, dtype=np.float64) if every else slabs[0]
         weights = self.settings.edge_rule == "softmax_mean"
         kept = float(summed.sum(dtype=np.float64)) / (self.cells.held * heads) if weights else None
-        if kept is not None and not 0 < kept <= 1 + MASS_TOLERANCE[self.facts.dtype]:
+        if kept is not None and kept < _LEAST_WEIGHT:
+            raise AttentionMassError(
+                f"layer {layer}: attention reaches no scored gene (mean weight {kept:.3g}); special tokens or unscored "
+                "genes hold all of it, and no pair can be told from another. Score other genes, or check the weights"
+            )
+        if kept is not None and not kept <= 1 + MASS_TOLERANCE[self.facts.dtype]:
             raise AttentionMassError(f"layer {layer}: mean weight on scored genes is {kept}, not in (0, 1]")
         single = slabs if every else slabs[1:]
         mean = summed.astype(np.float32) / np.float32(heads)

@@ -7,7 +7,8 @@ not: computing the sums (`attention`).
 ``layer-<l>-heads.npy`` holds sums of single heads (heads x G x G; the manifest says which); ``counts.npy`` (int32,
 G x G) the cells in which both genes were in the sequence; ``genes.json`` the gene names. Row = query = regulator,
 column = key = target. Of a model that looks back, sums and counts hold what was possible in one order
-(`pooling`); opened scores pool both. A folder without ``manifest.json`` is unfinished and never opened.
+(`pooling`); opened scores pool both. A folder without ``manifest.json`` is unfinished and never opened. Manifest,
+checkpoints and records of finished passes carry hashes of themselves: what was changed since is made again.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ from numpy.typing import NDArray
 from interp_assets.edges.records import AttentionEdges, EdgeMatrix
 from interp_assets.models.attention.pooling import both_orders
 from interp_assets.models.files.checkpoints import read_json
+from interp_assets.models.files.file_rules import ReleaseFileError
+from interp_assets.storage import StorageError, fault_in, known_sha256, writing
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 PARTIAL = "partial"
+SEAL = "sha256"  # of all else in a document, under this key
+SEAL_BYTES = 32  # of a checkpoint: sha256 of what it belongs to and of the array before it
 ORIENTATION = "row = query = regulator, column = key = target"
 BOTH_ORDERS = "a pair has one score: the model looks back, and its attention in either order is pooled over cells"
 
 
-class AttentionStoreError(ValueError):
+class AttentionStoreError(StorageError):
     """A folder of extracted attention that is absent, unfinished or damaged."""
 
 
@@ -46,36 +51,98 @@ def canonical_json(content: Any) -> str:
 def replace_bytes(path: Path, content: bytes) -> None:
     """Write a file so that it is either the old one or the whole new one."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
+    with writing(path):
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
 
 
-def replace_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an uncompressed ``.npy`` file so that it is either the old one or the whole new one."""
+def replace_array(path: Path, array: NDArray[Any], owner: str | None = None) -> None:
+    """Write an uncompressed ``.npy`` file so that it is either the old one or the whole new one.
+
+    With an ``owner`` the array is followed by a hash over both, which readers of ``.npy`` files do not see.
+    """
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as stream:
-        np.lib.format.write_array(stream, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
+    with writing(path):
+        with part.open("wb+") as stream:
+            np.lib.format.write_array(stream, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+            stream.flush()
+            if owner is not None:
+                stream.write(_seal(part, stream.tell(), owner))
+                stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+
+
+def _seal(path: Path, size: int, owner: str) -> bytes:
+    """Hash over ``owner`` and the first ``size`` bytes of a file."""
+    digest = sha256(owner.encode())
+    with path.open("rb") as stream:
+        while block := stream.read(min(2**20, size)):
+            digest.update(block)
+            size -= len(block)
+    return digest.digest()
+
+
+def _sealed(path: Path, owner: str) -> bool:
+    """Whether a checkpoint is what was written for ``owner``."""
+    size = path.stat().st_size - SEAL_BYTES
+    if size <= 0:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(size)
+        return stream.read() == _seal(path, size, owner)
+
+
+def _document(content: Mapping[str, Any]) -> bytes:
+    """Text of a document that carries the hash of all else in it."""
+    sealed = {**content, SEAL: sha256(canonical_json(content).encode()).hexdigest()}
+    return (json.dumps(sealed, sort_keys=True, indent=1) + "\n").encode()
+
+
+def write_document(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON document that carries the hash of all else in it."""
+    replace_bytes(path, _document(content))
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """Content of a document, None where there is none or it is not what was written."""
+    try:
+        sealed = read_json(path)
+    except (ReleaseFileError, OSError):
+        return None
+    if not isinstance(sealed, dict):
+        return None
+    content = {key: value for key, value in sealed.items() if key != SEAL}
+    if SEAL not in sealed:
+        return content  # of a time when manifests had no hash of themselves
+    return content if path.read_bytes() == _document(content) else None
 
 
 def stored_manifest(folder: Path) -> dict[str, Any] | None:
     """Manifest of a finished folder whose files are all there in full size, else None."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return None
-    manifest: dict[str, Any] = read_json(path)
-    if manifest.get("format") != FORMAT:
+    manifest = read_document(folder / MANIFEST)
+    if manifest is None or manifest.get("format") != FORMAT:
         return None
     for entry in manifest["files"]:
         file = folder / entry["path"]
         if not file.is_file() or file.stat().st_size != entry["size"]:
             return None
     return manifest
+
+
+def finished_with(folder: Path, key: str) -> bool:
+    """Whether a folder is finished, for a request with this key, and all its files are what their hashes say.
+
+    Working files that a run left, because it was killed when it had just finished, are removed.
+    """
+    manifest = stored_manifest(folder)
+    if manifest is None or manifest.get("key") != key or _fault(folder, manifest):
+        return False
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    return True
 
 
 def write_layer(folder: Path, layer: int, mean: NDArray[np.float32], heads: NDArray[np.float32] | None) -> None:
@@ -103,11 +170,11 @@ def write_attention(
     replace_array(folder / "counts.npy", counts)
     replace_bytes(folder / "genes.json", json.dumps([str(gene) for gene in genes]).encode())
     files = [
-        {"path": name, "size": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+        {"path": name, "size": (folder / name).stat().st_size, "sha256": known_sha256(folder / name)}
         for name in sorted([*(path.name for path in layers), "counts.npy", "genes.json"])
     ]
     manifest = {"orientation": ORIENTATION, **facts, "format": FORMAT, "files": files}
-    replace_bytes(folder / MANIFEST, (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode())
+    write_document(folder / MANIFEST, manifest)
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
 
 
@@ -119,24 +186,23 @@ def take_over(folder: Path, neighbours: Iterable[Path], key: str, content: str, 
     """
     for neighbour in neighbours:
         manifest = None if neighbour == folder else stored_manifest(neighbour)
-        if manifest is None or manifest.get("content") != content or _damaged(neighbour, manifest):
-            continue
+        if manifest is None or manifest.get("content") != content or _fault(neighbour, manifest):
+            continue  # a fault must not travel to a neighbour
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
         for stale in folder.glob("layer-*.npy"):
             stale.unlink()
         for entry in manifest["files"]:
             _link(neighbour / entry["path"], folder / entry["path"])
-        told = json.dumps({**manifest, "key": key, "dataset": dataset}, sort_keys=True, indent=1) + "\n"
-        replace_bytes(folder / MANIFEST, told.encode())
+        write_document(folder / MANIFEST, {**manifest, "key": key, "dataset": dataset})
         shutil.rmtree(folder / PARTIAL, ignore_errors=True)
         return True
     return False
 
 
-def _damaged(folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether a file differs from the hash in the manifest; a fault must not travel to a neighbour."""
-    return any(_sha256(folder / entry["path"]) != entry["sha256"] for entry in manifest["files"])
+def _fault(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """First file that differs from its hash in the manifest, in words; empty where none does."""
+    return fault_in(folder, {entry["path"]: entry["sha256"] for entry in manifest["files"]})
 
 
 def _link(source: Path, target: Path) -> None:
@@ -144,7 +210,8 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        with writing(target):
+            shutil.copyfile(source, target)
 
 
 def open_attention(folder: Path, *, verify: bool = False) -> AttentionEdges:
@@ -165,12 +232,8 @@ def open_attention(folder: Path, *, verify: bool = False) -> AttentionEdges:
             f"{folder}: no finished attention here (manifest absent, or a file lacking or of another size); "
             "materialise attention for this release and dataset again"
         )
-    if verify:
-        for entry in manifest["files"]:
-            if _sha256(folder / entry["path"]) != entry["sha256"]:
-                raise AttentionStoreError(
-                    f"{folder / entry['path']}: sha256 differs from the manifest; materialise attention again"
-                )
+    if verify and (fault := _fault(folder, manifest)):
+        raise AttentionStoreError(f"{fault}; materialise attention for this release and dataset again")
     genes = np.array(read_json(folder / "genes.json"), dtype=np.str_)
 
     def layer_matrix(layer: int) -> EdgeMatrix:
@@ -257,38 +320,56 @@ def _require(number: int, limit: int, what: str, folder: Path) -> None:
         raise ValueError(f"{folder}: {what} {number} does not exist; there are {limit}, counted from 0")
 
 
-def _sha256(path: Path) -> str:
-    digest = sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def clear_partial(partial: Path) -> None:
     """Empty the folder of an unfinished extraction."""
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with writing(partial):
+        partial.mkdir(parents=True)
 
 
-def write_checkpoint(folder: Path, shards: int, total: NDArray[np.float32]) -> Path:
-    """File with the sum of the first ``shards`` shards, now the only one in the folder."""
+def write_checkpoint(folder: Path, shards: int, total: NDArray[np.float32], owner: str) -> Path:
+    """File with the sum of the first ``shards`` shards of a pass of ``owner``, now the only one in the folder."""
     path = folder / f"sums-{shards:05d}.npy"
-    replace_array(path, total)
+    replace_array(path, total, _of_shards(owner, shards))
     for older in folder.glob("sums-*.npy"):
         if older.name != path.name:
             older.unlink()
     return path
 
 
-def last_checkpoint(folder: Path, shards: int, shape: tuple[int, ...]) -> tuple[int, Path | None]:
-    """Number of finished shards and the file with their sum, (0, None) without a usable checkpoint."""
-    for path in sorted(folder.glob("sums-*.npy"), reverse=True):
+def last_checkpoint(folder: Path, shards: int, shape: tuple[int, ...], owner: str) -> tuple[int, Path | None]:
+    """Number of finished shards and the file with their sum, (0, None) without a usable checkpoint.
+
+    A file that was cut short, changed, or written for another ``owner`` or number of shards is not used.
+    """
+    for number in sorted(range(1, shards), reverse=True):
+        path = folder / f"sums-{number:05d}.npy"
+        if not path.is_file() or not _sealed(path, _of_shards(owner, number)):
+            continue
         total = np.load(path, mmap_mode="r", allow_pickle=False)
-        number = int(path.stem.removeprefix("sums-"))
-        if total.shape == shape and total.dtype == np.float32 and 0 < number < shards:
+        if total.shape == shape and total.dtype == np.float32:
             return number, path
     return 0, None
+
+
+def _of_shards(owner: str, shards: int) -> str:
+    return f"{owner} {shards}"
+
+
+def write_pass(path: Path, key: str, kept: Sequence[float | None], arrays: Path, layers: Iterable[int]) -> None:
+    """Record of a finished pass: what was kept of each layer, and the hashes of its arrays."""
+    names = [file.name for layer in layers for file in sorted(arrays.glob(f"layer-{layer}-*.npy"))]
+    files = {name: known_sha256(arrays / name) for name in names}
+    write_document(path, {"key": key, "kept": list(kept), "files": files})
+
+
+def finished_pass(path: Path, key: str, arrays: Path) -> list[float | None] | None:
+    """What was kept of each layer of a finished pass; None where it has to be run, or run again."""
+    told = read_document(path)
+    if told is None or told.get("key") != key or fault_in(arrays, told["files"]):
+        return None
+    kept: list[float | None] = told["kept"]
+    return kept
 
 
 def read_slabs(path: Path) -> Iterator[NDArray[np.float32]]:

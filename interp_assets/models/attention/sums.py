@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.models.attention.store import last_checkpoint, read_slabs, write_checkpoint
+from interp_assets.storage import writing
 
 if TYPE_CHECKING:
     import torch
@@ -62,14 +63,22 @@ class ShardTotals:
 
     In ``memory`` there are two copies of the sums at the end of a shard, and a checkpoint is written at most every
     ``seconds``. On ``disk`` the checkpoint is the total: one copy, and one file written for every shard but the last.
+    Only checkpoints of ``owner`` are continued: the request and the plan that the shards are of.
     """
 
     def __init__(
-        self, folder: Path, shards: int, shape: tuple[int, int, int], kept: Literal["memory", "disk"], seconds: float
+        self,
+        folder: Path,
+        shards: int,
+        shape: tuple[int, int, int],
+        kept: Literal["memory", "disk"],
+        seconds: float,
+        owner: str = "",
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._shards, self._kept, self._seconds = folder, shards, kept, seconds
-        self.done, self._stored = last_checkpoint(folder, shards, shape)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._shards, self._kept, self._seconds, self._owner = folder, shards, kept, seconds, owner
+        self.done, self._stored = last_checkpoint(folder, shards, shape, owner)
         self._total: Sums | None = None
         if self._stored is not None and kept == "memory":
             self._total = np.load(self._stored, allow_pickle=False)
@@ -87,11 +96,11 @@ class ShardTotals:
             if last:
                 self._total = own
             else:
-                self._stored = write_checkpoint(self._folder, self.done, own)
+                self._stored = write_checkpoint(self._folder, self.done, own, self._owner)
             return
         self._total = own if self._total is None else np.add(self._total, own, out=self._total)
         if not last and time.monotonic() - self._written >= self._seconds:
-            write_checkpoint(self._folder, self.done, self._total)
+            write_checkpoint(self._folder, self.done, self._total, self._owner)
             self._written = time.monotonic()
 
     def result(self) -> Sums:

@@ -10,7 +10,6 @@ only then is a file opened by a parser. There is no fallback to a reader that co
 from __future__ import annotations
 
 import io
-import json
 import os
 import pickle
 import pickletools
@@ -37,10 +36,10 @@ from interp_assets.models.files.file_rules import (
     never_opened,
     refuse_lfs_pointer,
     refuse_link,
-    unique_keys,
 )
 from interp_assets.models.files.file_rules import LfsPointerError as LfsPointerError  # the errors are one family
 from interp_assets.models.files.tensor_headers import check_torch_archive, safetensors_header
+from qc_standards.json_text import plain_json
 
 JSON_LIMIT = 64 * 2**20
 DICTIONARY_LIMIT = 64 * 2**20
@@ -196,8 +195,8 @@ def read_json(path: Path, *, limit: int = JSON_LIMIT) -> Any:
         raise FileSizeError(path, f"{size} bytes of JSON, limit {limit}", "Use the original file.")
     refuse_lfs_pointer(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, which are no JSONDecodeError
+        return plain_json(path.read_bytes())
+    except ValueError as error:  # also numbers of thousands of digits, which are no JSONDecodeError
         raise ManifestError(path, f"is not valid JSON: {error}", "Copy the file again.") from error
 
 

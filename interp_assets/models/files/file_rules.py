@@ -6,9 +6,8 @@ What belongs here: the errors, and checks that look at a path or at the first by
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 LFS_MARK = b"version https://git-lfs"
 # Pickles of a training run beside the weights. Nothing here reads them, whatever the name promises.
@@ -104,12 +103,3 @@ def never_opened(name: str) -> bool:
     """
     own = name.rsplit("/", 1)[-1]
     return own in NEVER_OPENED or (own.startswith("rng_state") and own.endswith(".pth"))
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Object of JSON pairs (an ``object_pairs_hook``); a key that stands twice is a ValueError."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-        raise ValueError(f"key {twice[:80]!r} stands twice in one object")
-    return content

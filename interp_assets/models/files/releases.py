@@ -169,13 +169,13 @@ def _identity(manifest: Path, content: Mapping[str, Any]) -> tuple[str, str, Rel
 
 
 def usable_name(name: str) -> bool:
-    """Whether a name can be that of a release and of its folders.
+    """Whether a name can be that of a release and of its folders; commands would read a leading dash as an option.
 
-    >>> usable_name("Geneformer-V2-104M"), usable_name("../up"), usable_name(".hidden")
-    (True, False, False)
+    >>> usable_name("Geneformer-V2-104M"), usable_name("../up"), usable_name(".hidden"), usable_name("-rf")
+    (True, False, False, False)
     """
     plain = all(sign.isascii() and (sign.isalnum() or sign in "-_.") for sign in name)
-    return bool(name) and plain and not name.startswith(".") and len(name) <= 100
+    return bool(name) and plain and not name.startswith((".", "-")) and len(name) <= 100
 
 
 def _gap(manifest: Path, content: Mapping[str, Any]) -> float | None:

@@ -11,7 +11,6 @@ Formats: safetensors (https://github.com/huggingface/safetensors, "Format"): 8 b
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -25,8 +24,8 @@ from interp_assets.models.files.file_rules import (
     TruncatedFileError,
     UnsafePickleError,
     refuse_lfs_pointer,
-    unique_keys,
 )
+from qc_standards.json_text import plain_json
 
 HEADER_LIMIT: Final = 100 * 10**6  # the format's own limit
 PICKLE_LIMIT: Final = 64 * 2**20
@@ -138,8 +137,8 @@ def safetensors_header(path: Path) -> dict[str, TensorHeader]:
 
 def _header_entries(path: Path, text: bytes) -> dict[str, Any]:
     try:
-        entries = json.loads(text.decode("utf-8"), object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as error:
+        entries = plain_json(text)
+    except ValueError as error:
         raise ManifestError(path, f"its header is not valid JSON: {error}", "Copy the file again.") from error
     if not isinstance(entries, dict):
         raise ManifestError(path, "its header is not an object", "Use the original file.")

@@ -53,8 +53,8 @@ def test_killed_run_resumes_to_the_same_bytes(write_release, toy_cells, tmp_path
     write = attention_sums.write_checkpoint
     batches: list[int] = []
 
-    def write_and_die(folder, shards, total):
-        path = write(folder, shards, total)
+    def write_and_die(folder, shards, total, owner):
+        path = write(folder, shards, total, owner)
         if shards == after:
             raise KilledError
         return path
@@ -81,7 +81,7 @@ def test_checkpoint_of_other_settings_is_not_continued(write_release, toy_cells,
     release = read_release(write_release())
     extract_attention(release, toy_cells, tmp_path / "whole", quick(batch_tokens=24))
 
-    def die(folder, shards, total):
+    def die(folder, shards, total, owner):
         np.save(folder / "sums-00002.npy", np.full_like(total, 7))
         raise KilledError
 
@@ -250,12 +250,12 @@ def test_a_release_that_knows_too_few_genes_has_no_attention_there(write_release
 
 def test_attention_that_could_not_be_had_before_is_read_once_it_is_there(write_release, toy_cells, tmp_path):
     manager = AttentionIOManager(store=str(tmp_path))
-    context = dg.build_output_context(definition_metadata={PATH: "attention"})
+    first, second = (dg.build_output_context(definition_metadata={PATH: "attention"}) for _ in range(2))
     folder = tmp_path / "attention"
-    manager.handle_output(context, Unavailable("toy", "the data mirror has no toy.h5ad"))
+    manager.handle_output(first, Unavailable("toy", "the data mirror has no toy.h5ad"))
     assert isinstance(open_edges(folder), Unavailable)
     extract_attention(read_release(write_release()), toy_cells, folder, quick())
-    manager.handle_output(context, folder)
+    manager.handle_output(second, folder)
     assert open_edges(folder).genes.size > 0
     assert open_edges(folder).dataset == toy_cells.dataset
 

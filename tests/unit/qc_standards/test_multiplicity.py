@@ -34,21 +34,6 @@ def random_p(seed, size=153):
     return list(np.random.default_rng(seed).beta(0.3, 1.0, size))
 
 
-@given(st.lists(probabilities, min_size=1, max_size=60))
-def test_equals_statsmodels_on_a_complete_family(p):
-    expected = multipletests(p, method="fdr_bh")[1]
-    np.testing.assert_allclose(benjamini_hochberg(p, len(p)), expected, atol=1e-12)
-
-
-@given(st.lists(probabilities, min_size=1, max_size=30), st.integers(0, 30))
-def test_members_without_p_count_as_one(p, missing):
-    padded = multipletests([*p, *[1.0] * missing], method="fdr_bh")[1][: len(p)]
-    np.testing.assert_allclose(benjamini_hochberg(p, len(p) + missing), padded, atol=1e-12)
-    with_nan = benjamini_hochberg([*p, *[np.nan] * missing], len(p) + missing)
-    np.testing.assert_allclose(with_nan[: len(p)], padded, atol=1e-12)
-    assert (with_nan[len(p) :] == 1.0).all()
-
-
 @given(st.lists(probabilities, min_size=2, max_size=40), st.data())
 def test_removing_evidence_lowers_no_q(p, data):
     gone = data.draw(st.lists(st.integers(0, len(p) - 1), min_size=1, unique=True))

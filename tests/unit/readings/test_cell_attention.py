@@ -170,3 +170,16 @@ def test_on_the_judged_screen_the_frozen_layer_and_judged_regulators_are_kept(co
     # Reading it changes nothing of what the other roles hold.
     for name, values in found.arrays.items():
         np.testing.assert_array_equal(both.arrays[name], values)
+
+
+def test_blocks_behind_the_frozen_layer_are_not_run_on_the_judged_screen(context, monkeypatch):
+    run = []
+    plain = module._blocks
+    monkeypatch.setattr(module, "_blocks", lambda *given: run.append(given[-1]) or plain(*given))
+    judged = replace(context.data["tissues[2]"], role="primary_screen")
+    first = replace(context, data={"primary_screen": judged}, choice=replace(context.choice, depth=0.0))
+    found = module.read(first)
+    assert set(run) == {1}
+    assert found.facts["roles"]["primary_screen"]["embedding"] == module.NOT_ASKED
+    assert "primary_screen_embedding" not in found.arrays
+    assert cell_attention(found, "primary_screen").embedding is None

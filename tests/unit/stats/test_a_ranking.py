@@ -6,8 +6,6 @@ from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from interp_assets.stats import ranking
@@ -35,20 +33,6 @@ def test_equals_scikit_learn_on_the_candidates_of_each_row(ours, theirs, ties, s
         table = np.broadcast_to(scores, labels.shape)
         expected = [theirs(y[y >= 0], s[y >= 0]) for s, y in zip(table, labels, strict=True)]
         np.testing.assert_allclose(ours(scores, labels), expected, rtol=0, atol=1e-12)
-
-
-@given(seed=st.integers(0, 10_000), ties=st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_auroc_of_the_negated_score_is_the_complement(seed, ties):
-    scores, labels = rows(seed, ties=ties)
-    np.testing.assert_allclose(ranking.auroc(scores, labels) + ranking.auroc(-scores, labels), 1.0, atol=1e-12)
-
-
-@given(seed=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
-def test_auroc_sees_order_only(seed):
-    scores, labels = rows(seed, ties=True)
-    np.testing.assert_array_equal(ranking.auroc(scores, labels), ranking.auroc(np.exp(3 * scores), labels))
 
 
 def test_scores_that_are_no_candidates_change_nothing():
