@@ -111,7 +111,7 @@ def plain_scores(scan: Scan, label: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "max": np.abs(score).max(axis=0),
         "mean": np.abs(np.average(score, axis=0, weights=sizes)),
-        "scenic": np.average(rankdata(np.abs(score), axis=1) / score.shape[1], axis=0, weights=sizes),
+        "scenic": np.average(rankdata(np.abs(score), axis=1), axis=0, weights=sizes) / score.shape[1],
     }
 
 

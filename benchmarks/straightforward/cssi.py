@@ -42,7 +42,7 @@ def combined(score: Float, size: np.ndarray, pooled: Float, minimum: int, names:
     if not size.size:
         return {name: np.full(pooled.size, np.nan) for name in names}
     weight = np.where(np.isfinite(score), size[:, None], 0.0)
-    ranks = [rankdata(np.where(np.isfinite(each), np.abs(each), -1.0)) / each.size for each in score]
+    ranks = [rankdata(np.where(np.isfinite(each), np.abs(each), -1.0)) for each in score]
     found: dict[str, Float] = {}
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -63,7 +63,7 @@ def combined(score: Float, size: np.ndarray, pooled: Float, minimum: int, names:
             elif name == "spread":
                 found[name] = np.nanstd(score, axis=0)
             else:
-                found[name] = np.average(ranks, axis=0, weights=size)
+                found[name] = np.average(ranks, axis=0, weights=size) / pooled.size
     nowhere = ~np.isfinite(score).any(axis=0)
     return {name: np.where(nowhere, np.nan, values) for name, values in found.items()}
 

@@ -185,7 +185,10 @@ def _scenic(strength: Float, size: Int, minimum: int) -> Float:
 
 @compiled
 def _weighted_ranks(values: Float, order: NDArray[np.intp], weight: Float) -> Float:  # pragma: no cover - compiled
-    """Weighted mean over K of the mid-ranks of E values, as shares of E (D x K x E, weights D x K); D x E."""
+    """Weighted mean over K of the mid-ranks of E values, as shares of E (D x K x E, weights D x K); D x E.
+
+    Sums of whole weights times twice a mid-rank are whole numbers, so that edges of one mean rank are tied exactly.
+    """
     draws, strata, edges = values.shape
     found = np.zeros((draws, edges))
     for draw in range(draws):
@@ -198,10 +201,10 @@ def _weighted_ranks(values: Float, order: NDArray[np.intp], weight: Float) -> Fl
                 while last < edges and row[places[last]] == row[places[first]]:
                     last += 1
                 for at in range(first, last):
-                    found[draw, places[at]] += share * (0.5 * (first + 1 + last) / edges)
+                    found[draw, places[at]] += share * (first + 1 + last)
                 first = last
         if total > 0:
-            found[draw] /= total
+            found[draw] /= 2 * edges * total
     return found
 
 

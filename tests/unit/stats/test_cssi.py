@@ -170,3 +170,14 @@ def test_exceedance_and_best_choice():
     best, which = best_of({"a": np.array([0.1, np.nan]), "b": np.array([0.0, 0.5])})
     assert best.tolist() == [0.1, 0.5]
     assert which.tolist() == [0, 1]
+
+
+def test_edges_of_one_weighted_mean_rank_are_tied_exactly():
+    """Regression: sums of shares parted them by rounding, and a tie decides who is among the best."""
+    rng = np.random.default_rng(5)
+    size, score = np.array([7, 11, 13, 7, 11]), rng.random((5, 700))
+    whole = (2 * rankdata(score, axis=1)).astype(int).T @ size
+    found = aggregate(score, size, score.mean(axis=0), ("scenic",), minimum=1)["scenic"]
+    assert np.unique(whole).size < whole.size
+    np.testing.assert_array_equal(whole[:, None] == whole, found[:, None] == found)
+    np.testing.assert_allclose(found, whole / (2 * 700 * size.sum()), rtol=1e-14)
