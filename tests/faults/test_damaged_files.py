@@ -52,7 +52,7 @@ def damage(path: Path, how: str, rng: np.random.Generator, others: list[Path]) -
 
 
 def files_by_kind(store: Path, whole: bool) -> dict[tuple[str, str], list[Path]]:
-    """Files that the evaluation wrote, by the part of the store and their ending."""
+    """Files that an evaluation makes again, by the part of the store and their ending."""
     own = {
         path
         for path in store.rglob("*")
@@ -62,7 +62,8 @@ def files_by_kind(store: Path, whole: bool) -> dict[tuple[str, str], list[Path]]
         folder, listing = store / STUDY / CONTROL, store / ".files" / STUDY / CONTROL / f"{JUDGED}.json"
         own -= {listing, *(folder / name for name in content_listed(listing))}
     kinds: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for path in sorted(own):
+    # earlier judgements cannot be made again: a damaged one is refused (`comparison.history`)
+    for path in sorted(path for path in own if not path.is_relative_to(store / "history")):
         kinds[path.relative_to(store).parts[0], "".join(path.suffixes[-1:])].append(path)
     return kinds
 
@@ -138,6 +139,12 @@ def test_no_damaged_result_is_ever_handed_on(finished, broken, tally, soak) -> N
         path.write_bytes(kept)
 
 
+def open_sums(folder: Path) -> list[Path]:
+    """Checkpoints of passes that are not finished."""
+    found = sorted(folder.rglob("sums-*.npy"))
+    return [path for path in found if not (folder / "partial" / f"{path.parent.name}.json").is_file()]
+
+
 def test_damaged_working_files_of_an_extraction_are_not_continued(finished, tmp_path, tally, soak) -> None:
     with changes_counted() as changes:
         extract(finished, tmp_path / "whole", True)
@@ -145,12 +152,13 @@ def test_damaged_working_files_of_an_extraction_are_not_continued(finished, tmp_
     rng = np.random.default_rng(14)
     for attempt in range(soak):
         left = tmp_path / f"left-{attempt}"
-        # between the last checkpoint of a pass and the end of it there are working files of every kind
-        while not list(left.rglob("sums-*.npy")) or not list(left.rglob("pass-*.json")):
+        # one pass finished and the next begun: working files of every kind, all of which the next run would use
+        while not list(left.rglob("pass-*.json")) or not open_sums(left):
             shutil.rmtree(left, ignore_errors=True)
-            assert dies(extract, finished, left, True, at=int(rng.integers(changes[0] // 4, changes[0] // 2)))
-        working = [path for path in sorted((left / "partial").rglob("*")) if path.is_file()]
+            assert dies(extract, finished, left, True, at=int(rng.integers(changes[0] // 5, changes[0] // 2)))
+        working = [path for path in sorted((left / "partial").rglob("*")) if path.suffix in (".json", ".npy")]
         kinds = {path.name[:4] + path.suffix: path for path in rng.permutation(np.array(working, dtype=object))}
+        kinds["sums.npy"] = open_sums(left)[0]
         for kind in ["sums.npy", *rng.permutation(sorted(kinds.keys() - {"sums.npy"}))][: 2 if soak == 1 else None]:
             path = kinds[kind]
             folder = tmp_path / f"{kind}-{attempt}"

@@ -47,6 +47,8 @@ BROKEN, EVEN = "odd-broken", "odd-even"
 # As few draws as the analyses accept: what is looked at here are names and states.
 FEWEST = {
     "bootstrap": 20,
+    "folds": 3,
+    "boosting": {"iterations": 4},
     "label_shuffles": 20,
     "curveball_networks": 10,
     "power_simulations": 2,

@@ -110,9 +110,11 @@ def model() -> int:
     return 1
 
 
-def test_a_half_written_results_folder_never_passes(finished, broken, tally, soak) -> None:
-    expected = content_of(Path(finished["INTERP_STORE"]) / STUDY / CONTROL)
-    judgement = check_folder(Path(finished["INTERP_STORE"]) / STUDY / CONTROL)
+def test_a_half_written_results_folder_never_passes(broken, tally, soak) -> None:
+    undisturbed = broken()
+    judge_control(undisturbed)
+    expected = content_of(Path(undisturbed["INTERP_STORE"]) / STUDY / CONTROL)
+    judgement = check_folder(Path(undisturbed["INTERP_STORE"]) / STUDY / CONTROL)
     rng = np.random.default_rng(3)
     for _ in range(soak):
         deployed = broken()
