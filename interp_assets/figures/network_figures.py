@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Tables = Mapping[str, pd.DataFrame]
-_PANEL_LETTERS = 34  # of a line in one of three panels; a longer one would leave the axes no room
+_PANEL_LETTERS = 30  # of a line in one of three panels; a longer one would leave the axes no room
 GAIN = 0.005
 RETAINED = 0.8
 POWER = 0.8

@@ -140,8 +140,10 @@ def frame(figure: Figure, title: str, context: FigureContext, place: str = "") -
         top -= 0.21
     if context.closed:
         mark = f"CLAIM CLOSED · {context.verdict_state} · this picture does not support the claim"
-        figure.text(0.12 / width, top / height, mark, fontsize=8.5, fontweight="bold", color=ALARM, va="top")
-        top -= 0.22
+        for line in textwrap.wrap(mark, int(width * 13)):
+            figure.text(0.12 / width, top / height, line, fontsize=8.5, fontweight="bold", color=ALARM, va="top")
+            top -= 0.16
+        top -= 0.06
     left = f"{origin_label(context.data_origin)}"
     right = f"{release_label(context.release)} · study {context.study}"
     corner = {"fontsize": 7.5, "color": MUTED, "va": "bottom"}

@@ -127,10 +127,11 @@ def equivalence_test(differences: ArrayLike, margin: float, *, alpha: float = 0.
     mean = float(values.mean())
     if values.size < 2:
         return Equivalence(mean, float("nan"), margin, equivalent=False)
-    if np.ptp(values) == 0.0:
+    deviation = _deviation(values)
+    if deviation == 0.0:
         p = 0.0 if abs(mean) < margin else 1.0
     else:
-        error = float(values.std(ddof=1)) / np.sqrt(values.size)
+        error = deviation / np.sqrt(values.size)
         above = stats.t.sf((mean + margin) / error, values.size - 1)
         below = stats.t.cdf((mean - margin) / error, values.size - 1)
         p = float(max(above, below))
@@ -144,9 +145,13 @@ def cohens_d(differences: ArrayLike) -> float:
     spread or there is only one.
     """
     values = _differences(differences)
-    if values.size < 2 or np.ptp(values) == 0.0:
-        return float("nan")
-    return float(values.mean() / values.std(ddof=1))
+    deviation = _deviation(values) if values.size > 1 else 0.0
+    return float(values.mean()) / deviation if deviation > 0.0 else float("nan")
+
+
+def _deviation(values: Float) -> float:
+    """Sample standard deviation; exactly 0 for values that are all alike, and for those whose squares underflow."""
+    return 0.0 if np.ptp(values) == 0.0 else float(values.std(ddof=1))
 
 
 def _differences(differences: ArrayLike) -> Float:

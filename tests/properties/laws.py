@@ -46,6 +46,7 @@ def _tallied(kind: str, what: str, examples: int) -> Callable[[Callable[..., Non
         )(test)
 
         def run(tally: Callable[..., None], **fixtures: Any) -> None:
+            ended.clear()
             tried(**fixtures)
             for outcome, times in ended.items():
                 tally(kind, what, outcome, times)

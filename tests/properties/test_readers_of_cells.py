@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -54,9 +55,9 @@ def damaged_h5ad(path: Path, seed: int) -> None:
         names: list[str] = []
         file.visit(names.append)
         for _ in range(int(rng.integers(1, 3))):
-            name = names[int(rng.integers(len(names)))]
-            if name in file:
-                _damage(file, name, names[int(rng.integers(len(names)))], rng)
+            name, other = (names[int(rng.integers(len(names)))] for _ in range(2))
+            with contextlib.suppress(KeyError, RuntimeError):  # the damage before led it nowhere
+                _damage(file, name, other, rng)
 
 
 def _damage(file: h5py.File, name: str, other: str, rng: np.random.Generator) -> None:

@@ -68,7 +68,7 @@ def test_a_csv_holds_what_the_table_holds(tmp_path, words, tally):
     """Data must come back as they were, so that nothing is put before a sign a spreadsheet takes for a formula.
 
     What stands in the columns of names cannot begin with one: names of releases and datasets begin with a letter or
-    digit. A reason may; `docs/operations.md` says how to open such a file.
+    digit. A reason may; `docs/gate.md` says how to open such a file.
     """
     evaluation = evaluations.build(evaluations.COEXPRESSION)
     rows = [replace(row, reason=words) if row.status != "run" else row for row in evaluation.rows]

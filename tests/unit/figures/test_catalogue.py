@@ -177,8 +177,30 @@ def test_null_that_cannot_be_judged_says_why(words_on, tables, context):
     frame.loc[rows, ["z", "degree_part"]] = np.nan
     frame.loc[rows, "reason"] = "fewer than 2 tradeable regulators"
     picture, alt = _picture(figure("degree_null"), {**tables, "degree_null": frame}, context)
-    assert "z not evaluable\nfewer than 2 tradeable regulators" in words_on(picture)
+    assert "z not evaluable\nfewer than 2 tradeable\nregulators" in words_on(picture)
     assert "Decomposition, planted: not evaluable" in alt
+
+
+def test_draws_that_are_all_equal_leave_room_for_the_reason(words_on, tables, context):
+    """Regression: on one line the reason took all room, and the picture of a constant score was not laid out."""
+    frame, draws = tables["degree_null"].assign(observed=0.5, null_mean=0.5, z=np.nan), tables["degree_null_draws"]
+    frame["reason"] = "the null has standard deviation 0.0e+00, below 1e-04: it cannot move this score"
+    equal = {"degree_null": frame, "degree_null_draws": draws.assign(auroc=0.5)}
+    picture, alt = _picture(figure("degree_null"), equal, context)
+    picture.get_layout_engine().execute(picture)  # warns where the axes have no room, which is an error here
+    assert words_on(picture).count("z not evaluable\nthe null has standard\ndeviation 0.0e+00") == 2
+    assert frame["reason"].iloc[0] in alt
+
+
+def test_a_long_closed_mark_ends_inside_the_picture(beyond_the_edge, words_on, tables, context):
+    """Regression: with the reason behind the state the mark ran off the right edge."""
+    why = "not evaluable: no real perturbation outcomes in this study"
+    told = replace(context, closed=True, verdict_state=why)
+    picture, _ = _picture(figure("degree_null"), tables, told)
+    with rc_context(style.RC):
+        style.settle(picture)
+    assert beyond_the_edge(picture) == []
+    assert "this picture does not support the claim" in " ".join(words_on(picture).split())
 
 
 def test_share_off_scale_is_written(words_on, tables, context):

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import yaml
 
@@ -69,7 +71,7 @@ def bend(tmp_path, change):
         (lambda c: c["claims"][1].update(controls=["control-nothing"]), "undeclared controls"),
         (lambda c: c["controls"][0].update(passes=["q"]), "undeclared claim or criterion"),
         (lambda c: c["controls"][0].update(verdict="refuted"), "either"),
-        (lambda c: c["claims"].append(c["claims"][0]), "declared twice"),
+        (lambda c: c["claims"].append(copy.deepcopy(c["claims"][0])), "declared twice"),
     ],
 )
 def test_a_contradictory_registry_is_refused(tmp_path, change, message):

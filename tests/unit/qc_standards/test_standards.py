@@ -290,7 +290,7 @@ def bent(tmp_path, change, name="QCS-02_resamples_as_requested.yaml"):
         (lambda c: c.update(status="deprecated"), "deprecated_by"),
         (lambda c: c["examples"].pop("failing"), "passing"),
         (lambda c: c["examples"]["failing"].update(fails=[]), "must name what it fails"),
-        (lambda c: c["expectations"].append(c["expectations"][0]), "repeat"),
+        (lambda c: c["expectations"].append(dict(c["expectations"][0])), "repeat"),
         (lambda c: c["keys"].update(product={"source": ["a", "b"]}), "key product"),
         (lambda c: c.update(evidence=[]), "without evidence is an opinion"),
         (lambda c: c["evidence"][0].pop("source"), "names a finding and its source"),
