@@ -107,7 +107,7 @@ def _extract(
 ) -> None:
     """Run the model over the cells and fill the folder."""
     model = encoded_by(load(release, device=device, dtype=settings.dtype), settings.encoding)
-    scored, genes = _scored_cells(model, cells, source, settings.duplicates)
+    scored, genes = _scored_cells(model, cells, source, settings.duplicates, folder)
     if lacking := unreadable(settings.edge_rule, model.describe(), several=scored.encoded.several):
         raise NothingToReadError(cells.dataset, lacking)
     run = ExtractionRun(model=model, cells=scored, settings=settings, folder=folder, key=keys.key, label=release.name)
@@ -152,7 +152,7 @@ def _control_counts(cells: PreparedCells, counts: CountSource | None) -> CountSo
 
 
 def _scored_cells(
-    model: AttentionModel, cells: PreparedCells, counts: CountSource, duplicates: Duplicates
+    model: AttentionModel, cells: PreparedCells, counts: CountSource, duplicates: Duplicates, folder: Path
 ) -> tuple[ScoredCells, NDArray[np.str_]]:
     """Encoded control cells with the positions of the evaluable genes, and these genes in universe order."""
     if not cells.control.any():
@@ -170,8 +170,8 @@ def _scored_cells(
             f"only {evaluable.size} of {universe.size} scored genes are in the vocabulary of the release; check the "
             "species and the gene key of its dictionary",
         )
-    encoded = encode_blocks(model, counts, cells.genes, duplicates)
-    scored = score_cells(encoded, evaluable)
+    encoded = encode_blocks(model, counts, cells.genes, duplicates, folder)
+    scored = score_cells(encoded, evaluable, folder)
     if scored.used.size == 0:
         raise NothingToReadError(cells.dataset, "no control cell expresses a scored gene")
     return scored, cells.genes[evaluable]

@@ -23,6 +23,7 @@ from interp_assets.models.adapter import (
     ModelFacts,
     TokenBatch,
 )
+from interp_assets.models.attention.plan import spans
 
 if TYPE_CHECKING:
     import torch
@@ -112,8 +113,11 @@ def coverage(
 
 def sampled_cells(encoded: EncodedCells, columns: Ints, most: int = MASS_CELLS) -> Ints:
     """Up to ``most`` cells with a scored gene (given as matrix columns), evenly spaced from longest to shortest."""
-    owner = np.repeat(np.arange(encoded.offsets.size - 1), encoded.lengths)
-    useful = np.unique(owner[np.isin(encoded.column, columns)])
+    found = [np.zeros(0, dtype=np.int64)]
+    for first, last in spans(encoded.offsets.size - 1):
+        owner = np.repeat(np.arange(first, last), encoded.lengths[first:last])
+        found.append(np.unique(owner[np.isin(encoded.column[encoded.offsets[first] : encoded.offsets[last]], columns)]))
+    useful = np.concatenate(found)
     useful = useful[np.argsort(-encoded.lengths[useful], kind="stable")]
     if useful.size <= most:
         return useful

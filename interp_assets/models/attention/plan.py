@@ -8,16 +8,20 @@ anything runs, the plan is hashed, and a killed run continues with the plan it s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interp_assets.models.adapter import EncodedCells, TokenBatch
+from interp_assets.models.attention.appended import Appended
 from interp_assets.models.attention.kernel import Positions
 from interp_assets.models.attention.pooling import repeated
+
+BLOCK = 4096  # cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,11 @@ class ScoredCells:
     @property
     def held(self) -> int:
         """Scored genes of all cells together, each counted once a cell."""
-        return int(self.gene.size - np.count_nonzero(repeated(self.gene, self.offsets)))
+        again = 0
+        for first, last in spans(self.offsets.size - 1):
+            offsets = self.offsets[first : last + 1]
+            again += int(np.count_nonzero(repeated(self.gene[offsets[0] : offsets[-1]], offsets - offsets[0])))
+        return self.gene.size - again
 
     @property
     def used(self) -> NDArray[np.int64]:
@@ -55,11 +63,13 @@ class BatchPlan:
     plan_hash: str
 
 
-def score_cells(encoded: EncodedCells, scored_columns: Sequence[int] | NDArray[np.int64]) -> ScoredCells:
+def score_cells(
+    encoded: EncodedCells, scored_columns: Sequence[int] | NDArray[np.int64], folder: Path | None = None
+) -> ScoredCells:
     """Positions of the scored genes, given the matrix columns of these genes in the order they are numbered.
 
     Special tokens and unscored genes have no position; the softmax still counts them. Positions of one gene follow
-    each other in the order of the sequence.
+    each other in the order of the sequence. ``folder`` is where positions lie that are too many for memory.
 
     Raises
     ------
@@ -69,20 +79,35 @@ def score_cells(encoded: EncodedCells, scored_columns: Sequence[int] | NDArray[n
     columns = np.asarray(scored_columns, dtype=np.int64)
     number = np.full(max(int(encoded.column.max(initial=-1)), int(columns.max(initial=-1))) + 2, -1, np.int32)
     number[columns] = np.arange(columns.size, dtype=np.int32)
-    # column -1 (special tokens) reads the last entry, which stays -1
-    gene = number[encoded.column]
-    cell = np.repeat(np.arange(encoded.offsets.size - 1), encoded.lengths)
-    kept = np.flatnonzero(gene >= 0)
-    kept = kept[np.lexsort((gene[kept], cell[kept]))]
-    same = (np.diff(gene[kept]) == 0) & (np.diff(cell[kept]) == 0)
-    if same.any() and not encoded.several:
+    cells, repeats, first_repeat = encoded.offsets.size - 1, 0, -1
+    where, genes, scored = Appended(np.int32, folder), Appended(np.int32, folder), np.zeros(cells, dtype=np.int64)
+    for first, last in spans(cells):
+        offsets = encoded.offsets[first : last + 1] - encoded.offsets[first]
+        # column -1 (special tokens) reads the last entry, which stays -1
+        gene = number[encoded.column[encoded.offsets[first] : encoded.offsets[last]]]
+        cell = np.repeat(np.arange(last - first), np.diff(offsets))
+        kept = np.flatnonzero(gene >= 0)
+        kept = kept[np.lexsort((gene[kept], cell[kept]))]
+        same = (np.diff(gene[kept]) == 0) & (np.diff(cell[kept]) == 0)
+        if same.any() and not repeats:
+            first_repeat = first + int(cell[kept[1:]][same][0])
+        repeats += int(same.sum())
+        where.append(kept - offsets[cell[kept]])
+        genes.append(gene[kept])
+        scored[first:last] = np.bincount(cell[kept], minlength=last - first)
+    if repeats and not encoded.several:
         raise ValueError(
-            f"a gene stands at several positions of one cell ({int(same.sum())} times, first in cell "
-            f"{int(cell[kept[1:]][same][0])}); encode it once, or state `several` in the encoding"
+            f"a gene stands at several positions of one cell ({repeats} times, first in cell {first_repeat}); encode "
+            "it once, or state `several` in the encoding"
         )
-    offsets = np.searchsorted(cell[kept], np.arange(encoded.offsets.size)).astype(np.int64)
-    where = (kept - encoded.offsets[cell[kept]]).astype(np.int32)
-    return ScoredCells(encoded=encoded, where=where, gene=gene[kept], offsets=offsets, genes=columns.size)
+    found = np.concatenate([[0], np.cumsum(scored)]).astype(np.int64)
+    return ScoredCells(encoded=encoded, where=where.array(), gene=genes.array(), offsets=found, genes=columns.size)
+
+
+def spans(cells: int) -> Iterator[tuple[int, int]]:
+    """First and last cell (exclusive) of blocks of cells; what is made for a block is all that is held at once."""
+    for first in range(0, cells, BLOCK):
+        yield first, min(first + BLOCK, cells)
 
 
 def plan_batches(cells: ScoredCells, batch_tokens: int, cells_per_shard: int) -> BatchPlan:
@@ -100,7 +125,7 @@ def plan_batches(cells: ScoredCells, batch_tokens: int, cells_per_shard: int) ->
     shards = _shards([batch.size for batch in batches], cells_per_shard)
     digest = sha256()
     for part in (cells.encoded.tokens, cells.encoded.offsets, cells.where, cells.gene, cells.offsets):
-        digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(np.ascontiguousarray(part).data)
     for batch in batches:
         digest.update(b"batch" + batch.astype("<i8").tobytes())
     digest.update(repr([(shard.start, shard.stop) for shard in shards]).encode())
@@ -143,9 +168,7 @@ def batch_positions(cells: ScoredCells, batch: NDArray[np.int64]) -> Positions:
 def pair_counts(cells: ScoredCells) -> NDArray[np.int32]:
     """Number of cells whose sequence holds both genes (G x G, symmetric): the product P^T P of the indicator."""
     counts = np.zeros((cells.genes, cells.genes), dtype=np.float64)
-    step = 4096
-    for first in range(0, cells.offsets.size - 1, step):
-        last = min(first + step, cells.offsets.size - 1)
+    for first, last in spans(cells.offsets.size - 1):
         present = np.zeros((last - first, cells.genes), dtype=np.float32)
         owner = np.repeat(np.arange(last - first), np.diff(cells.offsets[first : last + 1]))
         present[owner, cells.gene[cells.offsets[first] : cells.offsets[last]]] = 1.0
