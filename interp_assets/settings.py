@@ -372,7 +372,7 @@ def _setting(where: str, wanted: Any, value: Any) -> Any:
     numbers = value if isinstance(value, list) else value.values() if isinstance(value, dict) else [value]
     # A comparison that no NaN holds; larger numbers than these are no counts that a float keeps.
     if any(not isinstance(item, str | bool) and not 0 <= item < 2**53 for item in numbers):
-        raise SettingsError(f"{where} is {value!r:.80}; no setting is negative, infinite or NaN")
+        raise SettingsError(f"{where} is {value!r:.80}; use a finite number, 0 or more")
     if isinstance(wanted, tuple):
         return tuple(value)
     return MappingProxyType({**wanted, **value}) if isinstance(wanted, Mapping) else type(wanted)(value)
