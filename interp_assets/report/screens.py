@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from interp_assets.analyses.screens import Basis
-from interp_assets.figures.wording import is_missing
+from interp_assets.figures.wording import LEVEL_LABELS, is_missing
 from interp_assets.report.markdown import header, line, plain
 from interp_assets.report.pairwise_page import PAIRWISE_TABLES, pairwise_lines
 from qc_standards.registry import declared_tests
@@ -32,7 +32,6 @@ SCORES = {
     "rank_distance": "rank distance",
     "co_detection": "co-detection",
 }
-KINDS = {"gene_level": "gene-level", "pairwise": "pairwise", "attention": "attention"}
 SUBSETS = {
     "all": "All candidates",
     "informative": "Informative genes: those with both labels among training perturbations",
@@ -98,7 +97,7 @@ def reach_table(results: ScreenResults) -> Table:
         show_edge=False,
         padding=0,
     )
-    for name in ("screen", "listed", *KINDS.values()):
+    for name in ("screen", "listed", *LEVEL_LABELS.values()):
         table.add_column(name, overflow="fold", no_wrap=name == "screen", max_width=NAME_WIDTH)
     for dataset, rows in _by_dataset(results.any_of("screen_evaluability")):
         cells = [Text(_count(rows[kind]) if kind in rows else UNEVALUATED) for kind in ("gene_level", "pairwise")]
@@ -145,8 +144,8 @@ def _told(rows: pd.DataFrame) -> list[str]:
     before = ""
     for score, own in rows.groupby("score", sort=False):
         reasons = _reasons(own)
-        if score in KINDS:
-            told.append(f"{KINDS[str(score)]}: {'the same' if reasons == before else reasons}")
+        if score in LEVEL_LABELS:
+            told.append(f"{LEVEL_LABELS[str(score)]}: {'the same' if reasons == before else reasons}")
             before = reasons
         elif own["perturbations"].isna().all():
             told.append(reasons)
@@ -259,7 +258,7 @@ def _value(row: Mapping[Any, Any] | None, *, counted: bool) -> str:
 def _reach_lines(results: ScreenResults) -> list[str]:
     rows = list(_by_dataset(results.any_of("screen_evaluability")))
     kinds = list(dict.fromkeys(kind for _, found in rows for kind in found))
-    lines = header(["screen", "listed", *(KINDS.get(kind, kind) for kind in kinds)])
+    lines = header(["screen", "listed", *(LEVEL_LABELS.get(kind, kind) for kind in kinds)])
     for dataset, found in rows:
         reached = (_count(found[kind]) if kind in found else UNEVALUATED for kind in kinds)
         lines.append(line([dataset, _listed(found), *reached]))
