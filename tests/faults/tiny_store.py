@@ -30,6 +30,7 @@ from interp_assets.layout import Layout, read_layout
 from interp_assets.models.attention.extraction import ExtractionSettings, extract_attention
 from interp_assets.models.files.releases import read_release
 from interp_assets.stages import Stage, waves
+from interp_assets.storage import canonical_json
 
 STUDY, RELEASE, CONTROL, DATASET = "tiny", "geneformer-small-2k", "control-coexpression", "planted_tiny"
 JUDGED = "judged.control_outcome"
@@ -156,10 +157,16 @@ def content_of(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     names = {path.relative_to(folder): path for path in files if path.name not in WITH_TIMES}
     return {
-        name.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        name.as_posix(): hashlib.sha256(_timeless(path) if name.parts[0] == ".files" else path.read_bytes()).hexdigest()
         for name, path in names.items()
         if not any(part.startswith(".") and part != ".files" for part in name.parts)
     }
+
+
+def _timeless(listing: Path) -> bytes:
+    """A list of files without the hashes of those that hold times."""
+    listed = json.loads(listing.read_bytes())
+    return canonical_json({name: value for name, value in listed.items() if name not in WITH_TIMES}).encode()
 
 
 @contextmanager
