@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.paired import Path, Ways
 
 if TYPE_CHECKING:
-    from interp_assets.stats.nulls import Network, RankedPairs
+    from interp_assets.stats.nulls import Network, NullTest, RankedPairs
 
 REGULATORS, GENES, TARGETS = 250, 2000, 60
 NETWORKS, SHUFFLES = 200, 1000
@@ -68,13 +68,7 @@ def by_sets(networks: int = 4, of: int = NETWORKS, size: Sequence[int] = (REGULA
         sums = [sum(ranked.rank[row, list(each)].sum() for row, each in enumerate(one)) for one in rewired]
         return ranked.auroc(sums, net.target.size)
 
-    return Ways(
-        ours=lambda: curveball_null(ranked, net, np.random.default_rng(0), of).draws,
-        theirs=theirs,
-        agree=same_null,
-        share=networks / of,
-        warm=lambda: curveball_null(ranked, net, np.random.default_rng(0), 2),
-    )
+    return null_ways(curveball_null, ranked, net, theirs, networks, of)
 
 
 def by_igraph(networks: int = 40, of: int = NETWORKS, size: Sequence[int] = (REGULATORS, GENES, TARGETS)) -> Ways:
@@ -103,13 +97,7 @@ def by_igraph(networks: int = 40, of: int = NETWORKS, size: Sequence[int] = (REG
             raise AssertionError("igraph changed a degree")
         return ranked.auroc(sums, net.target.size)
 
-    return Ways(
-        ours=lambda: curveball_null(ranked, net, np.random.default_rng(0), of).draws,
-        theirs=theirs,
-        agree=same_null,
-        share=networks / of,
-        warm=lambda: curveball_null(ranked, net, np.random.default_rng(0), 2),
-    )
+    return null_ways(curveball_null, ranked, net, theirs, networks, of)
 
 
 def by_shuffles(shuffles: int = 20, of: int = SHUFFLES, size: Sequence[int] = (REGULATORS, GENES, TARGETS)) -> Ways:
@@ -126,12 +114,24 @@ def by_shuffles(shuffles: int = 20, of: int = SHUFFLES, size: Sequence[int] = (R
         rng = np.random.default_rng(1)
         return np.array([roc_auc_score(rng.permutation(labels), values) for _ in range(shuffles)])
 
+    return null_ways(label_shuffle_null, ranked, net, theirs, shuffles, of)
+
+
+def null_ways(
+    null: Callable[[RankedPairs, Network, np.random.Generator, int], NullTest],
+    ranked: RankedPairs,
+    net: Network,
+    theirs: Callable[[], np.ndarray],
+    draws: int,
+    of: int,
+) -> Ways:
+    """Our null of ``of`` draws beside the other way's ``draws``."""
     return Ways(
-        ours=lambda: label_shuffle_null(ranked, net, np.random.default_rng(0), of).draws,
+        ours=lambda: null(ranked, net, np.random.default_rng(0), of).draws,
         theirs=theirs,
         agree=same_null,
-        share=shuffles / of,
-        warm=lambda: label_shuffle_null(ranked, net, np.random.default_rng(0), 2),
+        share=draws / of,
+        warm=lambda: null(ranked, net, np.random.default_rng(0), 2),
     )
 
 

@@ -209,7 +209,7 @@ def in_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
 def _answer(there: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
         there.send((True, work(*arguments)))
-    except BaseException as error:
+    except Exception as error:
         there.send((False, f"{type(error).__name__}: {error}"))
         os._exit(1)
 

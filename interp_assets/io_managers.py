@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import shutil
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ from interp_assets.storage import (
 PATH = "interp/path"
 MANY = "interp/many"
 STORED = "sha256 of what is stored"
+BUILT = "release"  # folder of the model of a control or a twin, beside its attention
 RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (Unavailable, PreparedCells, ScreenLabels, EdgeMatrix, Reference)
 }
@@ -106,11 +108,13 @@ class _Placed(dg.ConfigurableIOManager):
             return f"{folder}: cannot be read ({error})"
         return found
 
+    @abstractmethod
     def _fault(self, folder: Path, key: dg.AssetKey) -> str:
-        raise NotImplementedError
+        """First file that is not what its stored hash says, in words; empty where all are."""
 
+    @abstractmethod
     def _digest(self, folder: Path, key: dg.AssetKey) -> str:
-        raise NotImplementedError
+        """One hash over all that is stored."""
 
     def _load(self, context: dg.InputContext, read: Callable[[Path], Any]) -> Any:
         loaded = {key: read(folder) for key, folder in self._inputs(context)}
@@ -304,9 +308,12 @@ class AttentionIOManager(_Placed):
         return self._load(context, open_edges)
 
     def _fault(self, folder: Path, key: dg.AssetKey) -> str:
+        from interp_assets.models.files.releases import read_release
         from interp_assets.models.sourcing import open_edges
 
         open_edges(folder)  # raises where a file is not what was written
+        if (folder / BUILT).is_dir():
+            read_release(folder / BUILT)  # raises likewise
         return ""
 
     def _digest(self, folder: Path, key: dg.AssetKey) -> str:
@@ -314,8 +321,10 @@ class AttentionIOManager(_Placed):
 
 
 def _attention_digest(folder: Path) -> str:
-    manifest = folder / "manifest.json"
-    return sha256_of(manifest) if manifest.is_file() else records_digest(folder)
+    """Hash over the attention and, for a control or a twin, over the manifest of the model that was built beside it."""
+    manifest, model = folder / "manifest.json", folder / BUILT / "release.json"
+    read = sha256_of(manifest) if manifest.is_file() else records_digest(folder)
+    return hashlib.sha256(f"{read} {sha256_of(model)}".encode()).hexdigest() if model.is_file() else read
 
 
 def io_managers(store: Path) -> dict[str, RecordsIOManager | FilesIOManager | AttentionIOManager]:

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from interp_assets.evaluate import EvaluationError, dagster_instance
-from interp_assets.io_managers import FilesIOManager, read_records
+from interp_assets.io_managers import PATH, AttentionIOManager, FilesIOManager, read_records
 from interp_assets.models.sourcing import open_edges
 from interp_assets.storage import StorageError
 from tests.faults.tiny_store import (
     CONTROL,
     DATASET,
     JUDGED,
+    PROJECT,
+    RELEASE,
     STUDY,
     changes_counted,
     content_of,
@@ -137,6 +139,26 @@ def test_no_damaged_result_is_ever_handed_on(finished, broken, tally, soak) -> N
                 manager._stored(folder, dg.AssetKey(listing.stem.split(".")))
             tally("fault", "a damaged result is read", "refused")
         path.write_bytes(kept)
+
+
+def test_a_damaged_model_of_a_control_is_found_though_its_attention_is_whole(finished, broken, tally) -> None:
+    """Regression: nobody looked at the files that a control was built from until something read them again."""
+    deployed = broken()
+    manager = AttentionIOManager(store=deployed["INTERP_STORE"])
+    folder = Path(deployed["INTERP_STORE"]) / "attention" / CONTROL / DATASET
+    key, metadata, rng = dg.AssetKey("attention"), {PATH: f"attention/{CONTROL}/{DATASET}"}, np.random.default_rng(15)
+    shutil.copytree(PROJECT / "releases" / RELEASE, folder / "release")  # as controls with a model have it
+    told = manager._digest(folder, key)
+    assert manager.fault(key, metadata, None, told) == ""
+    for path in sorted((folder / "release").iterdir()):
+        kept = path.read_bytes()
+        for how in ("cut short", "a bit flipped", "gone"):
+            damage(path, how, rng, [])
+            assert str(folder) in manager.fault(key, metadata, None, told), (path.name, how)
+            path.write_bytes(kept)
+            tally("fault", "a file of a control's model cut short, flipped or gone")
+    shutil.rmtree(folder / "release")
+    assert "holds something else" in manager.fault(key, metadata, None, told)
 
 
 def open_sums(folder: Path) -> list[Path]:

@@ -164,8 +164,15 @@ def content_of(folder: Path) -> dict[str, str]:
 
 
 def _timeless(listing: Path) -> bytes:
-    """A list of files without the hashes of those that hold times."""
-    listed = json.loads(listing.read_bytes())
+    """A list of files without the hashes of those that hold times; a damaged list as it is."""
+    content = listing.read_bytes()
+    try:
+        listed = json.loads(content)
+        whole = content == canonical_json(listed).encode()
+    except (ValueError, RecursionError):
+        return content
+    if not whole:
+        return content
     return canonical_json({name: value for name, value in listed.items() if name not in WITH_TIMES}).encode()
 
 
