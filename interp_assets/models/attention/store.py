@@ -116,8 +116,6 @@ def read_document(path: Path) -> dict[str, Any] | None:
     if not isinstance(sealed, dict):
         return None
     content = {key: value for key, value in sealed.items() if key != SEAL}
-    if SEAL not in sealed:
-        return content  # of a time when manifests had no hash of themselves
     return content if path.read_bytes() == _document(content) else None
 
 

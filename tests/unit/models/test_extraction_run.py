@@ -341,3 +341,12 @@ def test_loader_satisfies_the_protocol_and_unknown_families_are_named(write_rele
         load_model(dataclasses.replace(release, family="oracle"))
     with pytest.raises(ValueError, match="finished edge scores"):
         load_model(dataclasses.replace(release, family="edge_table"))
+
+
+def test_a_manifest_without_the_hash_of_itself_is_not_trusted(write_release, toy_cells, tmp_path):
+    """One flipped bit in the name of the hash must not take the guard away."""
+    extract_attention(read_release(write_release()), toy_cells, tmp_path / "edges", ExtractionSettings(progress=False))
+    manifest = tmp_path / "edges" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('\n "sha256"', '\n "sha257"'))
+    with pytest.raises(AttentionStoreError, match="no finished attention"):
+        open_attention(tmp_path / "edges")
