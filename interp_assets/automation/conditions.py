@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from interp_assets import quarantine
+from interp_assets.automation.at_rest import Rest, scene
 from interp_assets.automation.overtaken import Overtaken
 from interp_assets.automation.run_settings import RunSettings, read_run_settings
 from interp_assets.automation.run_tags import Cause, Dimension
@@ -117,14 +118,28 @@ class EvaluateWhatIsMissing(dg.AutomationConditionSensorDefinition):
     """Dagster's sensor of conditions whose run requests say which release they are for, why, and how urgent they are.
 
     It is evaluated in the code server, since the daemon by itself cannot know what is in quarantine. A tick asks for
-    runs, never for a backfill, so that every run has the priority of its own release.
+    runs, never for a backfill, so that every run has the priority of its own release. Where nothing has ended or come
+    since the last ticks, conditions are not looked at (`at_rest`).
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rest = Rest()
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
         """One tick: what the conditions ask for, each request with its tags."""
+        there = scene(context.instance)
+        if self._rest.lasts(context.cursor, there):
+            return _nothing(context.cursor)
+        found = super().evaluate_tick(context)
+        self._rest.looked(context.cursor, found.cursor, there, asked=bool(found.run_requests))
+        return self._tagged(context, found)
+
+    @staticmethod
+    def _tagged(context: dg.SensorEvaluationContext, found: Any) -> Any:
+        """The outcome of a look, its requests with their tags."""
         from dagster._record import replace as replace_record
 
-        found = super().evaluate_tick(context)
         if not found.run_requests and not found.automation_condition_evaluations:
             return found
         repository = context.repository_def
@@ -137,6 +152,14 @@ class EvaluateWhatIsMissing(dg.AutomationConditionSensorDefinition):
         tags = RequestTags(context.instance, repository.asset_graph, read_run_settings(Folders.from_environment()))
         asked = [replace_record(request, tags={**request.tags, **tags.of(request)}) for request in found.run_requests]
         return replace_record(found, run_requests=asked, automation_condition_evaluations=told)
+
+
+def _nothing(cursor: str | None) -> Any:
+    """Outcome of a tick that looked at nothing; the cursor stays."""
+    from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+    told = "nothing has ended or come since the last look"
+    return SensorExecutionData(run_requests=[], skip_message=told, cursor=cursor)
 
 
 class RequestTags:

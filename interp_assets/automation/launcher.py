@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, Wor
 SERVER_TAG = ".dagster/grpc_info"
 HOST_TAG = "interp/host"
 PROCESS_TAG = "interp/process"
+# Seconds by which the start of a process may seem to lie after a moment at which it was there: clocks are set.
+CLOCKS_APART = 60.0
+PATIENCE = 5  # seconds for an answer of a code server
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -39,34 +43,41 @@ class WatchedRunLauncher(DefaultRunLauncher):
         server = json.loads(run.tags.get(SERVER_TAG, "{}"))
         if not server:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "no worker is named")
-        known = self._server_knows(run.run_id)
-        if known is None and server.get("socket"):
+        if server.get("socket"):
             return self._by_history(run.run_id)
+        known = self._server_lists(run.run_id)
         if known is False:
             return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its code server runs no such process")
         return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server runs it, or cannot be asked now")
 
-    def _server_knows(self, run_id: str) -> bool | None:
-        """Whether the code server that started a run still runs it; None when it does not answer."""
+    def _server_lists(self, run_id: str) -> bool | None:
+        """Whether the code server that started a run names it among its runs; None when it does not answer.
+
+        Dagster has a question of its own for this (``can_cancel_execution``), which must never be asked: it takes a
+        lock that the process of the run holds while it ends. Asked in that moment, as happens every few hundred runs,
+        the code server waits for a process that is gone, and answers nobody any more.
+        """
         from dagster._core.errors import DagsterUserCodeUnreachableError
-        from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+        from dagster._grpc.__generated__ import dagster_api_pb2
+        from dagster._grpc.types import GetCurrentRunsResult
         from dagster_shared.serdes import deserialize_value
 
         client: Any = self._get_grpc_client_for_termination(run_id)
         if client is None:
             return None
         try:
-            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run_id), timeout=5)
+            # `client.get_current_runs()` with less patience: the daemon asks for one run after the other.
+            answer = client._query("GetCurrentRuns", dagster_api_pb2.Empty, timeout=PATIENCE)
         except DagsterUserCodeUnreachableError:
             return None
-        return bool(deserialize_value(answer, CanCancelExecutionResult).can_cancel)
+        return run_id in deserialize_value(answer.serialized_current_runs, GetCurrentRunsResult).current_runs
 
     def _by_history(self, run_id: str) -> CheckRunHealthResult:
         """What the process that the run told of is doing; a socket means that it ran on this machine."""
         for entry in self._instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
             number = entry.dagster_event.event_specific_data.metadata.get("pid")
             if number is not None:
-                return _of_process(socket.gethostname(), str(number.value))
+                return _of_process(socket.gethostname(), str(number.value), told=entry.timestamp)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its code server is gone and it never told of a process")
 
 
@@ -95,14 +106,21 @@ def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     return ended
 
 
-def _of_process(host: str, process: str) -> CheckRunHealthResult:
+def _of_process(host: str, process: str, told: float = 0.0) -> CheckRunHealthResult:
+    """Whether a process lives: its number, with the tick of its start or the moment when it ``told`` of itself."""
     number, _, born = process.partition(":")
     if host != socket.gethostname() or not number.isdigit():
         return CheckRunHealthResult(WorkerStatus.RUNNING, f"it runs on {host}, which cannot be asked from here")
     now = _born(int(number))
-    if now == "" or (born and born != now):
+    another = (born and born != now) or (told and now.isdigit() and _moment(now) > told + CLOCKS_APART)
+    if now == "" or another:
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"its process {number} on {host} is gone")
     return CheckRunHealthResult(WorkerStatus.RUNNING, f"process {number}")
+
+
+def _moment(ticks: str) -> float:
+    """Seconds since 1970 of a start in ticks since the machine started."""
+    return time.time() - float(Path("/proc/uptime").read_text().split()[0]) + int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def _born(number: int) -> str:

@@ -11,7 +11,7 @@ import yaml
 
 from interp_assets import quarantine
 from interp_assets.automation.backfills import plan, submit
-from interp_assets.automation.launcher import HOST_TAG, PROCESS_TAG, WatchedRunLauncher, this_process
+from interp_assets.automation.launcher import WatchedRunLauncher
 from interp_assets.automation.run_settings import RunSettings, read_run_settings
 from interp_assets.cells.declared import DeclarationError
 from interp_assets.definitions import build_definitions
@@ -106,21 +106,6 @@ def test_a_backfill_of_what_nobody_registered_is_refused(layout, instance) -> No
         plan(layout, graph, list(CONTROLS), "tiny", ["nobody"], "all")
     with pytest.raises(SettingsError, match="unknown study"):
         plan(layout, graph, list(CONTROLS), "none", [], "all")
-
-
-def test_the_launcher_knows_a_process_that_is_gone() -> None:
-    launcher = WatchedRunLauncher()
-    here = this_process()
-    number, _, born = here[PROCESS_TAG].partition(":")
-
-    def status(**tags: str) -> str:
-        return launcher.check_run_worker_health(dg.DagsterRun(job_name="job", tags=tags)).status.value
-
-    assert status(**here) == "RUNNING"
-    assert status(**{**here, PROCESS_TAG: f"{number}:{int(born) + 1}"}) == "NOT_FOUND", "another process of its number"
-    assert status(**{**here, PROCESS_TAG: "4194304:1"}) == "NOT_FOUND"
-    assert status(**{HOST_TAG: "another-machine", PROCESS_TAG: "4194304:1"}) == "RUNNING", "nobody here can know"
-    assert status() == "RUNNING"
 
 
 def test_the_shipped_settings_retry_lost_workers_and_keep_one_run_a_partition(layout) -> None:
