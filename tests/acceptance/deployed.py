@@ -17,7 +17,7 @@ from typing import Any
 
 from postgres import Postgres
 from served import Served, wait_for, write_edge_table
-from steps import PROJECT, RESULT_FILES, command, must
+from steps import HUNG, PROJECT, RESULT_FILES, command, must
 
 # As any process that shares the run history may do it; nothing of the platform is asked.
 REGISTER = """
@@ -34,10 +34,6 @@ with dagster.DagsterInstance.from_config(sys.argv[1]) as instance:
     data = state.instigator_data._replace(start_timestamp=begun, last_iteration_timestamp=begun)
     instance.update_instigator_state(state.with_data(data))
 """
-
-
-# Seconds: a bound on hanging beside other deployments, not on speed.
-HUNG = 1200
 
 
 def copy_release(source: Path, target: Path) -> None:

@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from served import Served, wait_for
-from steps import content_of
+from steps import HUNG, content_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 RELEASE = "geneformer-small-2k"
 EVENTS = """query Events($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
   __typename ... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text }
   ... on IntMetadataEntry { intValue } } } ... on MaterializationEvent { assetKey { path } partition } } } } }"""
-# A bound on hanging, not on speed: after the second start everything that is left has to be done.
-SECONDS = 1200
 
 
 def killed(environment: dict[str, str], folder: Path) -> dict[str, Any]:
@@ -52,8 +50,8 @@ def killed(environment: dict[str, str], folder: Path) -> dict[str, Any]:
         print("killed every process of the deployment", flush=True)
     with Served(environment, folder / "second.log") as deployment:
         verdict = folder / "store" / "tiny" / RELEASE / "report.html"
-        wait_for(verdict.exists, SECONDS, f"{verdict}", every=3)
-        wait_for(lambda: not unfinished(deployment), SECONDS, "the last run to end", every=3)
+        wait_for(verdict.exists, HUNG, f"{verdict}", every=3)
+        wait_for(lambda: not unfinished(deployment), HUNG, "the last run to end", every=3)
         made = materialized(deployment)
         retries = [(run["id"], run["parent"]) for run in deployment.runs() if run["parent"]]
     if not retries:
@@ -93,7 +91,7 @@ def wait_for_worker(deployment: Served, but: int = 0, making: str = "") -> int:
                 found.extend(number for number in processes(deployment, run["id"]) if number != but)
         return bool(found)
 
-    wait_for(begun, SECONDS, "a run to start", every=0.5)
+    wait_for(begun, HUNG, "a run to start", every=0.5)
     return found[-1]
 
 

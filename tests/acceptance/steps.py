@@ -10,6 +10,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 REQUIRED = frozenset(filter(None, os.environ.get("INTERP_REQUIRE", "").split(",")))
 
+# Seconds without an end that count as hanging, where several deployments share the machine: no promise of speed.
+HUNG = 1200
+
 # What an evaluation leaves in the folder of one release in one study.
 RESULT_FILES = (
     "tests.parquet",

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 from receiver import Received, receiver
 from served import Served, wait_for
-from steps import PROJECT, StepFailedError, command, content_of, must
+from steps import HUNG, PROJECT, StepFailedError, command, content_of, must
 
 FIRST, SECOND = "geneformer-small-2k", "geneformer-small-4k"
 STUDY = "tiny"
@@ -154,7 +154,7 @@ class WatchDemo:
         self.say("the address of the webhook stands in no file of the store, run history and log included")
 
 
-def watched(seconds: float = 600) -> dict[str, dict[str, str]]:
+def watched(seconds: float = HUNG) -> dict[str, dict[str, str]]:
     """The demo as a step of the acceptance run, with lines below the step's own; content of both results folders."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="interp-watch-") as name:
@@ -171,7 +171,7 @@ def _clock(started: float) -> str:
 def main() -> int:
     """Run the demo in the terminal; 0 only if everything happened."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="longest wait for each part; default: 600")
+    parser.add_argument("--seconds", type=float, default=HUNG, help=f"longest wait for each part; default: {HUNG}")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a child is ended on the way out, as on Ctrl-C
     try:
