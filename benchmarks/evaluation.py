@@ -79,7 +79,10 @@ class Checked:
 
     def measured(self) -> dict[str, Any]:
         """Record as it is written to ``results.json``."""
-        return evaluated()["check"]
+        found = evaluated()["check"]
+        if "error" in found:
+            raise RuntimeError(found["error"])
+        return found
 
 
 TIMES = (Checked(path="qc-gate check FOLDER", goal=5.0),)
@@ -109,8 +112,10 @@ PATHS = (
 
 
 def told(what: Evaluation, run: dict[str, Any]) -> dict[str, Any]:
-    """One promise out of a finished run."""
+    """One promise out of a finished run; raises RuntimeError where that part of it failed."""
     found = run[what.reads]
+    if "error" in found:
+        raise RuntimeError(found["error"])
     ours, theirs = found["ours_s"], found["theirs_s"]
     ratio = theirs / ours if what.better == "at least" else ours / theirs
     spread = [ratio] if "each" not in found else [each / theirs for each in found["each"]]
@@ -161,25 +166,40 @@ def _outcome(study: str, release: str, full: bool) -> dict[str, Any] | str:
 
 def _measured(folder: str, study: str, release: str, full: bool) -> dict[str, Any]:
     first = in_own_process(_first, folder, study, release, full)
-    check = start.measure(start.Start(path=TIMES[0].path, goal=TIMES[0].goal, words=_gate(folder, study, release)))
-    nothing = [processor_seconds(lambda: _again(folder, study, release)) for _ in range(ROUNDS_AGAIN)]
-    one = in_own_process(_one_changed, folder, study, release)
-    whole_s = first["ours_s"]
+    gate = start.Start(path=TIMES[0].path, goal=TIMES[0].goal, words=_gate(folder, study, release))
     return {
         "whole": first,
-        "check": asdict(check),
-        "nothing": {
-            "ours_s": statistics.median(nothing),
-            "theirs_s": whole_s,
-            "each": nothing,
-            "agreement": "no step is run; processor seconds of the command, imports included",
-        },
-        "one": {
-            "ours_s": one["seconds"],
-            "theirs_s": whole_s,
-            "steps": one["steps"],
-            "agreement": f"{len(one['steps'])} of {first['steps_run']} steps are run: {', '.join(one['steps'])}",
-        },
+        "check": _or_error(lambda: asdict(start.measure(gate))),
+        "nothing": _or_error(lambda: _nothing_changed(folder, study, release, first)),
+        "one": _or_error(lambda: _one_analysis_changed(folder, study, release, first)),
+    }
+
+
+def _or_error(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """One part of the run, or its error: what was measured before it, in a quarter of an hour, stays."""
+    try:
+        return part()
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        return {"error": str(error)}
+
+
+def _nothing_changed(folder: str, study: str, release: str, first: dict[str, Any]) -> dict[str, Any]:
+    each = [processor_seconds(lambda: _again(folder, study, release)) for _ in range(ROUNDS_AGAIN)]
+    return {
+        "ours_s": statistics.median(each),
+        "theirs_s": first["ours_s"],
+        "each": each,
+        "agreement": "no step is run; processor seconds of the command, imports included",
+    }
+
+
+def _one_analysis_changed(folder: str, study: str, release: str, first: dict[str, Any]) -> dict[str, Any]:
+    one = in_own_process(_one_changed, folder, study, release)
+    return {
+        "ours_s": one["seconds"],
+        "theirs_s": first["ours_s"],
+        "steps": one["steps"],
+        "agreement": f"{len(one['steps'])} of {first['steps_run']} steps are run: {', '.join(one['steps'])}",
     }
 
 
@@ -388,9 +408,14 @@ def main() -> None:
     wall = wall_seconds(lambda: run.update(evaluated(options.study, options.release, full=options.full)))
     print(tables(run["whole"]))
     for promise in PATHS:
-        found = told(promise, run)
+        try:
+            found = told(promise, run)
+        except RuntimeError as error:
+            print(f"{promise.path}: not measured: {error}")
+            continue
         print(f"{promise.path}: {found['ratio']:.3g} ({promise.better} {promise.goal:g}); {found['agreement']}")
-    print(f"qc-gate check: {run['check']['seconds']:.2f} s")
+    check = run["check"]
+    print("qc-gate check: " + (check["error"] if "error" in check else f"{check['seconds']:.2f} s"))
     print(f"{wall:.0f} s on the wall, of which twins {run['whole']['sampling_s']:.0f} s of the processor")
 
 

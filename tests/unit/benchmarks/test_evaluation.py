@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -114,3 +115,25 @@ def test_every_stage_of_an_evaluation_has_a_place() -> None:
     assert places["battery of mine in demo"] == "battery"
     assert places["release mine"] == "attention"
     assert grid_key(release="mine", study="demo") in {stage.partition for stage in stages}
+
+
+def test_a_part_that_failed_loses_no_other(run: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(*_: Any) -> None:
+        raise RuntimeError("a finished store was not fresh")
+
+    monkeypatch.setattr(evaluation, "_again", again)
+    monkeypatch.setattr(
+        evaluation, "in_own_process", lambda function, *_: {**run["whole"], "steps_run": 9, **run["one"]}
+    )
+    monkeypatch.setattr(evaluation.start, "measure", lambda _: Measurement())
+    found = evaluation._measured("/nowhere", "demo", "release", False)
+    whole, nothing, one = PATHS
+    assert told(whole, found)["ratio"] > 0
+    assert told(one, found)["steps"] == ["analysis_21 of a|b"]
+    with pytest.raises(RuntimeError, match="not fresh"):
+        told(nothing, found)
+
+
+@dataclass
+class Measurement:
+    seconds: float = 2.0
