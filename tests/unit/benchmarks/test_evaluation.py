@@ -123,7 +123,9 @@ def test_a_part_that_failed_loses_no_other(run: dict[str, Any], monkeypatch: pyt
 
     monkeypatch.setattr(evaluation, "_again", again)
     monkeypatch.setattr(
-        evaluation, "in_own_process", lambda function, *_: {**run["whole"], "steps_run": 9, **run["one"]}
+        evaluation,
+        "in_own_process",
+        lambda function, *_: {**run["whole"], "steps_run": 9, "seconds": 3.0, "steps": ["analysis_21 of a|b"]},
     )
     monkeypatch.setattr(evaluation.start, "measure", lambda _: Measurement())
     found = evaluation._measured("/nowhere", "demo", "release", False)
