@@ -11,7 +11,7 @@ every event since. While a run goes on its own events are no reason to look; its
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -49,7 +49,7 @@ class Rest:
     _cursor: str | None = None
     _scene: Scene | None = None
     _alike: int = 0
-    _until: float = field(default=0.0)
+    _until: float = 0.0
 
     def lasts(self, cursor: str | None, scene: Scene) -> bool:
         """Whether nothing has happened since the looks that ended with this cursor and asked for nothing."""
