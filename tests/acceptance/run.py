@@ -327,7 +327,7 @@ def phases(acceptance: Acceptance) -> list[tuple[list[Step], ...]]:
     return [
         ([acceptance.clean_evaluation, acceptance.one_analysis, acceptance.second_run],),
         (
-            [acceptance.served, acceptance.absent_data],
+            [acceptance.served],
             [acceptance.killed, acceptance.slow_tests],
             [
                 acceptance.gate_on_controls,
@@ -336,6 +336,7 @@ def phases(acceptance: Acceptance) -> list[tuple[list[Step], ...]]:
                 acceptance.bad_input,
                 acceptance.watched,
                 acceptance.brought_releases,
+                acceptance.absent_data,
             ],
         ),
         ([acceptance.same_every_way, acceptance.real_outcomes],),
