@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from benchmarks import evaluation
+from benchmarks.evaluation_tables import TABLES_SAY, tables
 from benchmarks.results import Record
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -37,7 +37,7 @@ def measured_part(results: Record) -> str:
         parts += ["How well the two ways agree:\n\n" + agreements(results["paths"])]
     for each in results["paths"]:
         if "stages" in each:
-            parts += [f"### {each['path'].capitalize()}", evaluation.TABLES_SAY, evaluation.tables(each)]
+            parts += [f"### {each['path'].capitalize()}", TABLES_SAY, tables(each)]
     if results["growth"]:
         parts += ["### Growth", *map(growth_table, results["growth"])]
     if results["times"]:

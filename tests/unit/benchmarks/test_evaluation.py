@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import evaluation, page, results
 from benchmarks.catalogue import entries
-from benchmarks.evaluation import PATHS, TIMES, place_of, summed, tables, told
+from benchmarks.evaluation import PATHS, TIMES, place_of, summed, told
+from benchmarks.evaluation_tables import tables
 from benchmarks.straightforward.clock import Clock, Counted
 from interp_assets.layout import grid_key
 from interp_assets.stages import waves
