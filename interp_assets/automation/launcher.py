@@ -119,8 +119,8 @@ def _of_process(host: str, process: str, told: float = 0.0) -> CheckRunHealthRes
 
 
 def _moment(ticks: str) -> float:
-    """Seconds since 1970 of a start in ticks since the machine started."""
-    return time.time() - float(Path("/proc/uptime").read_text().split()[0]) + int(ticks) / os.sysconf("SC_CLK_TCK")
+    """Seconds since 1970 of a start in ticks since the machine started (of the machine, whatever a container shows)."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def _born(number: int) -> str:
