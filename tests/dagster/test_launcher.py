@@ -59,7 +59,11 @@ def test_a_process_of_the_command_line_is_known_by_its_number_and_its_start() ->
     assert status() == "RUNNING"
 
 
-@pytest.mark.parametrize("pid, expected", [(os.getpid(), "RUNNING"), (GONE, "NOT_FOUND"), (None, "NOT_FOUND")])
+@pytest.mark.parametrize(
+    "pid, expected",
+    [(os.getpid(), "RUNNING"), (GONE, "NOT_FOUND"), (None, "NOT_FOUND")],
+    ids=["alive", "gone", "never told"],
+)
 def test_on_this_machine_the_process_is_looked_for_and_no_server_is_asked(
     instance, launcher, monkeypatch: pytest.MonkeyPatch, pid: int | None, expected: str
 ) -> None:
