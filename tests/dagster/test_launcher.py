@@ -103,8 +103,8 @@ def code_server(tmp_path: Path) -> Iterator[dict[str, object]]:
             time.sleep(0.2)
         yield {"host": "127.0.0.1", "port": port}
     finally:
-        process.terminate()
-        process.wait(20)
+        process.kill()  # it holds nothing
+        process.wait()
 
 
 def test_on_another_machine_the_server_says_which_runs_it_has(
