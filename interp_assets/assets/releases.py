@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from interp_assets.automation.conditions import incremental, incremental_release
+from interp_assets.automation.conditions import incremental_on, incremental_release
 from interp_assets.cells.records import Unavailable
 from interp_assets.code_version import code_version
 from interp_assets.edges.records import Reference
@@ -68,14 +68,14 @@ def attention_settings(layout: Layout, dataset: str) -> AttentionSettings:
     return next(iter(wanted.values()))
 
 
-def _answered(layout: Layout, dataset: str) -> bool:
-    """Whether controls and twins answer for the dataset in some study."""
-    return any(dataset in layout.answered(study) for study in layout.studies)
+def read_anywhere(layout: Layout) -> frozenset[str]:
+    """Datasets on which some study reads a release's attention."""
+    return frozenset(name for study in layout.studies for name in layout.read_by(study))
 
 
-def _read(layout: Layout, dataset: str) -> bool:
-    """Whether some study reads a release's attention on the dataset."""
-    return any(dataset in layout.read_by(study) for study in layout.studies)
+def answered_anywhere(layout: Layout) -> frozenset[str]:
+    """Datasets for which controls and twins answer in some study."""
+    return frozenset(name for study in layout.studies for name in layout.answered(study))
 
 
 def _attention_output(folder: Path, edges: Any) -> dg.Output[Any]:
@@ -114,9 +114,18 @@ def _reading_metadata(facts: Mapping[str, Any]) -> dict[str, float | int]:
 
 
 def _attention_asset(
-    layout: Layout, key: list[str], path: str, group: str, description: str, make: Callable[..., Any]
+    layout: Layout,
+    key: list[str],
+    path: str,
+    group: str,
+    description: str,
+    make: Callable[..., Any],
+    wanted: frozenset[str],
 ) -> dg.AssetsDefinition:
-    """Attention on the (release, dataset) grid; an op of the gpu pool, resumable, a no-op when complete."""
+    """Attention on the (release, dataset) grid; an op of the gpu pool, resumable, a no-op when complete.
+
+    On datasets other than the ``wanted`` ones nobody reads it, and the daemon asks for none.
+    """
     inputs = ("release", "cells", "de_labels", "correlation", "references")
 
     @dg.asset(
@@ -131,13 +140,13 @@ def _attention_asset(
         owners=[TEAM],
         pool="gpu",
         description=description,
-        automation_condition=incremental(),
+        automation_condition=incremental_on(wanted),
     )
     def attention(context: dg.AssetExecutionContext, **given: Any) -> dg.Output[Any]:
         keys = context.partition_key.keys_by_dimension  # type: ignore[attr-defined]
         folder = layout.folders.store / path.format(**keys)
         gone = next((value for value in given.values() if isinstance(value, Unavailable)), None)
-        if gone is None and not _read(layout, keys["dataset"]):
+        if gone is None and keys["dataset"] not in read_anywhere(layout):
             gone = Unavailable(keys["dataset"], "no analysis reads attention on this dataset")
         if gone is not None:
             return _attention_output(folder, gone)
@@ -162,7 +171,7 @@ def attention_asset(layout: Layout) -> dg.AssetsDefinition:
 
     def make(*, card: ReleaseCard, folder: Path, settings: AttentionSettings, given: dict[str, Any]) -> Any:
         cells = given["cells"]["cells"]
-        if card.kind != "release" and not _answered(layout, cells.dataset):
+        if card.kind != "release" and cells.dataset not in answered_anywhere(layout):
             return Unavailable(cells.dataset, "controls answer for the screens that tests read, and no other")
         if card.name == sourcing.PLANTED:
             labels, references = given["de_labels"]["labels"], carried(layout, cells.dataset, given["references"])
@@ -179,6 +188,7 @@ def attention_asset(layout: Layout) -> dg.AssetsDefinition:
         "Which genes does the model attend to from which? Mean attention between genes by layer and head, over the "
         "control cells; streamed, exact, resumable.",
         make,
+        read_anywhere(layout),
     )
 
 
@@ -189,7 +199,7 @@ def random_weights_attention_asset(layout: Layout) -> dg.AssetsDefinition:
         cells = given["cells"]["cells"]
         if card.kind != "release":
             return Unavailable(cells.dataset, "a control has no negative twin")
-        if not _answered(layout, cells.dataset):
+        if cells.dataset not in answered_anywhere(layout):
             return Unavailable(cells.dataset, "no test reads this dataset, so that its twin has nothing to answer")
         return sourcing.random_twin_attention(card, cells, folder, settings, CONTROL_SEED)
 
@@ -200,6 +210,7 @@ def random_weights_attention_asset(layout: Layout) -> dg.AssetsDefinition:
         "negative_twins",
         "Would an untrained model do as well? Attention of the same architecture with weights drawn at random.",
         make,
+        answered_anywhere(layout),
     )
 
 

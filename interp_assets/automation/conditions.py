@@ -52,6 +52,30 @@ class InQuarantine(dg.AutomationCondition[dg.AssetKey]):
         return dg.AutomationResult(context, view.get_subset_from_partition_keys(context.key, definition, found))
 
 
+@dataclass(frozen=True)
+class OnDatasets(dg.AutomationCondition[dg.AssetKey]):
+    """True for the partitions of datasets that somebody reads; of a grid, most are nobody's."""
+
+    datasets: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """Word that the UI shows."""
+        return "read by a study"
+
+    def evaluate(self, context: Any) -> dg.AutomationResult[dg.AssetKey]:
+        """Partitions of the asset at hand on those datasets."""
+        nothing = context.get_empty_subset()
+        definition = context.partitions_def
+        if definition is None or context.candidate_subset.is_empty:
+            return dg.AutomationResult(context, nothing)
+        asked = context.candidate_subset.expensively_compute_partition_keys()
+        split = definition.get_partition_key_from_str
+        found = {key for key in asked if split(key).keys_by_dimension["dataset"] in self.datasets}
+        view = context.asset_graph_view
+        return dg.AutomationResult(context, view.get_subset_from_partition_keys(context.key, definition, found))
+
+
 def release_in(definition: dg.PartitionsDefinition, key: str) -> str | None:
     """Release that a partition belongs to; None where its dimensions name none."""
     if isinstance(definition, dg.MultiPartitionsDefinition):
@@ -75,6 +99,11 @@ def incremental() -> dg.AutomationCondition[dg.AssetKey]:
     once more when the release leaves quarantine.
     """
     return _requested(dg.AutomationCondition.execution_failed())
+
+
+def incremental_on(datasets: frozenset[str]) -> dg.AutomationCondition[dg.AssetKey]:
+    """`incremental` for an asset on the (release, dataset) grid that is read on these datasets alone."""
+    return (OnDatasets(datasets) & incremental()).with_label("missing or changed, and read by a study")
 
 
 def incremental_release() -> dg.AutomationCondition[dg.AssetKey]:
