@@ -76,10 +76,7 @@ class Checked:
 
     def measured(self) -> dict[str, Any]:
         """Record as it is written to ``results.json``."""
-        found = evaluated()["check"]
-        if "error" in found:
-            raise RuntimeError(found["error"])
-        return found
+        return part(evaluated(), "check")
 
 
 TIMES = (
@@ -118,11 +115,17 @@ PATHS = (
 )
 
 
-def told(what: Evaluation, run: dict[str, Any]) -> dict[str, Any]:
-    """One promise out of a finished run; raises RuntimeError where that part of it failed."""
-    found = run[what.reads]
+def part(run: dict[str, Any], name: str) -> dict[str, Any]:
+    """One part of a finished run; raises RuntimeError, with its error, where that part failed."""
+    found: dict[str, Any] = run[name]
     if "error" in found:
         raise RuntimeError(found["error"])
+    return found
+
+
+def told(what: Evaluation, run: dict[str, Any]) -> dict[str, Any]:
+    """One promise out of a finished run; raises RuntimeError where that part of it failed."""
+    found = part(run, what.reads)
     ours, theirs = found["ours_s"], found["theirs_s"]
     ratio = theirs / ours if what.better == "at least" else ours / theirs
     spread = [ratio] if "each" not in found else [each / theirs for each in found["each"]]
@@ -182,10 +185,10 @@ def _measured(folder: str, study: str, release: str, full: bool) -> dict[str, An
     }
 
 
-def _or_error(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _or_error(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """One part of the run, or its error: what was measured before it, in a quarter of an hour, stays."""
     try:
-        return part()
+        return measure()
     except (RuntimeError, subprocess.CalledProcessError) as error:
         return {"error": str(error)}
 

@@ -6,7 +6,7 @@ limits and tags of the runs (`run_settings`), or when a release is put into quar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,17 +39,11 @@ class InQuarantine(dg.AutomationCondition[dg.AssetKey]):
 
     def evaluate(self, context: Any) -> dg.AutomationResult[dg.AssetKey]:
         """Partitions of the asset at hand whose release is left alone."""
-        nothing = context.get_empty_subset()
-        definition = context.partitions_def
-        if definition is None or context.candidate_subset.is_empty:
-            return dg.AutomationResult(context, nothing)
         held = quarantine.read(Folders.from_environment().store)
         if not held:
-            return dg.AutomationResult(context, nothing)
-        asked = context.candidate_subset.expensively_compute_partition_keys()
-        found = {key for key in asked if release_in(definition, key) in held}
-        view = context.asset_graph_view
-        return dg.AutomationResult(context, view.get_subset_from_partition_keys(context.key, definition, found))
+            return dg.AutomationResult(context, context.get_empty_subset())
+        definition = context.partitions_def
+        return _where(context, lambda key: release_in(definition, key) in held)
 
 
 @dataclass(frozen=True)
@@ -65,15 +59,18 @@ class OnDatasets(dg.AutomationCondition[dg.AssetKey]):
 
     def evaluate(self, context: Any) -> dg.AutomationResult[dg.AssetKey]:
         """Partitions of the asset at hand on those datasets."""
-        nothing = context.get_empty_subset()
-        definition = context.partitions_def
-        if definition is None or context.candidate_subset.is_empty:
-            return dg.AutomationResult(context, nothing)
-        asked = context.candidate_subset.expensively_compute_partition_keys()
-        split = definition.get_partition_key_from_str
-        found = {key for key in asked if split(key).keys_by_dimension["dataset"] in self.datasets}
-        view = context.asset_graph_view
-        return dg.AutomationResult(context, view.get_subset_from_partition_keys(context.key, definition, found))
+        split = context.partitions_def.get_partition_key_from_str
+        return _where(context, lambda key: split(key).keys_by_dimension["dataset"] in self.datasets)
+
+
+def _where(context: Any, holds: Callable[[str], bool]) -> dg.AutomationResult[dg.AssetKey]:
+    """The partitions at hand for which something holds; none of an asset without partitions."""
+    definition = context.partitions_def
+    if definition is None or context.candidate_subset.is_empty:
+        return dg.AutomationResult(context, context.get_empty_subset())
+    found = {key for key in context.candidate_subset.expensively_compute_partition_keys() if holds(key)}
+    view = context.asset_graph_view
+    return dg.AutomationResult(context, view.get_subset_from_partition_keys(context.key, definition, found))
 
 
 def release_in(definition: dg.PartitionsDefinition, key: str) -> str | None:

@@ -54,8 +54,8 @@ class WatchedRunLauncher(DefaultRunLauncher):
         """Whether the code server that started a run names it among its runs; None when it does not answer.
 
         Dagster has a question of its own for this (``can_cancel_execution``), which must never be asked: it takes a
-        lock that the process of the run holds while it ends. Asked in that moment, as happens every few hundred runs,
-        the code server waits for a process that is gone, and answers nobody any more.
+        lock that the process of the run holds while it ends. Asked in that moment (seen on a busy machine) the code
+        server waits for a process that is gone, and answers nobody any more.
         """
         from dagster._core.errors import DagsterUserCodeUnreachableError
         from dagster._grpc.__generated__ import dagster_api_pb2

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from served import Served, wait_for
-from steps import HUNG, content_of
+from steps import HUNG, PROJECT, content_of
 
-PROJECT = Path(__file__).resolve().parents[2]
 RELEASE = "geneformer-small-2k"
 EVENTS = """query Events($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
   __typename ... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text }

@@ -77,6 +77,7 @@ def test_the_daemon_asks_for_no_attention_that_nobody_reads(deployment, instance
             instance.report_runless_asset_event(dg.AssetMaterialization(name, partition=dataset))
     chosen = dg.AssetSelection.assets(*(dg.AssetKey(grid.split("/")) for grid in GRIDS))
     found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=chosen)
+    assert {result.key.to_user_string() for result in found.results} == set(GRIDS)
     for result in found.results:
         partitions = result.true_subset.expensively_compute_partition_keys()
         asked = {partition.keys_by_dimension["dataset"] for partition in map(split, partitions)}
