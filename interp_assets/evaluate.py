@@ -30,7 +30,7 @@ from interp_assets.cells.records import Unavailable
 from interp_assets.exclusive import alone
 from interp_assets.io_managers import STORED, io_managers, read_records
 from interp_assets.layout import CONTROLS, RELEASE, Layout, grid_key
-from interp_assets.run_history import kept_open
+from interp_assets.run_history.embedded import kept_open
 from interp_assets.settings import PROJECT, SettingsError
 from interp_assets.stages import Stage, Wave, of_another, stages, waves
 from interp_assets.storage import check_writable, write_bytes

@@ -135,6 +135,9 @@ def _database(instance: dg.DagsterInstance) -> Iterator[Check]:
         if behind
         else checks.ok("database", found)
     )
+    if type(instance.event_log_storage).__module__.startswith("dagster_postgres"):
+        told = "Dagster's own PostgreSQL storage: of what two processes write at once, one part may count as stale"
+        yield checks.note("database", told, "the `storage` section of deploy/dagster.yaml")
     if (skew := _database_clock(instance)) is not None:
         yield checks.clock(0.0, skew, "database's clock")
 

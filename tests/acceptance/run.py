@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import SubprocessError
+from typing import NamedTuple
 
 import pandas as pd
 from bench import on_real_outcomes, same_page
@@ -302,22 +303,30 @@ class Acceptance:
 Step = Callable[[], None]
 
 
-def attempt(step: Step) -> str:
-    """Run one step and say how it went: passed, failed or skipped."""
+class Outcome(NamedTuple):
+    """How a step went: passed, failed or skipped; of a failure also its last words."""
+
+    step: str
+    kind: str
+    told: str = ""
+
+
+def attempt(step: Step) -> Outcome:
+    """Run one step and say how it went."""
     started = time.monotonic()
     try:
         step()
     except StepSkippedError as skip:
         print(f"skipped {step.__name__}: {skip}", flush=True)
-        return "skipped"
+        return Outcome(step.__name__, "skipped")
     except (StepFailedError, RuntimeError, TimeoutError, OSError, LookupError, ValueError, SubprocessError) as failure:
         print(f"FAILED  {step.__name__}: {failure}", flush=True)
-        return "failed"
+        return Outcome(step.__name__, "failed", "\n".join(str(failure).strip().splitlines()[-3:]))
     print(f"passed  {step.__name__} ({time.monotonic() - started:.0f} s)", flush=True)
-    return "passed"
+    return Outcome(step.__name__, "passed")
 
 
-def went(chain: Sequence[Step], place: int) -> list[str]:
+def went(chain: Sequence[Step], place: int) -> list[Outcome]:
     """What came of the steps of one chain; all but the first of a phase give way, since the first takes longest."""
     os.nice(5 if place else 0)  # on Linux of this thread and the processes that it starts
     return [attempt(step) for step in chain]
@@ -350,15 +359,19 @@ def phases(acceptance: Acceptance) -> list[tuple[list[Step], ...]]:
 
 
 def main() -> int:
-    """Run every step; stop at nothing, count everything."""
-    counted: Counter[str] = Counter()
+    """Run every step; stop at nothing, count everything; what failed is told once more at the end."""
+    outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="interp-check-") as name:
         acceptance = Acceptance(Path(name) / "store")
         acceptance.store.mkdir()
         for chains in phases(acceptance):
             with ThreadPoolExecutor(len(chains)) as pool:
-                for outcomes in pool.map(went, chains, range(len(chains))):
-                    counted.update(outcomes)
+                for of_chain in pool.map(went, chains, range(len(chains))):
+                    outcomes += of_chain
+    counted = Counter(outcome.kind for outcome in outcomes)
+    for outcome in outcomes:
+        if outcome.kind == "failed":
+            print(f"FAILED  {outcome.step}: {outcome.told}")
     print(f"{counted['passed']} passed, {counted['failed']} failed, {counted['skipped']} skipped")
     return 1 if counted["failed"] or not counted["passed"] else 0
 

@@ -39,7 +39,7 @@ def test_only_the_storage_differs_from_the_projects_dagster_yaml():
 
 
 def test_the_database_is_reached_by_the_environment_alone():
-    database = read(DEPLOY / "dagster.yaml")["storage"]["postgres"]["postgres_db"]
+    database = read(DEPLOY / "dagster.yaml")["storage"]["custom"]["config"]["postgres_db"]
     assert database.pop("scheme") == "postgresql+psycopg2"
     assert all(set(value) == {"env"} for value in database.values())
 
@@ -53,18 +53,20 @@ def test_the_driver_is_the_one_that_is_locked():
 def test_dagster_reads_the_configuration(tmp_path, monkeypatch):
     """Every key is known to the installed Dagster, and the storage comes out with the driver that is installed."""
     from dagster._core.instance.config import dagster_instance_config
-    from dagster_postgres.storage import DagsterPostgresStorage
     from dagster_postgres.utils import pg_url_from_config
+
+    from interp_assets.run_history import postgres
 
     for variable in ("HOST", "NAME", "USER", "PASSWORD"):
         monkeypatch.setenv(f"INTERP_DB_{variable}", f"the-{variable.lower()}")
     monkeypatch.setenv("INTERP_DB_PORT", "6000")
     shutil.copy(DEPLOY / "dagster.yaml", tmp_path)
     found, _ = dagster_instance_config(str(tmp_path))
-    assert "storage" in found
+    named = found["storage"]["custom"]
+    assert (named["module"], named["class"]) == (postgres.__name__, postgres.History.__name__)
     from dagster._config import process_config
 
-    storage = process_config(DagsterPostgresStorage.config_type(), found["storage"]["postgres"])
+    storage = process_config(postgres.History.config_type(), named["config"])
     assert storage.success, storage.errors
     assert pg_url_from_config(storage.value) == "postgresql+psycopg2://the-user:the-password@the-host:6000/the-name"
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
 
-from interp_assets.run_history import Engines, EventLog, Runs, kept_open
+from interp_assets.run_history.embedded import Engines, EventLog, Runs, kept_open
 
 NAMES = dg.DynamicPartitionsDefinition(name="name")
 
