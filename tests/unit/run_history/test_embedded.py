@@ -105,3 +105,66 @@ def test_only_the_files_used_last_stay_open(tmp_path):
     assert [address in engines for address in addresses] == [False, True, False, True]
     engines.close()
     assert not any(address in engines for address in addresses)
+
+
+def schema(path) -> tuple:
+    """Tables and indices of a history's file, the version they are of, its journal, and how many events it holds."""
+    with closing(sqlite3.connect(path)) as reader:
+        made = reader.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+        version = reader.execute("SELECT version_num FROM alembic_version").fetchall()
+        (journal,) = reader.execute("PRAGMA journal_mode").fetchone()
+        (events,) = reader.execute("SELECT count(*) FROM event_logs").fetchone()
+    return made, version, journal, events
+
+
+def test_files_of_later_runs_are_copies_of_the_first_one_before_it_held_an_event(history, monkeypatch):
+    folder, instance, first = history
+    monkeypatch.setattr(EventLog, "_initdb", lambda *_: pytest.fail("the tables were made once more"))
+    second = dg.materialize([judged], instance=instance, partition_key="one")
+    (made, version, journal, events), other = (schema(folder / "runs" / f"{run.run_id}.db") for run in (first, second))
+    assert (made, version, journal) == other[:3]
+    assert journal == "wal"
+    assert len(version) == 1
+    assert {name for kind, name, _ in made if kind == "table"} >= {"event_logs", "asset_keys"}
+    assert events == other[3] == len(instance.all_logs(second.run_id))
+
+
+def test_a_file_that_is_there_is_left_alone(history):
+    folder, instance, first = history
+    path = folder / "runs" / f"{first.run_id}.db"
+    again = EventLog(str(folder / "runs"))
+    again._blank = b"not a database"
+    assert [record.run_id for record in again.get_records_for_run(first.run_id).records][:1] == [first.run_id]
+    again.dispose()
+    assert schema(path)[3] == len(instance.all_logs(first.run_id))
+    assert not list((folder / "runs").glob(".*"))
+
+
+def test_where_no_file_can_be_linked_each_is_made_anew(history, monkeypatch):
+    def refused(*_):
+        raise PermissionError("links are not known here")
+
+    folder, instance, first = history
+    monkeypatch.setattr("os.link", refused)
+    second = dg.materialize([judged], instance=instance, partition_key="one")
+    assert schema(folder / "runs" / f"{second.run_id}.db")[0] == schema(folder / "runs" / f"{first.run_id}.db")[0]
+    assert not list((folder / "runs").glob(".*"))
+
+
+def test_a_file_that_somebody_else_has_open_is_not_copied(tmp_path, monkeypatch):
+    """Its tables may still lie in the log beside it."""
+    log = EventLog(str(tmp_path))
+    made = EventLog._initdb
+    opened = []
+
+    def watched(self, engine, *more):
+        made(self, engine, *more)
+        opened.append(sqlite3.connect(tmp_path / "one.db"))
+        opened[0].execute("SELECT count(*) FROM event_logs").fetchone()
+
+    monkeypatch.setattr(EventLog, "_initdb", watched)
+    with log.run_connection("one"):
+        pass
+    assert log._blank == b""
+    opened[0].close()
+    log.dispose()
