@@ -34,7 +34,7 @@ from dagster._core.storage.event_log.base import EventLogRecord
 from dagster._serdes import deserialize_value, serialize_value
 
 from interp_assets.automation import conditions
-from interp_assets.comparison.history import snapshot_file
+from interp_assets.comparison.history import history_text, snapshot_file
 from interp_assets.comparison.snapshot import digest
 from interp_assets.definitions import defs
 from interp_assets.evaluate import Evaluator
@@ -139,7 +139,7 @@ def copied_results(store: Path, scratch: Path, study: str, release: str, copies:
         content = json.loads(path.read_text(encoding="utf-8"))
         path.unlink()  # a link to the store that is only read
         entries = [*content["entries"], _otherwise(path.parent, content["entries"][-1])]
-        path.write_text(json.dumps(content | {"release": path.parent.name, "entries": entries}), encoding="utf-8")
+        path.write_bytes(history_text(content["study"], path.parent.name, entries))
     return result
 
 

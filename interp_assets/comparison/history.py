@@ -4,12 +4,14 @@ What belongs here: reading, extending and checking ``history.json`` with the fil
 under the rules of now. What does not: what differs between two snapshots (`changes`).
 
 ``store/history/<study>/<release>/`` holds ``history.json``, ``snapshots/<hash>.json`` and ``evidence/<hash>.zip``.
-An entry is never altered but for its ``code``: where other code gave the same judgement, the newest that did is named.
+The first names whose it is and carries the hash of its own content; that of format 1 carried none and is still read. An
+entry is never altered but for its ``code``: where other code gave the same judgement, the newest that did is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from interp_assets.comparison.snapshot import JUDGING, Made, digest, evidence_ar
 from interp_assets.storage import StorageError, canonical_json
 from qc_standards.json_text import plain_json
 
-FORMAT = 1
+FORMAT = 2
+WITHOUT_HASH = 1
 FOLDER = "history"
 HISTORY_FILE = "history.json"
 WAY_OUT = "restore it from a copy, or move its folder away to begin the history anew"
@@ -82,8 +85,8 @@ def read_history(store: Path, study: str, release: str) -> History:
     Raises
     ------
     StorageError
-        When it is gone though its snapshots are there, cannot be read, or names a snapshot that is gone or altered: a
-        history is not begun again in silence.
+        When it is gone though its snapshots are there, cannot be read, was altered, is that of another release, or
+        names a snapshot that is gone or altered: a history is not begun again in silence.
     """
     folder = store / FOLDER / study / release
     path = folder / HISTORY_FILE
@@ -92,15 +95,27 @@ def read_history(store: Path, study: str, release: str) -> History:
         if len(list(folder.glob(snapshot_file("*")))) > 1:
             raise StorageError(f"{path}: is gone, its snapshots are not; {WAY_OUT}")
         return History(study, release, folder, ())
-    content = _json(path)
-    listed = content.get("entries")
-    if content.get("format") != FORMAT or not isinstance(listed, list):
-        raise StorageError(f"{path}: no history of format {FORMAT}; {WAY_OUT}")
+    listed = _listed(path, study, release)
     try:
         entries = tuple(_entry(folder, place, item) for place, item in enumerate(listed))
     except (KeyError, TypeError) as error:
         raise StorageError(f"{path}: an entry that is none ({type(error).__name__}: {error}); {WAY_OUT}") from error
     return History(study, release, folder, entries)
+
+
+def _listed(path: Path, study: str, release: str) -> list[Any]:
+    """Entries as they stand in the file, which has to be whole and that of this release."""
+    content = _json(path)
+    listed = content.get("entries")
+    if content.get("format") not in (WITHOUT_HASH, FORMAT) or not isinstance(listed, list):
+        raise StorageError(f"{path}: no history of format {FORMAT}; {WAY_OUT}")
+    named = content.get("study"), content.get("release")
+    if named != (study, release):
+        raise StorageError(f"{path}: is the history of {named[1]} in {named[0]}; {WAY_OUT}")
+    told = content.pop("content_sha256", None)
+    if content["format"] == FORMAT and told != _sha256(content):
+        raise StorageError(f"{path}: was altered after it was written; {WAY_OUT}")
+    return listed
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -173,8 +188,17 @@ def _kept(history: History, entries: list[Judged]) -> dict[str, bytes]:
 
 def _history_text(history: History, entries: list[Judged]) -> bytes:
     listed = [{"snapshot": entry.name, "code": dict(entry.code), "rejudged": dict(entry.rejudged)} for entry in entries]
-    content = {"format": FORMAT, "study": history.study, "release": history.release, "entries": listed}
-    return canonical_json(content).encode()
+    return history_text(history.study, history.release, listed)
+
+
+def history_text(study: str, release: str, listed: Sequence[Mapping[str, Any]]) -> bytes:
+    """Content of ``history.json`` for entries as they stand in it, with its own hash."""
+    content = {"format": FORMAT, "study": study, "release": release, "entries": list(listed)}
+    return canonical_json(content | {"content_sha256": _sha256(content)}).encode()
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 def _rejudged(history: History, new: Judged, archive: bytes) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -164,6 +165,43 @@ def test_a_damaged_history_is_never_begun_again(tmp_path, good) -> None:
         read_history(tmp_path, STUDY, RELEASE)
 
 
+def test_a_history_altered_within_valid_json_is_refused(tmp_path, good, bad) -> None:
+    add(tmp_path, good)
+    add(tmp_path, bad)
+    path = tmp_path / "history" / STUDY / RELEASE / "history.json"
+    whole = json.loads(path.read_bytes())
+    first, second = whole["entries"]
+    for entries in ([second, first], [first], [first, second | {"code": {"analysis_21": "other"}}]):
+        path.write_text(json.dumps(whole | {"entries": entries}))
+        with pytest.raises(StorageError, match="altered after it was written"):
+            read_history(tmp_path, STUDY, RELEASE)
+    path.write_text(json.dumps(whole))  # the same content, spaced in another way
+    assert [entry.name for entry in read_history(tmp_path, STUDY, RELEASE).entries] == [
+        first["snapshot"],
+        second["snapshot"],
+    ]
+
+
+def test_the_history_of_another_release_is_refused(tmp_path, good) -> None:
+    add(tmp_path, good)
+    folder = tmp_path / "history" / STUDY / RELEASE
+    shutil.copytree(folder, folder.with_name("another"))
+    with pytest.raises(StorageError, match=f"is the history of {RELEASE}"):
+        read_history(tmp_path, STUDY, "another")
+
+
+def test_a_history_from_before_it_carried_its_hash_goes_on(tmp_path, good, bad) -> None:
+    add(tmp_path, good)
+    path = tmp_path / "history" / STUDY / RELEASE / "history.json"
+    whole = json.loads(path.read_bytes())
+    del whole["content_sha256"]
+    path.write_text(json.dumps(whole | {"format": 1}))
+    add(tmp_path, bad)
+    told = json.loads(path.read_bytes())
+    assert (told["format"], len(told["entries"])) == (2, 2)
+    assert len(read_history(tmp_path, STUDY, RELEASE).entries) == 2
+
+
 def test_an_altered_snapshot_is_refused(tmp_path, good) -> None:
     add(tmp_path, good)
     (path,) = (tmp_path / "history" / STUDY / RELEASE / "snapshots").iterdir()
@@ -199,7 +237,7 @@ def test_a_history_that_lost_its_list_is_not_begun_anew(tmp_path, good, bad) -> 
 def test_an_entry_that_is_none_is_refused_with_its_file(tmp_path, good, entry) -> None:
     add(tmp_path, good)
     path = tmp_path / "history" / STUDY / RELEASE / "history.json"
-    path.write_text(json.dumps({"format": 1, "entries": [entry]}))
+    path.write_text(json.dumps({"format": 1, "study": STUDY, "release": RELEASE, "entries": [entry]}))
     with pytest.raises(StorageError, match=r"history\.json|snapshots"):
         read_history(tmp_path, STUDY, RELEASE)
 
