@@ -182,6 +182,19 @@ def test_a_history_altered_within_valid_json_is_refused(tmp_path, good, bad) -> 
     ]
 
 
+def test_no_flipped_bit_of_a_history_is_carried_on(tmp_path, good, bad) -> None:
+    add(tmp_path, good)
+    add(tmp_path, bad)
+    path = tmp_path / "history" / STUDY / RELEASE / "history.json"
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(0, len(whole), 200):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        with pytest.raises(StorageError):
+            read_history(tmp_path, STUDY, RELEASE)
+
+
 def test_the_history_of_another_release_is_refused(tmp_path, good) -> None:
     add(tmp_path, good)
     folder = tmp_path / "history" / STUDY / RELEASE
