@@ -6,7 +6,7 @@ an empty picture. The rows lie by topic in the ``catalogue_*`` modules. Importin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -72,10 +72,10 @@ def draw(
     """
     absent = [name for name in spec.tables if name not in tables]
     if absent:
-        return _skipped(spec, f"table {', '.join(absent)} was not computed in this evaluation")
+        return _skipped(spec, f"{_tables(absent, 'was', 'were')} not computed in this evaluation")
     empty = [name for name in spec.tables if tables[name].empty]
     if empty:
-        return _skipped(spec, f"table {', '.join(empty)} has no rows in this evaluation")
+        return _skipped(spec, f"{_tables(empty, 'has', 'have')} no rows in this evaluation")
     from matplotlib import rc_context
 
     from interp_assets.figures import style
@@ -91,6 +91,10 @@ def draw(
         svg = style.to_svg(picture, spec.figure_id, spec.title, alt)
         png = style.to_png(picture, spec.figure_id) if preview else b""
     return Drawing(figure_id=spec.figure_id, title=spec.title, caption=spec.caption, svg=svg, png=png, alt=alt)
+
+
+def _tables(names: Sequence[str], one: str, many: str) -> str:
+    return f"table {names[0]} {one}" if len(names) == 1 else f"tables {', '.join(names)} {many}"
 
 
 def _skipped(spec: FigureSpec, reason: str) -> FigureSkipped:

@@ -209,3 +209,8 @@ def test_marks_are_the_numbers_of_the_registry():
 def test_absent_table_names_it(tables, context):
     result = draw(figure("restricted_protocol"), {}, context)
     assert result.reason == "table hvg_protocol was not computed in this evaluation"
+
+
+def test_absent_tables_are_named_in_one_sentence(tables, context):
+    result = draw(figure("causal_ablation"), {}, context)
+    assert result.reason == "tables causal_ablation, intervention_conditions were not computed in this evaluation"
