@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,7 +18,7 @@ from dagster._core.loader import LoadingContextForTest
 from dagster_postgres.run_storage import PostgresRunStorage
 
 from interp_assets.cli.doctor import _database
-from interp_assets.run_history.postgres import EventLog
+from interp_assets.run_history.postgres import KEPT, EventLog
 from tests.conftest import absent
 
 ACCEPTANCE = Path(__file__).resolve().parents[2] / "acceptance"
@@ -38,8 +42,8 @@ DEFINITIONS = dg.Definitions(assets=[release, judged], resources={"io_manager": 
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    """Environment of a PostgreSQL server of its own."""
+def database() -> Iterator[Any]:
+    """A PostgreSQL server of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ACCEPTANCE))
         from postgres import Postgres, programs
@@ -47,8 +51,14 @@ def server() -> Iterator[dict[str, str]]:
         found = programs()
         if found is None:
             absent("postgres", "PostgreSQL is not installed")
-        with Postgres(found) as database:
-            yield database.environment()
+        with Postgres(found) as running:
+            yield running
+
+
+@pytest.fixture
+def server(database) -> dict[str, str]:
+    """Environment in which it is reached."""
+    return database.environment()
 
 
 @contextmanager
@@ -129,6 +139,53 @@ def test_the_process_of_a_run_writes_in_the_same_way(tmp_path, server, monkeypat
             assert isinstance(handed.event_log_storage, EventLog)
             assert isinstance(handed.run_storage, PostgresRunStorage)
             assert handed.get_runs_count() == instance.get_runs_count()
+
+
+def connected(database) -> int:
+    """Connections that the server has taken since it began."""
+    time.sleep(1.2)  # sessions are counted when they end or a second has passed
+    return int(database.sql("SELECT sessions FROM pg_stat_database WHERE datname = current_database()"))
+
+
+def test_connections_stay_open_until_the_instance_is_disposed_of(tmp_path, database, server):
+    opened = {}
+    for storage in (PLAIN, "ours"):
+        with history(tmp_path / storage, server, storage) as instance:
+            materialise(instance, release, "first")
+            before = connected(database)
+            materialise(instance, release, "first")
+            opened[storage] = connected(database) - before - 1  # one asks for the number
+    assert opened["ours"] == 0
+    assert opened[PLAIN] > 20
+    alive = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    )
+    deadline = time.monotonic() + 30
+    while database.sql(alive) != "0" and time.monotonic() < deadline:  # the server's processes end a moment later
+        time.sleep(0.1)
+    assert database.sql(alive) == "0"
+
+
+def test_a_server_that_was_started_anew_is_found(tmp_path, database, server):
+    with history(tmp_path / "home", server, "ours") as instance:
+        materialise(instance, release, "first")
+        before = instance.get_runs_count()
+        database.crash_and_start_again()
+        assert instance.get_runs_count() == before
+        materialise(instance, release, "first")
+        assert instance.get_runs_count() == before + 1
+
+
+def test_more_threads_than_kept_connections_are_served(tmp_path, server):
+    with (
+        history(tmp_path / "home", server, "ours") as instance,
+        contextlib.ExitStack() as open_ones,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        for _ in range(2 * KEPT):
+            open_ones.enter_context(instance.event_log_storage.index_connection())
+        assert len(set(pool.map(lambda _: instance.get_runs_count(), range(16)))) == 1
 
 
 @pytest.mark.parametrize(("storage", "warned"), [(PLAIN, True), ("ours", False)])
