@@ -156,11 +156,18 @@ def frame(figure: Figure, title: str, context: FigureContext, place: str = "") -
 
 
 def settle(figure: Figure) -> None:
-    """Lay a figure out once and fix the result, so that exports do not lay it out again (half the time)."""
+    """Lay a figure out once and fix the result, so that exports do not lay it out again (half the time).
+
+    The solver of the layout gives other last digits in other processes, and the edges that it places lie where pixels
+    end: rounded, the same figure has the same bytes everywhere.
+    """
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
     figure.set_layout_engine(None)
+    for axis in figure.axes:
+        left, bottom, width, height = axis.get_position(original=True).bounds
+        axis.set_position((round(left, 5), round(bottom, 5), round(width, 5), round(height, 5)))
 
 
 def id_prefix(figure_id: str) -> str:

@@ -1,14 +1,16 @@
 """Fixtures of the figure tests: example tables, and every picture drawn from them as few times as possible."""
 
 import importlib.util
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 from matplotlib import rc_context
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
 from interp_assets.figures import catalogue, style
@@ -104,10 +106,30 @@ def vector():
     return lambda spec, tables, context: _shown(spec, tables, context, png=False)
 
 
+@contextmanager
+def another_process():
+    """The solver of the layout as it is in another process: other last digits, as seen."""
+    solved = ConstrainedLayoutEngine.execute
+
+    def solve(engine, figure):
+        solved(engine, figure)
+        rng = np.random.default_rng(0)
+        for axis in figure.axes:
+            axis.set_position(axis.get_position(original=True).bounds + rng.uniform(-1e-14, 1e-14, 4))
+
+    with mock.patch.object(ConstrainedLayoutEngine, "execute", solve):
+        yield
+
+
 @pytest.fixture(scope="session")
-def redrawn(tables, context, vector):
-    """The picture that `shown` has, drawn anew without its PNG."""
-    return lambda figure_id: vector(catalogue.figure(figure_id), tables, context)
+def redrawn(tables, context):
+    """The picture that `shown` has, drawn anew as another process would; without its PNG unless it is wanted."""
+
+    def draw(figure_id: str, *, png: bool = False) -> Shown:
+        with another_process():
+            return _shown(catalogue.figure(figure_id), tables, context, png=png)
+
+    return draw
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,10 @@ def test_drawing_is_stable_small_and_described(name, shown, redrawn):
     drawing = first.drawing
     assert isinstance(drawing, Drawing)
     assert drawing.svg == second.drawing.svg
+    # Regression: edges of panels lie where pixels end, and a last digit moved them: another PNG from another process.
+    assert [axis.get_position(original=True).bounds for axis in first.picture.axes] == [
+        axis.get_position(original=True).bounds for axis in second.picture.axes
+    ]
     assert drawing.png.startswith(b"\x89PNG")
     assert len(drawing.png) < style.PNG_LIMIT
     assert drawing.alt == second.drawing.alt
@@ -55,9 +59,9 @@ def test_drawing_is_stable_small_and_described(name, shown, redrawn):
     assert re.search(r"\d", drawing.alt) or name == "criteria_summary"
 
 
-@pytest.mark.parametrize("name", ["criteria_summary", "layer_profile", "incremental_power"])
-def test_png_bytes_are_stable(name, shown, tables, context):
-    assert draw(figure(name), tables, context).png == shown(name).drawing.png
+@pytest.mark.parametrize("name", ["criteria_summary", "detectability_phases", "layer_profile"])
+def test_png_bytes_are_stable(name, shown, redrawn):
+    assert redrawn(name, png=True).drawing.png == shown(name).drawing.png
 
 
 @pytest.mark.parametrize("name", IDS)
