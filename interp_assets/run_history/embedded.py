@@ -1,6 +1,7 @@
-"""How the run history in a store's sqlite files is written: over connections that stay open.
+"""How the run history in a store's sqlite files is written: over connections that stay open, to files made once.
 
-What belongs here: the connections to those files. What does not: Dagster's instance (`evaluate`), or other databases.
+What belongs here: those files, and the connections to them. What does not: Dagster's instance (`evaluate`), or other
+databases (`postgres`).
 
 Dagster's own storages make an engine and a connection for every event they store and every question they ask, and throw
 both away. Each engine compiles its statements anew and each connection reads the schema anew, a seventh of the
@@ -72,7 +73,7 @@ def _engine(address: str) -> Engine:
 
 def _placed(content: bytes, path: Path) -> bool:
     """Put a new file where none is, whole or not at all; whether that went."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         draft.write_bytes(content)
         os.link(draft, path)

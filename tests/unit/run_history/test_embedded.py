@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
 
-from interp_assets.run_history.embedded import Engines, EventLog, Runs, kept_open
+from interp_assets.run_history.embedded import Engines, EventLog, Runs, _placed, kept_open
 
 NAMES = dg.DynamicPartitionsDefinition(name="name")
 
@@ -168,3 +169,14 @@ def test_a_file_that_somebody_else_has_open_is_not_copied(tmp_path, monkeypatch)
     assert log._blank == b""
     opened[0].close()
     log.dispose()
+
+
+def test_of_threads_that_make_one_file_at_once_one_does(tmp_path):
+    content = bytes(range(256)) * 1000
+    for number in range(20):
+        path = tmp_path / f"{number}.db"
+        with ThreadPoolExecutor(8) as pool:
+            placed = list(pool.map(lambda _, path=path: _placed(content, path), range(8)))
+        assert placed.count(True) == 1
+        assert path.read_bytes() == content
+    assert not list(tmp_path.glob(".*"))
