@@ -113,7 +113,7 @@ def _listed(path: Path, study: str, release: str) -> list[Any]:
     if named != (study, release):
         raise StorageError(f"{path}: is the history of {named[1]} in {named[0]}; {WAY_OUT}")
     told = content.pop("content_sha256", None)
-    if content["format"] == FORMAT and told != _sha256(content):
+    if (content["format"] == FORMAT or told is not None) and told != _sha256(content):
         raise StorageError(f"{path}: was altered after it was written; {WAY_OUT}")
     return listed
 

@@ -172,9 +172,10 @@ def test_a_history_altered_within_valid_json_is_refused(tmp_path, good, bad) -> 
     whole = json.loads(path.read_bytes())
     first, second = whole["entries"]
     for entries in ([second, first], [first], [first, second | {"code": {"analysis_21": "other"}}]):
-        path.write_text(json.dumps(whole | {"entries": entries}))
-        with pytest.raises(StorageError, match="altered after it was written"):
-            read_history(tmp_path, STUDY, RELEASE)
+        for form in (1, 2):  # the first carried no hash; one that does was not written as such
+            path.write_text(json.dumps(whole | {"entries": entries, "format": form}))
+            with pytest.raises(StorageError, match="altered after it was written"):
+                read_history(tmp_path, STUDY, RELEASE)
     path.write_text(json.dumps(whole))  # the same content, spaced in another way
     assert [entry.name for entry in read_history(tmp_path, STUDY, RELEASE).entries] == [
         first["snapshot"],
