@@ -166,8 +166,8 @@ def settle(figure: Figure) -> None:
         engine.execute(figure)
     figure.set_layout_engine(None)
     for axis in figure.axes:
-        left, bottom, width, height = axis.get_position(original=True).bounds
-        axis.set_position((round(left, 5), round(bottom, 5), round(width, 5), round(height, 5)))
+        bounds = axis.get_position(original=True).bounds  # in parts of the figure: the fifth digit is below a pixel
+        axis.set_position([round(value, 5) for value in bounds])
 
 
 def id_prefix(figure_id: str) -> str:
