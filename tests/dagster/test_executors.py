@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -113,6 +115,41 @@ def test_a_missing_package_names_its_extra(tmp_path: Path, monkeypatch: pytest.M
 
 def test_in_process_is_dagsters_own() -> None:
     assert chosen_executor(ExecutorSettings()) is dg.in_process_executor
+
+
+class Lost:
+    """A future whose worker did not report."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def result(self) -> None:
+        raise self._error
+
+
+def reported(error: BaseException) -> tuple[str, Any, str]:
+    """The step, the error and the state that the run is told of when a worker did not report."""
+    plan = SimpleNamespace(
+        for_step=lambda step: step,
+        executor=SimpleNamespace(log_failure_or_retry_event_after_error=lambda *told: told),
+    )
+    active = SimpleNamespace(get_step_by_key=lambda key: f"step {key}", get_known_state=lambda: "state")
+    (event,) = executors._events(Lost(error), plan, active, "attention")
+    return event
+
+
+@pytest.mark.parametrize("error", [RuntimeError("worker died three times"), MemoryError("limit"), EOFError("cut off")])
+def test_a_worker_that_did_not_report_fails_its_own_step_with_its_error(error: Exception) -> None:
+    step, told, state = reported(error)
+    assert (step, state) == ("step attention", "state")
+    assert told.cls_name == type(error).__name__
+    assert str(error) in told.message
+    assert any("in result" in line for line in told.stack)
+
+
+def test_an_interruption_is_no_failure_of_a_step() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        reported(KeyboardInterrupt())
 
 
 def test_a_worker_of_another_deployment_refuses_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
